@@ -1,0 +1,113 @@
+//! The checked configuration: what the daemons work by.
+
+use ipnetwork::Ipv4Network;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+
+/// The whole file, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vestibule {
+    /// `[server]`
+    pub server: Server,
+    /// `[leases]` and `[[network]]`: what the core works by.
+    pub core: vestibule_core::Configuration,
+    /// `[gate]`
+    pub gate: Gate,
+    /// `[dns]`; needed by `vestibule-dns` only.
+    pub dns: Option<Dns>,
+    /// `[api]`
+    pub api: Api,
+}
+
+/// `[server]`: who and where this DHCP server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name in logs, in metrics and on pages.
+    pub name: Box<str>,
+    /// Where journal, snapshots and index live.
+    pub state_dir: PathBuf,
+    /// Addresses that relays and renewing clients send to.
+    pub relay_listen: Vec<Ipv4Addr>,
+    /// Directly attached LANs, by interface name.
+    pub interfaces: Vec<Box<str>>,
+    /// Bytes that the kernel is asked to queue for each DHCP socket.
+    pub receive_buffer_bytes: usize,
+}
+
+/// Where the gate is enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateMode {
+    /// On this host, by kernel sets.
+    Local,
+    /// Nowhere: registrations are kept, but every host has the whole network.
+    Off,
+}
+
+/// `[gate]`: what unregistered hosts meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Where it is enforced.
+    pub mode: GateMode,
+    /// Where their DNS is sent; `None` only if the mode is off.
+    pub lying_resolver: Option<SocketAddrV4>,
+    /// Where their port 80 is sent: the first IPv4 address of `dns.redirect-listen`, or `gate.redirect`;
+    /// `None` only if the mode is off.
+    pub redirect: Option<SocketAddrV4>,
+    /// The registration page; `None` only if the mode is off and there is no `[dns]`.
+    pub portal: Option<Portal>,
+    /// What they may reach besides the portal.
+    pub walled_garden: Vec<GardenEntry>,
+}
+
+/// The registration page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portal {
+    /// Its address: what every name resolves to for unregistered hosts.
+    pub address: Ipv4Addr,
+    /// Its URL: where port 80 is led to. An `http` or `https` URL.
+    pub url: Box<str>,
+    /// The host name in the URL, in lower case; `None` if it is an address.
+    pub host_name: Option<Box<str>>,
+}
+
+/// One entry of `gate.walled-garden`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GardenEntry {
+    /// A name that is answered truly, in lower case, without a final dot.
+    Name(Box<str>),
+    /// `*.name`: every name below this one is answered truly, in lower case.
+    Below(Box<str>),
+    /// Addresses that unregistered hosts may reach.
+    Prefix(Ipv4Network),
+}
+
+/// `[dns]`: the lying resolver and the redirect beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Where it answers DNS, UDP and TCP. Not empty.
+    pub listen: Vec<SocketAddr>,
+    /// Where it answers HTTP with 302 to the portal. May be empty.
+    pub redirect_listen: Vec<SocketAddr>,
+    /// The true resolvers, for the portal's name and the walled garden. Not empty.
+    pub upstream: Vec<SocketAddr>,
+    /// Seconds that a lie may be cached: 5 to 15.
+    pub lie_ttl_seconds: u32,
+}
+
+/// Where the API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiListen {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Where it listens.
+    pub listen: ApiListen,
+    /// The file that holds the bearer token, read by [`Api::read_token`] when a daemon starts.
+    pub token_file: PathBuf,
+}

@@ -1,0 +1,85 @@
+//! The checked configuration that the core works by.
+//!
+//! Whoever builds one promises what the configuration crate checks: pools lie inside their subnet's
+//! prefix, prefixes and pools do not overlap, no address is reserved twice, no device twice in one
+//! network. The core relies on it for P1 only through one map from address to lease, so even a
+//! wrong configuration cannot make two clients hold one address.
+
+use crate::{HardwareAddress, OptionSet};
+use ipnetwork::Ipv4Network;
+use std::net::Ipv4Addr;
+
+/// Everything that the core is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The networks, in the order of the file.
+    pub networks: Vec<Network>,
+    /// Lifetime of a lease in seconds.
+    pub lifetime_seconds: u32,
+    /// Lifetime in seconds for a host of a gated network that is not registered.
+    pub lifetime_unregistered_seconds: u32,
+    /// How long an address stays out of use after a DECLINE, in seconds.
+    pub decline_quarantine_seconds: u32,
+    /// Whether a DISCOVER with option 80 is acknowledged at once (RFC 4039).
+    pub rapid_commit: bool,
+}
+
+/// A link, or several that look like one: hosts on it may get an address of any of its subnets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name in the file, in logs and in metrics.
+    pub name: Box<str>,
+    /// Whether unregistered hosts meet the gate.
+    pub gated: bool,
+    /// Its subnets; at least one.
+    pub subnets: Vec<Subnet>,
+    /// Options for hosts on it; a subnet's option of the same code wins.
+    pub options: OptionSet,
+}
+
+/// A prefix and the addresses in it that may be given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// The prefix; its address is the network address.
+    pub prefix: Ipv4Network,
+    /// Ranges of addresses for anybody, in ascending order.
+    pub pools: Vec<AddressRange>,
+    /// Options for hosts in it.
+    pub options: OptionSet,
+    /// Addresses that are kept for one device each.
+    pub reservations: Vec<Reservation>,
+}
+
+/// Addresses from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressRange {
+    /// The lowest address.
+    pub first: Ipv4Addr,
+    /// The highest address; not below `first`.
+    pub last: Ipv4Addr,
+}
+
+impl AddressRange {
+    /// Whether the address is in the range.
+    #[must_use]
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        self.first <= address && address <= self.last
+    }
+
+    /// How many addresses it has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        u64::from(u32::from(self.last)).saturating_sub(u64::from(u32::from(self.first))) + 1
+    }
+}
+
+/// An address that is kept for one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The device.
+    pub hardware: HardwareAddress,
+    /// Its address, inside the subnet's prefix; it may lie in a pool, and then nobody else gets it.
+    pub address: Ipv4Addr,
+    /// Options for this device; they win over the subnet's.
+    pub options: OptionSet,
+}

@@ -1,0 +1,171 @@
+//! What comes out of the core's door, and in which order it has to happen.
+//!
+//! Effects of one step belong together. Those that must be durable or in the kernel before a reply
+//! may leave are committed as one group: gate changes first, then records with one sync, then the
+//! replies and answers that are held for it (DESIGN section 3).
+
+use crate::{HardwareAddress, MessageType, Reason, Record, Registration, Reply, Ticket, Timestamp};
+use std::net::Ipv4Addr;
+
+/// Numbers steps that have something to commit, ascending. The shell gives the highest one of a
+/// committed group back with [`Input::Committed`](crate::Input::Committed).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+/// When a reply or an answer may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// At once: it promises nothing durable.
+    Immediately,
+    /// When everything up to this sequence is durable and in the kernel (P2, P3).
+    AfterCommit(Sequence),
+}
+
+/// Which kernel set an address belongs into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The lying resolver's side.
+    Unregistered,
+    /// The open side.
+    Registered,
+}
+
+/// A change of one address in the kernel sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateChange {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The set that it goes into, out of the other one, and for how many milliseconds (at least 1);
+    /// `None`: out of both.
+    pub side: Option<(Side, u64)>,
+    /// Whether tracked flows of the address are deleted, because its holder or its side is another
+    /// one than before: nothing of an old flow may outlive them.
+    pub forget_flows: bool,
+}
+
+/// Why a packet got no reply, with what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Why.
+    pub reason: Reason,
+    /// What it was.
+    pub message_type: MessageType,
+    /// Whose it was.
+    pub hardware: HardwareAddress,
+    /// Its relay; 0.0.0.0 if none.
+    pub giaddr: Ipv4Addr,
+}
+
+/// Something that an operator wants to know and that no packet's fate tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// No address was left for a client.
+    PoolExhausted {
+        /// Where.
+        network: Box<str>,
+    },
+    /// A client reported that something else uses its address.
+    AddressDeclined {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who says so.
+        hardware: HardwareAddress,
+    },
+}
+
+/// The answer to a [`Command`](crate::Command).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The device is registered, and the kernel lets its addresses pass.
+    Registered {
+        /// Its registration.
+        registration: Registration,
+        /// The addresses that it holds in gated networks.
+        addresses: Vec<Ipv4Addr>,
+        /// Whether it was not registered before.
+        created: bool,
+    },
+    /// The device is not registered any more, and the kernel knows.
+    Unregistered {
+        /// The addresses that it holds in gated networks.
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// Nobody holds a lease for the address that the command named.
+    NoLease(Ipv4Addr),
+    /// The device that the command named is not registered.
+    NotRegistered(HardwareAddress),
+    /// The registration would end before it begins.
+    ExpiryInThePast(Timestamp),
+    /// The limit of registrations is reached.
+    RegistrationsFull,
+}
+
+/// One thing to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write this to stable storage.
+    Persist(Record),
+    /// Change the kernel sets.
+    Gate(GateChange),
+    /// Replace the contents of both kernel sets, in one transaction: address, side, milliseconds.
+    GateReplace(Vec<(Ipv4Addr, Side, u64)>),
+    /// Send a reply.
+    Reply {
+        /// What.
+        reply: Box<Reply>,
+        /// When.
+        release: Release,
+        /// Why it is what it is; [`None`] for an OFFER or ACK, the reason for a NAK.
+        reason: Option<Reason>,
+    },
+    /// The packet gets no reply.
+    Unanswered(Unanswered),
+    /// Answer a command.
+    Answer {
+        /// Whose.
+        ticket: Ticket,
+        /// What.
+        answer: Answer,
+        /// When.
+        release: Release,
+    },
+    /// Tell the operator.
+    Notice(Notice),
+    /// Send a [`Tick`](crate::Input::Tick) at this time, or earlier. A later `Wake` takes its place.
+    Wake(Timestamp),
+}
+
+/// The effects of one or more steps, in order. Owned by the shell and reused.
+#[derive(Debug, Default)]
+pub struct Effects {
+    effects: Vec<Effect>,
+}
+
+impl Effects {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { effects: Vec::new() }
+    }
+
+    /// Adds one at the end.
+    pub fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Takes all out, in order, and keeps the memory.
+    pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.effects.drain(..)
+    }
+
+    /// All, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Effect> {
+        self.effects.iter()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+}

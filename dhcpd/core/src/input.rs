@@ -1,0 +1,167 @@
+//! What goes through the core's door, and what may be asked of it.
+
+use crate::{
+    Configuration, HardwareAddress, Lease, Registration, Request, Sequence, Side, Timestamp,
+};
+use std::net::Ipv4Addr;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A decoded message of a client.
+    Packet(Box<Request>),
+    /// Everything up to this sequence is durable and in the kernel; held replies have left.
+    Committed(Sequence),
+    /// The kernel sets may not be what they should be (a transaction failed, somebody flushed them):
+    /// the core answers with the whole of what they should hold.
+    GateLost,
+    /// Somebody wants something changed; the [`Ticket`] comes back with the answer.
+    Command(Ticket, Command),
+    /// Time has passed; sent at the latest when the last [`Wake`](crate::Effect::Wake) asked for it.
+    Tick,
+    /// A new configuration takes the place of the old one.
+    Configure(Box<Configuration>),
+}
+
+/// Names a command from outside until it is answered. Chosen by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A change that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Register a device, or change its registration.
+    Register {
+        /// Which device.
+        target: RegistrationTarget,
+        /// Who answers for it.
+        owner: Option<Box<str>>,
+        /// When the registration ends; `None`: never.
+        expires: Option<Timestamp>,
+        /// A device whose registration ends with this one's beginning, in the same commit.
+        replaces: Option<HardwareAddress>,
+    },
+    /// End a device's registration.
+    Unregister(HardwareAddress),
+}
+
+/// How a command names a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationTarget {
+    /// By its hardware address; it need not have a lease.
+    Hardware(HardwareAddress),
+    /// By the address that it holds a lease for.
+    Address(Ipv4Addr),
+}
+
+/// A question that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The lease of one address.
+    Lease(Ipv4Addr),
+    /// Leases in the order of their addresses, from above `after`, at most
+    /// [`QUERY_LEASES_MAX`](crate::limits::QUERY_LEASES_MAX).
+    Leases {
+        /// The last address of the page before; `None` for the first page.
+        after: Option<Ipv4Addr>,
+        /// How many at most.
+        limit: usize,
+        /// Which.
+        filter: LeaseFilter,
+    },
+    /// One registration.
+    Registration(HardwareAddress),
+    /// Registrations in the order of their hardware addresses, from above `after`.
+    Registrations {
+        /// The last one of the page before; `None` for the first page.
+        after: Option<HardwareAddress>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// Numbers of everything.
+    Status,
+}
+
+/// Which leases a query wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaseFilter {
+    /// Those that somebody holds now.
+    #[default]
+    Held,
+    /// All, ended ones too.
+    All,
+}
+
+/// The answer to a [`Query`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryAnswer {
+    /// To [`Query::Lease`].
+    Lease(Option<LeaseView>),
+    /// To [`Query::Leases`].
+    Leases {
+        /// The page.
+        leases: Vec<LeaseView>,
+        /// What to ask for next: the last address that was looked at; `None` if that was all.
+        next: Option<Ipv4Addr>,
+    },
+    /// To [`Query::Registration`]: only if it is valid now.
+    Registration(Option<Registration>),
+    /// To [`Query::Registrations`].
+    Registrations {
+        /// The page.
+        registrations: Vec<Registration>,
+        /// What to ask for next; `None` if that was all.
+        next: Option<HardwareAddress>,
+    },
+    /// To [`Query::Status`].
+    Status(CoreStatus),
+}
+
+/// A lease with what the configuration and the registrations say about it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseView {
+    /// The lease.
+    pub lease: Lease,
+    /// Whether somebody holds it now.
+    pub held: bool,
+    /// The network of its address; `None` if the configuration does not have it any more.
+    pub network: Option<Box<str>>,
+    /// The valid registration of its hardware address.
+    pub registration: Option<Registration>,
+    /// The kernel set that its address belongs into now; `None` if it is not gated or not held.
+    pub side: Option<Side>,
+}
+
+/// Numbers of the core.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CoreStatus {
+    /// By network, in the order of the configuration.
+    pub networks: Vec<NetworkStatus>,
+    /// Leases that are known, ended ones too.
+    pub leases_known: u64,
+    /// Valid registrations.
+    pub registrations: u64,
+    /// Offers that wait for their REQUEST.
+    pub offers: u64,
+}
+
+/// Numbers of one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkStatus {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether it is gated.
+    pub gated: bool,
+    /// Addresses in its pools.
+    pub pool_size: u64,
+    /// Addresses of its pools that can be given to anybody now.
+    pub free: u64,
+    /// Addresses that clients hold now, reserved ones too.
+    pub held: u64,
+    /// Addresses in quarantine after a DECLINE.
+    pub declined: u64,
+    /// Held leases whose host is registered; 0 in a network that is not gated.
+    pub registered: u64,
+    /// Held leases whose host is not registered; 0 in a network that is not gated.
+    pub unregistered: u64,
+}

@@ -1,0 +1,49 @@
+//! The pure core of Vestibule: who holds which address, who is registered, what each packet gets.
+//!
+//! It has one door, [`Server::step`]: an input and a time go in, effects come out. It promises
+//! P1 (no address is held by two clients at once), the order that P2 and P3 need (an ACK is always
+//! marked as held until its lease and its gate change are in), P4 (the gate is a function of leases,
+//! registrations and the time) and P6 (every packet that is not answered has a [`Reason`]).
+//!
+//! It never reads a clock, draws randomness, does IO, starts a thread or iterates over anything
+//! unordered; `clippy.toml` beside this crate forbids it. So a simulator can run it from a seed,
+//! and a recorded incident can be replayed.
+//!
+//! The way of a packet through this crate: [`Request`] → [`Server::step`] → [`Effect`]s, among
+//! them the [`Reply`].
+
+#![forbid(unsafe_code)]
+
+pub mod configuration;
+pub mod effect;
+pub mod identity;
+pub mod input;
+pub mod lease;
+pub mod limits;
+pub mod options;
+pub mod reason;
+pub mod record;
+pub mod registration;
+pub mod relay_agent;
+pub mod reply;
+pub mod request;
+pub mod time;
+
+pub use configuration::{AddressRange, Configuration, Network, Reservation, Subnet};
+pub use effect::{
+    Answer, Effect, Effects, GateChange, Notice, Release, Sequence, Side, Unanswered,
+};
+pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
+pub use input::{
+    Command, CoreStatus, Input, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer,
+    RegistrationTarget, Ticket,
+};
+pub use lease::{BindingState, Lease};
+pub use options::OptionSet;
+pub use reason::{Fault, Reason};
+pub use record::Record;
+pub use registration::Registration;
+pub use relay_agent::RelayAgentInformation;
+pub use reply::{Destination, Reply};
+pub use request::{Arrival, MessageType, Request, SocketIndex};
+pub use time::Timestamp;

@@ -1,0 +1,34 @@
+//! The named limits of the core (P5): what it keeps at most, whatever arrives.
+
+/// Offers that are kept in memory at once. An offer beyond it takes the place of the oldest.
+pub const OFFERS_MAX: usize = 65_536;
+
+/// Seconds that an offered address is kept for the client it was offered to.
+pub const OFFER_HOLD_SECONDS: u64 = 30;
+
+/// Seconds that a declined address is kept from everybody (RFC 2131 section 4.3.3).
+pub const DECLINE_QUARANTINE_SECONDS: u64 = 24 * 60 * 60;
+
+/// Registrations that are kept at once.
+pub const REGISTRATIONS_MAX: usize = 2_000_000;
+
+/// Bytes of an owner's name.
+pub const OWNER_LENGTH_MAX: usize = 256;
+
+/// Leases in one answer to a query.
+pub const QUERY_LEASES_MAX: usize = 1000;
+
+/// Bytes of a host name that are kept with a lease; the rest is cut off.
+pub const HOST_NAME_LENGTH_MAX: usize = 255;
+
+/// The shortest lifetime that may be configured, in seconds.
+pub const LIFETIME_SECONDS_MIN: u32 = 10;
+
+/// The longest lifetime that may be configured, in seconds: a year.
+pub const LIFETIME_SECONDS_MAX: u32 = 366 * 24 * 60 * 60;
+
+/// The largest DHCP message that is ever sent, in bytes of IP packet: Ethernet's MTU.
+pub const MESSAGE_SIZE_MAX: u16 = 1500;
+
+/// The message size that every client must take, in bytes of IP packet (RFC 2131 section 2).
+pub const MESSAGE_SIZE_MIN: u16 = 576;

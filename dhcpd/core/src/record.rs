@@ -1,0 +1,22 @@
+//! What must survive a crash: the unit of the journal and of snapshots.
+//!
+//! A record is the full image of one thing, so replaying a record twice, or an older one before a
+//! newer one, ends in the same book.
+
+use crate::{HardwareAddress, Lease, Registration, Timestamp};
+use std::net::Ipv4Addr;
+
+/// One durable fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The address's newest binding.
+    Lease(Lease),
+    /// The address has no binding any more.
+    LeaseForgotten(Ipv4Addr),
+    /// The device's registration.
+    Registration(Registration),
+    /// The device is not registered any more.
+    RegistrationRemoved(HardwareAddress),
+    /// The time was at least this: what keeps time from going backwards across a restart.
+    Time(Timestamp),
+}

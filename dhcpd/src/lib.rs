@@ -1,0 +1,16 @@
+//! The parts of `vestibule-dhcpd`, in the order in which a packet meets them.
+//!
+//! 1. [`net`] receives it,
+//! 2. [`wire`] decodes it, or names the reason why not,
+//! 3. `vestibule_core` decides,
+//! 4. [`commit`] brings gate and journal ([`store`]) in,
+//! 5. and releases what was held for them,
+//! 6. [`wire`] encodes and [`net`] sends.
+//!
+//! Beside that way, and never in it: [`api`].
+
+pub mod api;
+pub mod commit;
+pub mod net;
+pub mod store;
+pub mod wire;
