@@ -7,10 +7,11 @@
 //! 5. and releases what was held for them,
 //! 6. [`wire`] encodes and [`net`] sends.
 //!
-//! Beside that way, and never in it: [`api`].
+//! Beside that way, and never in it: [`api`], which asks the core through the [`door`].
 
 pub mod api;
 pub mod commit;
+pub mod door;
 pub mod net;
 pub mod store;
 pub mod wire;
