@@ -12,6 +12,7 @@
 pub mod api;
 pub mod commit;
 pub mod door;
+pub mod metrics;
 pub mod net;
 pub mod store;
 pub mod wire;

@@ -1,0 +1,382 @@
+//! [`Metrics`] and the numbers of the core as OpenMetrics text.
+//!
+//! A scrape first copies all numbers into a list of families, then writes the list. Every family and
+//! label name stands in this file once, and in `docs/metrics.md`, which a test compares.
+
+use super::{Event, Histogram, Metrics, OTHER};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vestibule_core::{CoreStatus, MessageType, NetworkStatus, Reason};
+
+/// The media type of [`Metrics::encode`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every family: name, kind, and what it says. Counters get `_total` behind their name in the text.
+const FAMILIES: &[(&str, MetricType, &str)] = &[
+    ("vestibule_build_info", MetricType::Gauge, "Always 1; the version is in the label"),
+    ("vestibule_packets_received", MetricType::Counter, "Decoded messages by type"),
+    ("vestibule_replies_sent", MetricType::Counter, "Replies that the kernel took, by type"),
+    ("vestibule_naks", MetricType::Counter, "NAKs by reason"),
+    (
+        "vestibule_packets_unanswered",
+        MetricType::Counter,
+        "Packets without a reply, by reason and by whose fault it is",
+    ),
+    (
+        "vestibule_unknown_network_packets",
+        MetricType::Counter,
+        "Packets from networks that are not configured, by the relay's address",
+    ),
+    ("vestibule_send_errors", MetricType::Counter, "Replies that the kernel refused to send"),
+    (
+        "vestibule_socket_receive_buffer_bytes",
+        MetricType::Gauge,
+        "Bytes that the kernel queues for a DHCP socket at most",
+    ),
+    (
+        "vestibule_socket_kernel_drops",
+        MetricType::Counter,
+        "Packets that the kernel dropped because a socket's queue was full",
+    ),
+    ("vestibule_group_records", MetricType::Histogram, "Records per committed group"),
+    ("vestibule_sync_seconds", MetricType::Histogram, "Time of a group's write and sync"),
+    (
+        "vestibule_gate_transaction_seconds",
+        MetricType::Histogram,
+        "Time of a group's transaction on the kernel sets",
+    ),
+    ("vestibule_gate_changes", MetricType::Counter, "Addresses changed in the kernel sets"),
+    ("vestibule_gate_failures", MetricType::Counter, "Failed transactions on the kernel sets"),
+    (
+        "vestibule_gate_reconciles",
+        MetricType::Counter,
+        "Times that the whole of the kernel sets was replaced",
+    ),
+    ("vestibule_replies_held", MetricType::Gauge, "Replies that wait for their commit now"),
+    (
+        "vestibule_pool_exhausted",
+        MetricType::Counter,
+        "Times that a client found no free address, by network",
+    ),
+    ("vestibule_index_rebuilds", MetricType::Counter, "Times that the index was built again"),
+    ("vestibule_api_responses", MetricType::Counter, "Answers of the API by HTTP status"),
+    ("vestibule_api_connections", MetricType::Gauge, "Open connections to the API"),
+    (
+        "vestibule_api_connections_refused",
+        MetricType::Counter,
+        "Connections to the API that were closed because too many were open",
+    ),
+    ("vestibule_leases_known", MetricType::Gauge, "Leases in memory, ended ones too"),
+    ("vestibule_registrations", MetricType::Gauge, "Valid registrations"),
+    ("vestibule_offers", MetricType::Gauge, "Offers that wait for their REQUEST"),
+    ("vestibule_network_gated", MetricType::Gauge, "1 if the network is gated, else 0"),
+    ("vestibule_network_pool_addresses", MetricType::Gauge, "Addresses in the network's pools"),
+    (
+        "vestibule_network_free_addresses",
+        MetricType::Gauge,
+        "Addresses of the network's pools that anybody can get now",
+    ),
+    ("vestibule_network_held_leases", MetricType::Gauge, "Addresses that clients hold now"),
+    (
+        "vestibule_network_declined_addresses",
+        MetricType::Gauge,
+        "Addresses in quarantine after a DECLINE",
+    ),
+    (
+        "vestibule_network_registered_leases",
+        MetricType::Gauge,
+        "Held leases of registered hosts; 0 where there is no gate",
+    ),
+    (
+        "vestibule_network_unregistered_leases",
+        MetricType::Gauge,
+        "Held leases of hosts that are not registered; 0 where there is no gate",
+    ),
+];
+
+/// The names of all families, in the order of the text.
+pub const METRIC_NAMES: &[&str] = &{
+    let mut names = [""; FAMILIES.len()];
+    let mut index = 0;
+    while index < FAMILIES.len() {
+        names[index] = FAMILIES[index].0;
+        index += 1;
+    }
+    names
+};
+
+/// Everything as text.
+pub(super) fn encode(metrics: &Metrics, core: &CoreStatus) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot::take(metrics, core)));
+    let mut encoded = String::new();
+    // Writing into a String fails only if memory ends, and then the process does.
+    let _ = text::encode(&mut encoded, &registry);
+    encoded
+}
+
+/// A copy of all numbers at one time.
+#[derive(Debug)]
+struct Snapshot {
+    /// As many as [`FAMILIES`], in the same order.
+    families: Vec<Vec<Sample>>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    labels: Vec<(&'static str, String)>,
+    value: Value,
+}
+
+#[derive(Debug)]
+enum Value {
+    Number(u64),
+    Histogram { sum: f64, count: u64, buckets: Vec<(f64, u64)> },
+}
+
+impl Snapshot {
+    fn take(metrics: &Metrics, core: &CoreStatus) -> Self {
+        let families = FAMILIES.iter().map(|(name, ..)| samples(name, metrics, core)).collect();
+        Self { families }
+    }
+}
+
+/// The samples of one family.
+fn samples(name: &str, metrics: &Metrics, core: &CoreStatus) -> Vec<Sample> {
+    match name {
+        "vestibule_build_info" => {
+            vec![number(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1)]
+        }
+        "vestibule_packets_received" => by_type(
+            &metrics.received,
+            &[
+                MessageType::Discover,
+                MessageType::Request,
+                MessageType::Decline,
+                MessageType::Release,
+                MessageType::Inform,
+            ],
+        ),
+        "vestibule_replies_sent" => {
+            by_type(&metrics.sent, &[MessageType::Offer, MessageType::Ack, MessageType::Nak])
+        }
+        "vestibule_naks" => by_reason(&metrics.naks),
+        "vestibule_packets_unanswered" => by_reason(&metrics.unanswered),
+        "vestibule_unknown_network_packets" => sorted(
+            metrics
+                .unknown_networks
+                .entries()
+                .map(|(giaddr, count)| {
+                    let giaddr = giaddr.map_or_else(|| OTHER.to_owned(), ToString::to_string);
+                    number(vec![("giaddr", giaddr)], count.load(Relaxed))
+                })
+                .collect(),
+        ),
+        "vestibule_send_errors" => metrics
+            .send_errors
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| count.load(Relaxed) > 0)
+            .map(|(errno, count)| {
+                let labels =
+                    vec![("error", errno_name(errno).to_owned()), ("errno", errno.to_string())];
+                number(labels, count.load(Relaxed))
+            })
+            .collect(),
+        "vestibule_socket_receive_buffer_bytes" => metrics
+            .sockets()
+            .into_iter()
+            .map(|socket| number(vec![("socket", socket.name.into())], socket.receive_buffer_bytes))
+            .collect(),
+        "vestibule_socket_kernel_drops" => metrics
+            .sockets()
+            .into_iter()
+            .map(|socket| number(vec![("socket", socket.name.into())], socket.kernel_drops))
+            .collect(),
+        "vestibule_group_records" => vec![histogram(&metrics.group_records, 1.0)],
+        "vestibule_sync_seconds" => vec![histogram(&metrics.sync_seconds, NANOSECONDS_PER_SECOND)],
+        "vestibule_gate_transaction_seconds" => {
+            vec![histogram(&metrics.gate_seconds, NANOSECONDS_PER_SECOND)]
+        }
+        "vestibule_gate_changes" => one(&metrics.gate_changes),
+        "vestibule_gate_failures" => event(&metrics.gate_failed),
+        "vestibule_gate_reconciles" => one(&metrics.gate_reconciles),
+        "vestibule_replies_held" => one(&metrics.replies_held),
+        "vestibule_pool_exhausted" => sorted(
+            metrics
+                .pools_exhausted
+                .entries()
+                .map(|(network, count)| {
+                    let network = network.map_or(OTHER, |network| network).to_owned();
+                    number(vec![("network", network)], count.load(Relaxed))
+                })
+                .collect(),
+        ),
+        "vestibule_index_rebuilds" => one(&metrics.index_rebuilds),
+        "vestibule_api_responses" => metrics
+            .api_responses
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| count.load(Relaxed) > 0)
+            .map(|(status, count)| {
+                number(vec![("status", status.to_string())], count.load(Relaxed))
+            })
+            .collect(),
+        "vestibule_api_connections" => one(&metrics.api_connections),
+        "vestibule_api_connections_refused" => one(&metrics.api_connections_refused),
+        "vestibule_leases_known" => vec![number(Vec::new(), core.leases_known)],
+        "vestibule_registrations" => vec![number(Vec::new(), core.registrations)],
+        "vestibule_offers" => vec![number(Vec::new(), core.offers)],
+        "vestibule_network_gated" => by_network(core, |network| u64::from(network.gated)),
+        "vestibule_network_pool_addresses" => by_network(core, |network| network.pool_size),
+        "vestibule_network_free_addresses" => by_network(core, |network| network.free),
+        "vestibule_network_held_leases" => by_network(core, |network| network.held),
+        "vestibule_network_declined_addresses" => by_network(core, |network| network.declined),
+        "vestibule_network_registered_leases" => by_network(core, |network| network.registered),
+        "vestibule_network_unregistered_leases" => by_network(core, |network| network.unregistered),
+        // Unreachable: a test encodes every name of FAMILIES. A family without samples is legal.
+        _ => Vec::new(),
+    }
+}
+
+const NANOSECONDS_PER_SECOND: f64 = 1e9;
+
+fn number(labels: Vec<(&'static str, String)>, value: u64) -> Sample {
+    Sample { labels, value: Value::Number(value) }
+}
+
+fn one(count: &AtomicU64) -> Vec<Sample> {
+    vec![number(Vec::new(), count.load(Relaxed))]
+}
+
+fn event(event: &Event) -> Vec<Sample> {
+    one(&event.count)
+}
+
+fn by_type(counts: &[AtomicU64], types: &[MessageType]) -> Vec<Sample> {
+    types
+        .iter()
+        .filter_map(|message_type| {
+            let count = counts.get(usize::from(*message_type as u8))?.load(Relaxed);
+            Some(number(vec![("type", message_type.name().to_owned())], count))
+        })
+        .collect()
+}
+
+fn by_reason(counts: &[AtomicU64]) -> Vec<Sample> {
+    Reason::ALL
+        .iter()
+        .zip(counts)
+        .map(|(reason, count)| {
+            let labels = vec![
+                ("reason", reason.name().to_owned()),
+                ("fault", super::fault_name(reason.fault()).to_owned()),
+            ];
+            number(labels, count.load(Relaxed))
+        })
+        .collect()
+}
+
+fn by_network(core: &CoreStatus, value: impl Fn(&NetworkStatus) -> u64) -> Vec<Sample> {
+    core.networks
+        .iter()
+        .map(|network| number(vec![("network", network.name.to_string())], value(network)))
+        .collect()
+}
+
+/// Tables have no order of their own; a text that is compared by eye should.
+fn sorted(mut samples: Vec<Sample>) -> Vec<Sample> {
+    samples.sort_by(|left, right| left.labels.cmp(&right.labels));
+    samples
+}
+
+/// `unit`: how many of what was observed make one of what is shown.
+#[expect(clippy::cast_precision_loss, reason = "a scrape's numbers need not be exact to 2^-53")]
+fn histogram<const N: usize>(histogram: &Histogram<N>, unit: f64) -> Sample {
+    // Read before the buckets, and never below what they add up to: counting goes on meanwhile,
+    // and a reader must not find a bucket that is larger than the whole.
+    let observed = histogram.count.load(Relaxed);
+    let mut buckets: Vec<(f64, u64)> = histogram
+        .upper_bounds
+        .iter()
+        .zip(&histogram.buckets)
+        .map(|(bound, count)| (*bound as f64 / unit, count.load(Relaxed)))
+        .collect();
+    let within: u64 = buckets.iter().map(|(_, count)| count).sum();
+    let count = observed.max(within);
+    buckets.push((f64::INFINITY, count - within));
+    let sum = histogram.sum.load(Relaxed) as f64 / unit;
+    Sample { labels: Vec::new(), value: Value::Histogram { sum, count, buckets } }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for ((name, kind, help), samples) in FAMILIES.iter().zip(&self.families) {
+            let mut family = encoder.encode_descriptor(name, help, None, *kind)?;
+            for sample in samples {
+                if sample.labels.is_empty() {
+                    write(&mut family, *kind, &sample.value)?;
+                } else {
+                    write(&mut family.encode_family(&sample.labels)?, *kind, &sample.value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(encoder: &mut MetricEncoder<'_>, kind: MetricType, value: &Value) -> fmt::Result {
+    match value {
+        Value::Number(number) if matches!(kind, MetricType::Counter) => {
+            encoder.encode_counter(number, None::<&Exemplar<NoLabelSet, u64>>)
+        }
+        Value::Number(number) => encoder.encode_gauge(number),
+        Value::Histogram { sum, count, buckets } => {
+            encoder.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
+        }
+    }
+}
+
+/// The symbol of an error number that sending a datagram can end with; `unknown` for others, whose
+/// number stands in the label beside it.
+fn errno_name(errno: usize) -> &'static str {
+    match i32::try_from(errno).unwrap_or(0) {
+        libc::EPERM => "EPERM",
+        libc::EINTR => "EINTR",
+        libc::EIO => "EIO",
+        libc::ENXIO => "ENXIO",
+        libc::EBADF => "EBADF",
+        libc::EAGAIN => "EAGAIN",
+        libc::ENOMEM => "ENOMEM",
+        libc::EACCES => "EACCES",
+        libc::EFAULT => "EFAULT",
+        libc::EBUSY => "EBUSY",
+        libc::ENODEV => "ENODEV",
+        libc::EINVAL => "EINVAL",
+        libc::EPIPE => "EPIPE",
+        libc::EDESTADDRREQ => "EDESTADDRREQ",
+        libc::EMSGSIZE => "EMSGSIZE",
+        libc::EPROTO => "EPROTO",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::EADDRINUSE => "EADDRINUSE",
+        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+        libc::ENETDOWN => "ENETDOWN",
+        libc::ENETUNREACH => "ENETUNREACH",
+        libc::ECONNABORTED => "ECONNABORTED",
+        libc::ECONNRESET => "ECONNRESET",
+        libc::ENOBUFS => "ENOBUFS",
+        libc::EISCONN => "EISCONN",
+        libc::ENOTCONN => "ENOTCONN",
+        libc::ETIMEDOUT => "ETIMEDOUT",
+        libc::ECONNREFUSED => "ECONNREFUSED",
+        libc::EHOSTDOWN => "EHOSTDOWN",
+        libc::EHOSTUNREACH => "EHOSTUNREACH",
+        _ => "unknown",
+    }
+}
