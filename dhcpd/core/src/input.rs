@@ -1,8 +1,6 @@
 //! What goes through the core's door, and what may be asked of it.
 
-use crate::{
-    Configuration, HardwareAddress, Lease, Registration, Request, Sequence, Side, Timestamp,
-};
+use crate::{HardwareAddress, Lease, Registration, Request, Sequence, Side, Timestamp};
 use std::net::Ipv4Addr;
 
 /// One thing that happened.
@@ -19,8 +17,6 @@ pub enum Input {
     Command(Ticket, Command),
     /// Time has passed; sent at the latest when the last [`Wake`](crate::Effect::Wake) asked for it.
     Tick,
-    /// A new configuration takes the place of the old one.
-    Configure(Box<Configuration>),
 }
 
 /// Names a command from outside until it is answered. Chosen by the shell.

@@ -27,6 +27,7 @@ pub mod registration;
 pub mod relay_agent;
 pub mod reply;
 pub mod request;
+pub mod server;
 pub mod time;
 
 pub use configuration::{AddressRange, Configuration, Network, Reservation, Subnet};
@@ -46,4 +47,5 @@ pub use registration::Registration;
 pub use relay_agent::RelayAgentInformation;
 pub use reply::{Destination, Reply};
 pub use request::{Arrival, MessageType, Request, SocketIndex};
+pub use server::Server;
 pub use time::Timestamp;

@@ -6,8 +6,13 @@ pub const OFFERS_MAX: usize = 65_536;
 /// Seconds that an offered address is kept for the client it was offered to.
 pub const OFFER_HOLD_SECONDS: u64 = 30;
 
-/// Seconds that a declined address is kept from everybody (RFC 2131 section 4.3.3).
-pub const DECLINE_QUARANTINE_SECONDS: u64 = 24 * 60 * 60;
+/// Steps that wait for their commit at once; a request beyond it is shed
+/// ([`Reason::Overload`](crate::Reason::Overload)), because its ACK would come too late to be of use.
+pub const STEPS_UNCOMMITTED_MAX: u64 = 16_384;
+
+/// Leases, offers and registrations that one input lets run out at most; the rest follows with the
+/// next one, so that no packet pays for an hour's expiries.
+pub const ENDINGS_PER_STEP_MAX: usize = 256;
 
 /// Registrations that are kept at once.
 pub const REGISTRATIONS_MAX: usize = 2_000_000;

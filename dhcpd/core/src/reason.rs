@@ -105,6 +105,8 @@ reasons! {
     AddressNotServed = "address-not-served", Client;
     /// The client asks for a lease that this server knows nothing of (RFC 2131 section 4.3.2: silence).
     UnknownLease = "unknown-lease", Client;
+    /// The client remembers another address than the one that this server knows it by.
+    AddressChanged = "address-changed", Client;
     /// The offer that the client selects has run out and its address is gone.
     OfferGone = "offer-gone", Client;
     /// RELEASE or DECLINE of an address that the client does not hold.

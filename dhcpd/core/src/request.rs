@@ -72,6 +72,8 @@ pub struct Arrival {
     pub local_address: Ipv4Addr,
     /// Who sent it, as its IP and UDP headers say.
     pub source: SocketAddrV4,
+    /// Whether it was sent to the broadcast address rather than to one of ours.
+    pub broadcast: bool,
     /// Whether it came from an attached LAN (`server.interfaces`): a client without an address can
     /// then be answered on the link itself.
     pub attached: bool,

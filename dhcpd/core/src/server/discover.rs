@@ -1,0 +1,144 @@
+//! DISCOVER: which address a client is offered (RFC 2131 section 4.3.1), and rapid commit (RFC 4039).
+//!
+//! In this order: the address that is reserved for the device, the one that the client holds, the one
+//! that it was just offered, the one that it held before, the one that it asks for, the one that has
+//! been free longest.
+
+use super::topology::NetworkIndex;
+use super::{Place, Server, Step, reply};
+use crate::{ClientIdentifier, MessageType, Reason, Release, Request, limits};
+
+impl Server {
+    pub(super) fn discover(&mut self, request: &Request, step: &mut Step<'_>) {
+        let Some(place) = self.place(request) else {
+            return step.unanswered(request, Reason::UnknownNetwork);
+        };
+        let client = request.client();
+        if self.is_held(request, &client) {
+            return step.unanswered(request, Reason::DuplicateOfHeld);
+        }
+        let Some(address) = self.choose(request, &client, place, step) else {
+            self.notice_exhausted(place.network, step);
+            return step.unanswered(request, Reason::PoolExhausted);
+        };
+        let terms = self.terms(request, place.network);
+        if request.rapid_commit && self.topology.configuration().rapid_commit {
+            return self.acknowledge(request, &client, place.network, address, step);
+        }
+        self.offer(&client, place.network, address);
+        let offer =
+            reply::grant(&self.topology, request, MessageType::Offer, address.into(), terms);
+        step.reply(offer, Release::Immediately, None);
+    }
+
+    /// Chooses an address for a client. What is not offered or leased already is still in its pool,
+    /// except an address that was found by [`super::pools::Pools::take_next`]: that one is noted as
+    /// an offer at once.
+    fn choose(
+        &mut self,
+        request: &Request,
+        client: &ClientIdentifier,
+        place: Place,
+        step: &mut Step<'_>,
+    ) -> Option<u32> {
+        let network = place.network;
+        if let Some(address) = self.reserved(request, client, network) {
+            return Some(address);
+        }
+        let known: Vec<u32> = self.book.of_client(client).to_vec();
+        for address in &known {
+            self.settle(*address, step);
+        }
+        let usable = |address: &u32| {
+            self.may_have(request, network, *address)
+                && self.is_available(request, client, *address)
+        };
+        let holds =
+            |address: &u32| self.book.lease(*address).is_some_and(|lease| lease.is_held(self.now));
+        if let Some(address) = known.iter().copied().filter(holds).find(usable) {
+            return Some(address);
+        }
+        if let Some(address) = self.offers.of_client(client, network).filter(usable) {
+            return Some(address);
+        }
+        // The newest of the former ones, if there are several.
+        let ended = |address: &u32| self.book.lease(*address).map(|lease| lease.changed);
+        if let Some(address) = known.iter().copied().filter(usable).max_by_key(ended) {
+            return Some(address);
+        }
+        if let Some(wanted) = request.requested_address.map(u32::from) {
+            self.settle(wanted, step);
+            if self.may_have(request, network, wanted) && self.is_available(request, client, wanted)
+            {
+                return Some(wanted);
+            }
+        }
+        self.next_free(client, place)
+    }
+
+    /// The address that is reserved for the device in this network and that nobody else keeps it from.
+    pub(super) fn reserved(
+        &self,
+        request: &Request,
+        client: &ClientIdentifier,
+        network: NetworkIndex,
+    ) -> Option<u32> {
+        self.topology
+            .reserved_addresses(network, request.hardware)
+            .iter()
+            .copied()
+            .find(|address| self.is_available(request, client, *address))
+    }
+
+    /// The address that has been free longest: in the subnet that the packet points to, else in another
+    /// one of the same network.
+    fn next_free(&mut self, client: &ClientIdentifier, place: Place) -> Option<u32> {
+        let Self { topology, book, pools, offers, .. } = self;
+        let is_known = |address: u32| {
+            book.entry(address).is_some()
+                || offers.of_address(address).is_some()
+                || topology.reserved_for(address).is_some()
+        };
+        let first = std::iter::once(place.subnet);
+        let others = topology.subnets(place.network).filter(|subnet| *subnet != place.subnet);
+        let address = first.chain(others).find_map(|subnet| pools.take_next(subnet, is_known))?;
+        self.note_offer(client, place.network, address, true);
+        Some(address)
+    }
+
+    /// Keeps an address for a client until it asks for it.
+    fn offer(&mut self, client: &ClientIdentifier, network: NetworkIndex, address: u32) {
+        if self.offers.of_client(client, network) == Some(address) {
+            let until = self.now.plus_seconds(limits::OFFER_HOLD_SECONDS);
+            return self.offers.extend(address, until);
+        }
+        let was_free = self.is_free(address);
+        self.take(address);
+        self.note_offer(client, network, address, was_free);
+    }
+
+    fn is_free(&self, address: u32) -> bool {
+        use super::Standing;
+        self.topology.reserved_for(address).is_none()
+            && self.book.entry(address).is_none_or(|entry| entry.standing == Standing::Ended)
+    }
+
+    fn note_offer(
+        &mut self,
+        client: &ClientIdentifier,
+        network: NetworkIndex,
+        address: u32,
+        took: bool,
+    ) {
+        if let Some(old) = self.offers.of_client(client, network) {
+            self.end_offer(old);
+        }
+        if self.offers.len() >= limits::OFFERS_MAX
+            && let Some((_, oldest)) = self.offers.first_end()
+        {
+            self.end_offer(oldest);
+        }
+        let until = self.now.plus_seconds(limits::OFFER_HOLD_SECONDS);
+        self.offers.insert(address, client.clone(), network, until, took);
+    }
+}

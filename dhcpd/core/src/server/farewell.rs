@@ -1,0 +1,62 @@
+//! RELEASE, DECLINE and INFORM: messages of clients that have an address (RFC 2131 sections 4.3.3
+//! to 4.3.5). RELEASE and DECLINE count only from the holder of the lease.
+
+use super::{Server, Step, reply};
+use crate::{BindingState, Effect, Notice, Reason, Release, Request};
+
+impl Server {
+    pub(super) fn release(&mut self, request: &Request, step: &mut Step<'_>) {
+        if let Some(identifier) = request.server_identifier
+            && !self.is_own(identifier, request)
+        {
+            return step.unanswered(request, Reason::OtherServer);
+        }
+        let address = u32::from(request.ciaddr);
+        if !self.is_holder(request, address) {
+            return step.unanswered(request, Reason::NotTheHolder);
+        }
+        self.end_lease(address, BindingState::Released, self.now, step);
+        step.unanswered(request, Reason::Released);
+    }
+
+    pub(super) fn decline(&mut self, request: &Request, step: &mut Step<'_>) {
+        if let Some(identifier) = request.server_identifier
+            && !self.is_own(identifier, request)
+        {
+            return step.unanswered(request, Reason::OtherServer);
+        }
+        let Some(requested) = request.requested_address else {
+            return step.unanswered(request, Reason::MalformedRequest);
+        };
+        let address = u32::from(requested);
+        if !self.is_holder(request, address) {
+            return step.unanswered(request, Reason::NotTheHolder);
+        }
+        let quarantine_seconds = self.topology.configuration().decline_quarantine_seconds;
+        let until = self.now.plus_seconds(quarantine_seconds.into());
+        self.end_lease(address, BindingState::Declined, until, step);
+        step.effects.push(Effect::Notice(Notice::AddressDeclined {
+            address: requested,
+            hardware: request.hardware,
+        }));
+        step.unanswered(request, Reason::Declined);
+    }
+
+    /// Parameters without a lease. It promises nothing, so it does not wait for anything.
+    pub(super) fn inform(&self, request: &Request, step: &mut Step<'_>) {
+        if request.ciaddr.is_unspecified() {
+            return step.unanswered(request, Reason::InformWithoutAddress);
+        }
+        if self.topology.subnet_of(request.ciaddr).is_none() {
+            return step.unanswered(request, Reason::UnknownNetwork);
+        }
+        step.reply(reply::inform(&self.topology, request), Release::Immediately, None);
+    }
+
+    fn is_holder(&self, request: &Request, address: u32) -> bool {
+        let client = request.client();
+        self.book
+            .lease(address)
+            .is_some_and(|lease| lease.is_held(self.now) && lease.client == client)
+    }
+}

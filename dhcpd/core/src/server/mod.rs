@@ -1,0 +1,434 @@
+//! The server: what it knows, and its one door.
+//!
+//! [`Server::step`] takes an input at a time and says what has to be done. It changes its own books
+//! at once and marks what may only leave after the commit; if the commit fails, the process ends and
+//! the next one starts from what is durable. So nothing here is ever taken back.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `topology` | the configuration, arranged for look-ups |
+//! | `book` | leases, how each address stands, and what the kernel is told |
+//! | `pools` | which addresses are free, and which comes next |
+//! | `offers` | offers that wait for their REQUEST |
+//! | `discover`, `request`, `farewell` | what each message of a client gets |
+//! | `reply` | how replies are put together |
+//! | `commands`, `queries` | registrations, and questions |
+
+mod book;
+mod commands;
+mod discover;
+mod farewell;
+mod offers;
+mod pools;
+mod queries;
+mod reply;
+mod request;
+mod topology;
+
+use crate::{
+    Arrival, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateChange, Input,
+    Lease, MessageType, Notice, Reason, Record, Release, Reply, Request, Sequence, Side, Timestamp,
+    Unanswered, limits,
+};
+use book::{Book, Registrations, Standing};
+use offers::Offers;
+use pools::Pools;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use topology::{NetworkIndex, SubnetIndex, Topology};
+
+/// A request whose ACK is held for its commit.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    xid: u32,
+    sequence: Sequence,
+}
+
+/// The decisions of a DHCP server. See the module.
+#[derive(Debug)]
+pub struct Server {
+    topology: Topology,
+    own_addresses: BTreeSet<Ipv4Addr>,
+    book: Book,
+    pools: Pools,
+    offers: Offers,
+    registrations: Registrations,
+    registrations_by_end: BTreeSet<(Timestamp, crate::HardwareAddress)>,
+    held: BTreeMap<ClientIdentifier, Held>,
+    held_in_order: VecDeque<(Sequence, ClientIdentifier)>,
+    sequence: Sequence,
+    committed: Sequence,
+    now: Timestamp,
+    wake: Option<Timestamp>,
+}
+
+/// What one step collects: its effects, and whether any of them has to be committed.
+struct Step<'a> {
+    effects: &'a mut Effects,
+    sequence: Sequence,
+    has_durable: bool,
+}
+
+impl Step<'_> {
+    fn persist(&mut self, record: Record) {
+        self.has_durable = true;
+        self.effects.push(Effect::Persist(record));
+    }
+
+    fn gate(&mut self, change: Option<GateChange>) {
+        if let Some(change) = change {
+            self.has_durable = true;
+            self.effects.push(Effect::Gate(change));
+        }
+    }
+
+    fn reply(&mut self, reply: Reply, release: Release, reason: Option<Reason>) {
+        self.effects.push(Effect::Reply { reply: Box::new(reply), release, reason });
+    }
+
+    fn unanswered(&mut self, request: &Request, reason: Reason) {
+        self.effects.push(Effect::Unanswered(Unanswered {
+            reason,
+            message_type: request.message_type,
+            hardware: request.hardware,
+            giaddr: request.giaddr,
+        }));
+    }
+
+    /// When this step's replies may leave.
+    const fn after_commit(&self) -> Release {
+        Release::AfterCommit(self.sequence)
+    }
+}
+
+/// Where a client is: its network, and the subnet that the packet points to.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    network: NetworkIndex,
+    subnet: SubnetIndex,
+}
+
+impl Server {
+    /// A server with a checked configuration and the records of an earlier life, in the order in which
+    /// they were made durable. `own_addresses`: the addresses that clients may know this server by.
+    /// `now`: at least the newest time in the records.
+    #[must_use]
+    pub fn new(
+        configuration: Configuration,
+        own_addresses: impl IntoIterator<Item = Ipv4Addr>,
+        records: impl IntoIterator<Item = Record>,
+        now: Timestamp,
+    ) -> Self {
+        let topology = Topology::new(configuration);
+        let mut book = Book::new(&topology);
+        let mut pools = Pools::new(&topology);
+        let mut registrations = Registrations::new();
+        for record in records {
+            match record {
+                Record::Lease(lease) => book.load(lease),
+                Record::LeaseForgotten(address) => book.forget(address.into()),
+                Record::Registration(registration) => {
+                    registrations.insert(registration.hardware, registration);
+                }
+                Record::RegistrationRemoved(hardware) => {
+                    registrations.remove(&hardware);
+                }
+                Record::Time(_) => {}
+            }
+        }
+        registrations.retain(|_, registration| registration.is_valid(now));
+        book.settle_loaded(&topology, &mut pools, &registrations, now);
+        let registrations_by_end = registrations
+            .values()
+            .filter_map(|registration| Some((registration.expires?, registration.hardware)))
+            .collect();
+        Self {
+            topology,
+            own_addresses: own_addresses.into_iter().collect(),
+            book,
+            pools,
+            offers: Offers::default(),
+            registrations,
+            registrations_by_end,
+            held: BTreeMap::new(),
+            held_in_order: VecDeque::new(),
+            sequence: Sequence::default(),
+            committed: Sequence::default(),
+            now,
+            wake: None,
+        }
+    }
+
+    /// Takes one input and says what has to be done, in order. If anything of it has to be committed,
+    /// the effects of this step carry the number that the step returns.
+    ///
+    /// Every packet ends in exactly one [`Effect::Reply`] or [`Effect::Unanswered`]. `now` never goes
+    /// backwards; if it does, the latest time so far is used.
+    pub fn step(
+        &mut self,
+        now: Timestamp,
+        input: Input,
+        effects: &mut Effects,
+    ) -> Option<Sequence> {
+        self.now = self.now.max(now);
+        let sequence = Sequence(self.sequence.0 + 1);
+        let mut step = Step { effects, sequence, has_durable: false };
+        self.let_things_end(&mut step);
+        match input {
+            Input::Packet(request) => self.packet(&request, &mut step),
+            Input::Committed(through) => self.committed(through),
+            Input::GateLost => {
+                step.has_durable = true;
+                step.effects.push(Effect::GateReplace(self.gate(self.now)));
+            }
+            Input::Command(ticket, command) => self.command(ticket, command, &mut step),
+            Input::Tick => self.wake = None,
+        }
+        self.ask_to_be_woken(&mut step);
+        let durable = step.has_durable.then_some(sequence);
+        if durable.is_some() {
+            self.sequence = sequence;
+        }
+        durable
+    }
+
+    /// The whole of what the kernel sets should hold at `now`: address, set, milliseconds (P4).
+    #[must_use]
+    pub fn gate(&self, now: Timestamp) -> Vec<(Ipv4Addr, Side, u64)> {
+        self.book
+            .entries_above(None)
+            .filter_map(|entry| {
+                let (side, milliseconds) =
+                    book::side_of(&self.topology, &self.registrations, &entry.lease, now)?;
+                Some((entry.lease.address, side, milliseconds))
+            })
+            .collect()
+    }
+
+    /// The number of the last step that had something to commit.
+    #[must_use]
+    pub const fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn packet(&mut self, request: &Request, step: &mut Step<'_>) {
+        let commits = request.message_type != MessageType::Inform;
+        let waiting = self.sequence.0.saturating_sub(self.committed.0);
+        if commits && waiting >= limits::STEPS_UNCOMMITTED_MAX {
+            return step.unanswered(request, Reason::Overload);
+        }
+        match request.message_type {
+            MessageType::Discover => self.discover(request, step),
+            MessageType::Request => self.request(request, step),
+            MessageType::Decline => self.decline(request, step),
+            MessageType::Release => self.release(request, step),
+            MessageType::Inform => self.inform(request, step),
+            MessageType::Offer | MessageType::Ack | MessageType::Nak => {
+                step.unanswered(request, Reason::BadMessageType);
+            }
+        }
+    }
+
+    /// Where a client is: link selection (RFC 3527), subnet selection (RFC 3011), giaddr, the address
+    /// it uses, the interface that received it, whichever is there first.
+    fn place(&self, request: &Request) -> Option<Place> {
+        let Arrival { local_address, broadcast, attached, .. } = request.arrival;
+        let selected = request
+            .relay_agent
+            .as_ref()
+            .and_then(crate::RelayAgentInformation::link_selection)
+            .or(request.subnet_selection);
+        let link = match selected {
+            Some(address) => address,
+            None if request.is_relayed() => request.giaddr,
+            // A unicast message of a client that has an address may have come a long way.
+            None if !request.ciaddr.is_unspecified() && !broadcast => request.ciaddr,
+            None if attached => local_address,
+            None => request.ciaddr,
+        };
+        let subnet = self.topology.subnet_of(link)?;
+        Some(Place { network: subnet.network, subnet })
+    }
+
+    /// Whether the client means this server by option 54.
+    fn is_own(&self, identifier: Ipv4Addr, request: &Request) -> bool {
+        identifier == reply::server_identifier(request) || self.own_addresses.contains(&identifier)
+    }
+
+    /// The lifetime that the client gets: the configured one for its side of the gate, or less if it
+    /// asks for less (RFC 2131 section 4.3.1).
+    fn terms(&self, request: &Request, network: NetworkIndex) -> reply::Terms {
+        let configuration = self.topology.configuration();
+        let is_registered = self
+            .registrations
+            .get(&request.hardware)
+            .is_some_and(|registration| registration.is_valid(self.now));
+        let configured = if self.topology.network(network).gated && !is_registered {
+            configuration.lifetime_unregistered_seconds
+        } else {
+            configuration.lifetime_seconds
+        };
+        let wanted = request.requested_lifetime_seconds.unwrap_or(configured);
+        let lifetime_seconds = wanted.max(limits::LIFETIME_SECONDS_MIN).min(configured);
+        reply::Terms { lifetime_seconds }
+    }
+
+    /// Whether this client may have this address by configuration: it is reserved for its device, or
+    /// it lies in a pool and is reserved for nobody.
+    fn may_have(&self, request: &Request, network: NetworkIndex, address: u32) -> bool {
+        if self.topology.network_of(address.into()) != Some(network) {
+            return false;
+        }
+        match self.topology.reserved_for(address) {
+            Some(hardware) => hardware == request.hardware,
+            None => self.topology.pool_of(address).is_some(),
+        }
+    }
+
+    /// Whether nothing keeps this client from this address now: nobody else holds it, was offered it
+    /// or declined it. The device that an address is reserved for takes it over from itself, whatever
+    /// client identifier its operating system sent before.
+    fn is_available(&self, request: &Request, client: &ClientIdentifier, address: u32) -> bool {
+        if self.offers.of_address(address).is_some_and(|offer| offer.client != *client) {
+            return false;
+        }
+        let Some(lease) = self.book.lease(address).filter(|lease| lease.is_blocked(self.now))
+        else {
+            return true;
+        };
+        let own_reservation = self.topology.reserved_for(address) == Some(request.hardware)
+            && lease.hardware == request.hardware;
+        lease.state == BindingState::Active && (lease.client == *client || own_reservation)
+    }
+
+    /// Brings an address up to date with the time, so that its pool and the gate know that its lease
+    /// has run out.
+    fn settle(&mut self, address: u32, step: &mut Step<'_>) {
+        let change = self.book.settle(
+            &self.topology,
+            &mut self.pools,
+            &self.registrations,
+            address,
+            self.now,
+        );
+        step.gate(change);
+        self.keep_for_offer(address);
+    }
+
+    /// Keeps a free address that is on offer out of its pool: its lease ended after it was offered.
+    fn keep_for_offer(&mut self, address: u32) {
+        let ended = self.book.entry(address).filter(|entry| entry.standing == Standing::Ended);
+        if let Some(entry) = ended
+            && self.topology.reserved_for(address).is_none()
+            && self.offers.mark_taken(address)
+        {
+            self.pools.take(&self.topology, address, entry.lease.ends);
+        }
+    }
+
+    /// Writes a lease into the book and says what has to be committed for it.
+    fn put(&mut self, lease: Lease, step: &mut Step<'_>) {
+        let address = u32::from(lease.address);
+        step.persist(Record::Lease(lease.clone()));
+        let change =
+            self.book.put(&self.topology, &mut self.pools, &self.registrations, lease, self.now);
+        step.gate(change);
+        self.keep_for_offer(address);
+    }
+
+    /// Takes an address out of its pool for a client, unless it is out of it already.
+    fn take(&mut self, address: u32) {
+        let blocked =
+            self.book.entry(address).is_some_and(|entry| entry.standing != Standing::Ended);
+        let offered = self.offers.of_address(address).is_some_and(|offer| offer.took);
+        if !blocked && !offered && self.topology.reserved_for(address).is_none() {
+            let ended = self.book.lease(address).map_or(Timestamp::ZERO, |lease| lease.ends);
+            self.pools.take(&self.topology, address, ended);
+        }
+    }
+
+    /// Ends an offer; its address goes back into the pool.
+    fn end_offer(&mut self, address: u32) {
+        if let Some(offer) = self.offers.remove(address)
+            && offer.took
+        {
+            let ended = self.book.lease(address).map_or(Timestamp::ZERO, |lease| lease.ends);
+            self.pools.give_back(&self.topology, address, ended);
+        }
+    }
+
+    /// Lets leases, offers and registrations run out whose time has come.
+    fn let_things_end(&mut self, step: &mut Step<'_>) {
+        for _ in 0..limits::ENDINGS_PER_STEP_MAX {
+            let lease = self.book.first_end().filter(|(end, _)| *end <= self.now);
+            let offer = self.offers.first_end().filter(|(end, _)| *end <= self.now);
+            let registration =
+                self.registrations_by_end.first().copied().filter(|(end, _)| *end <= self.now);
+            if lease.is_none() && offer.is_none() && registration.is_none() {
+                break;
+            }
+            if let Some((_, address)) = offer {
+                self.end_offer(address);
+            }
+            if let Some((_, hardware)) = registration {
+                self.end_registration(hardware, step);
+            }
+            if let Some((_, address)) = lease {
+                self.settle(address, step);
+                if !self.topology.is_served(address) {
+                    self.book.forget(address);
+                    step.persist(Record::LeaseForgotten(address.into()));
+                }
+            }
+        }
+    }
+
+    fn ask_to_be_woken(&mut self, step: &mut Step<'_>) {
+        let next = [
+            self.book.first_end().map(|(end, _)| end),
+            self.offers.first_end().map(|(end, _)| end),
+            self.registrations_by_end.first().map(|(end, _)| *end),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        if let Some(next) = next
+            && self.wake.is_none_or(|wake| next < wake)
+        {
+            self.wake = Some(next);
+            step.effects.push(Effect::Wake(next));
+        }
+    }
+
+    /// Notes that the ACK to this request is held, so that its retransmission is not decided again.
+    fn hold(&mut self, request: &Request, client: &ClientIdentifier, step: &Step<'_>) {
+        let held = Held { xid: request.xid, sequence: step.sequence };
+        self.held.insert(client.clone(), held);
+        self.held_in_order.push_back((step.sequence, client.clone()));
+    }
+
+    fn is_held(&self, request: &Request, client: &ClientIdentifier) -> bool {
+        self.held.get(client).is_some_and(|held| held.xid == request.xid)
+    }
+
+    fn committed(&mut self, through: Sequence) {
+        self.committed = self.committed.max(through);
+        while let Some((sequence, _)) = self.held_in_order.front()
+            && *sequence <= through
+        {
+            let Some((sequence, client)) = self.held_in_order.pop_front() else { break };
+            // A newer request of the same client may be held by now.
+            if self.held.get(&client).is_some_and(|held| held.sequence == sequence) {
+                self.held.remove(&client);
+            }
+        }
+    }
+
+    fn notice_exhausted(&self, network: NetworkIndex, step: &mut Step<'_>) {
+        let network = self.topology.network(network).name.clone();
+        step.effects.push(Effect::Notice(Notice::PoolExhausted { network }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

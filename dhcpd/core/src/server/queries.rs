@@ -1,0 +1,113 @@
+//! Questions to the server. They change nothing, and each costs a bounded amount of work.
+
+use super::topology::NetworkIndex;
+use super::{Server, book};
+use crate::{
+    CoreStatus, Lease, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer, Timestamp, limits,
+};
+use std::ops::Bound::{Excluded, Unbounded};
+
+/// Leases that one query looks at, at most: a filter that few pass must not hold up the packets.
+const LEASES_LOOKED_AT_MAX: usize = 8 * limits::QUERY_LEASES_MAX;
+
+impl Server {
+    /// Answers a question as of `now`.
+    #[must_use]
+    pub fn query(&self, now: Timestamp, query: &Query) -> QueryAnswer {
+        let now = now.max(self.now);
+        match query {
+            Query::Lease(address) => QueryAnswer::Lease(
+                self.book.lease((*address).into()).map(|lease| self.view(lease, now)),
+            ),
+            Query::Leases { after, limit, filter } => {
+                let limit = (*limit).min(limits::QUERY_LEASES_MAX);
+                let mut leases = Vec::new();
+                let mut next = None;
+                let entries = self.book.entries_above(after.map(u32::from));
+                for (looked_at, entry) in entries.enumerate() {
+                    if leases.len() >= limit || looked_at >= LEASES_LOOKED_AT_MAX {
+                        return QueryAnswer::Leases { leases, next };
+                    }
+                    next = Some(entry.lease.address);
+                    if *filter == LeaseFilter::All || entry.lease.is_held(now) {
+                        leases.push(self.view(&entry.lease, now));
+                    }
+                }
+                QueryAnswer::Leases { leases, next: None }
+            }
+            Query::Registration(hardware) => QueryAnswer::Registration(
+                self.registrations
+                    .get(hardware)
+                    .filter(|registration| registration.is_valid(now))
+                    .cloned(),
+            ),
+            Query::Registrations { after, limit } => {
+                let limit = (*limit).min(limits::QUERY_LEASES_MAX);
+                let lower = after.map_or(Unbounded, Excluded);
+                let mut registrations: Vec<_> = self
+                    .registrations
+                    .range((lower, Unbounded))
+                    .map(|(_, registration)| registration)
+                    .filter(|registration| registration.is_valid(now))
+                    .take(limit + 1)
+                    .cloned()
+                    .collect();
+                let has_more = registrations.len() > limit;
+                registrations.truncate(limit);
+                let next = registrations
+                    .last()
+                    .filter(|_| has_more)
+                    .map(|registration| registration.hardware);
+                QueryAnswer::Registrations { registrations, next }
+            }
+            Query::Status => QueryAnswer::Status(self.status()),
+        }
+    }
+
+    fn view(&self, lease: &Lease, now: Timestamp) -> LeaseView {
+        let network = self.topology.network_of(lease.address);
+        LeaseView {
+            held: lease.is_held(now),
+            network: network.map(|network| self.topology.network(network).name.clone()),
+            registration: self
+                .registrations
+                .get(&lease.hardware)
+                .filter(|registration| registration.is_valid(now))
+                .cloned(),
+            side: book::side_of(&self.topology, &self.registrations, lease, now)
+                .map(|(side, _)| side),
+            lease: lease.clone(),
+        }
+    }
+
+    fn status(&self) -> CoreStatus {
+        let networks = self
+            .topology
+            .configuration()
+            .networks
+            .iter()
+            .enumerate()
+            .map(|(position, network)| {
+                let index = NetworkIndex(position);
+                let (pool_size, free) = self.pools.count(|subnet| subnet.network == index);
+                let counters = self.book.counters(index);
+                NetworkStatus {
+                    name: network.name.clone(),
+                    gated: network.gated,
+                    pool_size,
+                    free,
+                    held: counters.held,
+                    declined: counters.declined,
+                    registered: counters.registered,
+                    unregistered: counters.unregistered,
+                }
+            })
+            .collect();
+        CoreStatus {
+            networks,
+            leases_known: self.book.len() as u64,
+            registrations: self.registrations.len() as u64,
+            offers: self.offers.len() as u64,
+        }
+    }
+}

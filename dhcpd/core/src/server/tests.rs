@@ -1,0 +1,416 @@
+//! What the server decides, step by step, where a conformance case would hide the point.
+
+use super::*;
+use crate::{
+    AddressRange, Answer, Command, HardwareAddress, LeaseFilter, Network, OptionSet, Query,
+    QueryAnswer, RegistrationTarget, Reservation, SocketIndex, Subnet, Ticket,
+};
+use std::net::SocketAddrV4;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 67);
+
+fn configuration(pool_size: u8) -> Configuration {
+    let last = 9 + pool_size;
+    let mut options = OptionSet::new();
+    options.insert(3, vec![10, 20, 0, 1]);
+    Configuration {
+        networks: vec![Network {
+            name: "halls".into(),
+            gated: true,
+            subnets: vec![Subnet {
+                prefix: "10.20.0.0/24".parse().unwrap(),
+                pools: vec![AddressRange {
+                    first: Ipv4Addr::new(10, 20, 0, 10),
+                    last: Ipv4Addr::new(10, 20, 0, last),
+                }],
+                options,
+                reservations: vec![Reservation {
+                    hardware: hardware(200),
+                    address: Ipv4Addr::new(10, 20, 0, 200),
+                    options: OptionSet::new(),
+                }],
+            }],
+            options: OptionSet::new(),
+        }],
+        lifetime_seconds: 3600,
+        lifetime_unregistered_seconds: 120,
+        decline_quarantine_seconds: 600,
+        rapid_commit: false,
+    }
+}
+
+fn hardware(number: u8) -> HardwareAddress {
+    HardwareAddress::ethernet([2, 0, 0x5e, 0, 0x53, number])
+}
+
+fn request(number: u8, message_type: MessageType) -> Request {
+    Request {
+        arrival: Arrival {
+            socket: SocketIndex(0),
+            local_address: SERVER,
+            source: SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 1), 67),
+            broadcast: false,
+            attached: false,
+        },
+        message_type,
+        hops: 1,
+        xid: u32::from(number),
+        secs: 0,
+        flags: 0,
+        ciaddr: Ipv4Addr::UNSPECIFIED,
+        giaddr: Ipv4Addr::new(10, 20, 0, 1),
+        hardware: hardware(number),
+        chaddr: [0; 16],
+        client_identifier: None,
+        requested_address: None,
+        server_identifier: None,
+        parameter_request_list: Box::new([]),
+        maximum_message_size: None,
+        requested_lifetime_seconds: None,
+        host_name: None,
+        subnet_selection: None,
+        rapid_commit: false,
+        relay_agent: None,
+    }
+}
+
+/// A server, and a commit that is done as soon as it is asked for.
+struct Bench {
+    server: Server,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new(pool_size: u8) -> Self {
+        let now = Timestamp::from_seconds(1_000_000);
+        Self { server: Server::new(configuration(pool_size), [SERVER], [], now), now }
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Effect> {
+        let mut effects = Effects::new();
+        if let Some(sequence) = self.server.step(self.now, input, &mut effects) {
+            self.server.step(self.now, Input::Committed(sequence), &mut Effects::new());
+        }
+        effects.drain().collect()
+    }
+
+    fn packet(&mut self, request: Request) -> Vec<Effect> {
+        self.input(Input::Packet(Box::new(request)))
+    }
+
+    fn reply(&mut self, request: Request) -> Result<Reply, Reason> {
+        self.packet(request)
+            .into_iter()
+            .find_map(|effect| match effect {
+                Effect::Reply { reply, .. } => Some(Ok(*reply)),
+                Effect::Unanswered(unanswered) => Some(Err(unanswered.reason)),
+                _ => None,
+            })
+            .expect("every packet has an end")
+    }
+
+    /// The whole exchange; the address.
+    fn lease(&mut self, number: u8) -> Result<Ipv4Addr, Reason> {
+        let offer = self.reply(request(number, MessageType::Discover))?;
+        let mut select = request(number, MessageType::Request);
+        select.requested_address = Some(offer.yiaddr);
+        select.server_identifier = Some(SERVER);
+        let ack = self.reply(select)?;
+        assert_eq!((ack.message_type, ack.yiaddr), (MessageType::Ack, offer.yiaddr));
+        Ok(ack.yiaddr)
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now = self.now.plus_seconds(seconds);
+        self.input(Input::Tick);
+    }
+
+    fn status(&self) -> crate::NetworkStatus {
+        let QueryAnswer::Status(mut status) = self.server.query(self.now, &Query::Status) else {
+            panic!("another answer")
+        };
+        status.networks.remove(0)
+    }
+}
+
+fn gate_changes(effects: &[Effect]) -> Vec<GateChange> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Gate(change) => Some(*change),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_ack_waits_for_lease_and_gate_and_the_offer_for_nothing() {
+    let mut bench = Bench::new(2);
+    let effects = bench.packet(request(1, MessageType::Discover));
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Reply { release: Release::Immediately, reply, .. }
+            if reply.message_type == MessageType::Offer
+    )));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Persist(_) | Effect::Gate(_))));
+
+    let mut select = request(1, MessageType::Request);
+    select.requested_address = Some(Ipv4Addr::new(10, 20, 0, 10));
+    select.server_identifier = Some(SERVER);
+    let effects = bench.packet(select);
+    assert!(matches!(effects[0], Effect::Persist(Record::Lease(_))), "{effects:?}");
+    let change = GateChange {
+        address: Ipv4Addr::new(10, 20, 0, 10),
+        side: Some((Side::Unregistered, 120_000)),
+        forget_flows: true,
+    };
+    assert_eq!(effects[1], Effect::Gate(change));
+    assert!(matches!(
+        &effects[2],
+        Effect::Reply { release: Release::AfterCommit(Sequence(1)), reply, reason: None }
+            if reply.message_type == MessageType::Ack
+    ));
+}
+
+#[test]
+fn a_retransmission_of_a_held_request_is_not_decided_again() {
+    let mut bench = Bench::new(2);
+    bench.reply(request(1, MessageType::Discover)).unwrap();
+    let mut select = request(1, MessageType::Request);
+    select.requested_address = Some(Ipv4Addr::new(10, 20, 0, 10));
+    select.server_identifier = Some(SERVER);
+    let mut effects = Effects::new();
+    let sequence = bench
+        .server
+        .step(bench.now, Input::Packet(Box::new(select.clone())), &mut effects)
+        .expect("something to commit");
+    assert_eq!(bench.reply(select.clone()), Err(Reason::DuplicateOfHeld));
+    bench.server.step(bench.now, Input::Committed(sequence), &mut Effects::new());
+    assert_eq!(bench.reply(select).unwrap().message_type, MessageType::Ack);
+}
+
+#[test]
+fn never_used_addresses_come_first_and_then_the_one_free_longest() {
+    let mut bench = Bench::new(3);
+    let first = bench.lease(1).unwrap();
+    bench.pass(1);
+    let second = bench.lease(2).unwrap();
+    bench.pass(121);
+    assert_eq!(bench.status().held, 0);
+    let third = bench.lease(3).unwrap();
+    assert!(third != first && third != second);
+    assert_eq!(bench.lease(4).unwrap(), first, "free for longest");
+    assert_eq!(bench.lease(2).unwrap(), second, "its former address");
+    assert_eq!(bench.lease(5), Err(Reason::PoolExhausted));
+}
+
+#[test]
+fn counters_follow_every_change() {
+    let mut bench = Bench::new(3);
+    assert_eq!((bench.status().pool_size, bench.status().free), (3, 3));
+    let address = bench.lease(1).unwrap();
+    let status = bench.status();
+    assert_eq!((status.free, status.held, status.unregistered), (2, 1, 1));
+    let register = Command::Register {
+        target: RegistrationTarget::Address(address),
+        owner: Some("ada".into()),
+        expires: None,
+        replaces: None,
+    };
+    bench.input(Input::Command(Ticket(1), register));
+    let status = bench.status();
+    assert_eq!((status.registered, status.unregistered), (1, 0));
+    let mut decline = request(1, MessageType::Decline);
+    decline.requested_address = Some(address);
+    decline.server_identifier = Some(SERVER);
+    assert_eq!(bench.reply(decline), Err(Reason::Declined));
+    let status = bench.status();
+    assert_eq!((status.free, status.held, status.declined, status.registered), (2, 0, 1, 0));
+    bench.pass(600);
+    let status = bench.status();
+    assert_eq!((status.free, status.declined), (3, 0));
+}
+
+#[test]
+fn an_offer_that_runs_out_gives_its_address_back() {
+    let mut bench = Bench::new(1);
+    bench.reply(request(1, MessageType::Discover)).unwrap();
+    assert_eq!(bench.lease(2), Err(Reason::PoolExhausted));
+    bench.pass(limits::OFFER_HOLD_SECONDS);
+    assert!(bench.lease(2).is_ok());
+}
+
+#[test]
+fn a_lease_that_ends_under_its_own_offer_is_offered_to_nobody_else() {
+    let mut bench = Bench::new(1);
+    let address = bench.lease(1).unwrap();
+    bench.pass(110);
+    assert_eq!(bench.reply(request(1, MessageType::Discover)).unwrap().yiaddr, address);
+    bench.pass(15);
+    assert_eq!(bench.status().held, 0);
+    assert_eq!(bench.lease(2), Err(Reason::PoolExhausted));
+    assert_eq!(bench.lease(1), Ok(address));
+    bench.pass(121);
+    assert_eq!(bench.lease(2), Ok(address));
+}
+
+#[test]
+fn registration_moves_the_host_and_its_end_moves_it_back() {
+    let mut bench = Bench::new(2);
+    let address = bench.lease(1).unwrap();
+    let expires = bench.now.plus_seconds(60);
+    let register = Command::Register {
+        target: RegistrationTarget::Hardware(hardware(1)),
+        owner: None,
+        expires: Some(expires),
+        replaces: None,
+    };
+    let effects = bench.input(Input::Command(Ticket(7), register.clone()));
+    let changes = gate_changes(&effects);
+    assert_eq!(changes[0].side, Some((Side::Registered, 60_000)));
+    assert!(changes[0].forget_flows);
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Answer {
+            ticket: Ticket(7),
+            answer: Answer::Registered { created: true, addresses, .. },
+            release: Release::AfterCommit(_),
+        } if *addresses == [address]
+    )));
+    // The same again: the same end, and an answer that waits for its own commit.
+    let again = bench.input(Input::Command(Ticket(8), register));
+    assert!(again.iter().any(|effect| matches!(
+        effect,
+        Effect::Answer { answer: Answer::Registered { created: false, .. }, release, .. }
+            if matches!(release, Release::AfterCommit(_))
+    )));
+    assert!(gate_changes(&again).iter().all(|change| !change.forget_flows));
+
+    bench.now = expires;
+    let effects = bench.input(Input::Tick);
+    let changes = gate_changes(&effects);
+    assert_eq!(changes[0].side, Some((Side::Unregistered, 60_000)));
+    assert!(changes[0].forget_flows);
+    assert_eq!(bench.server.gate(bench.now), [(address, Side::Unregistered, 60_000)]);
+}
+
+#[test]
+fn a_new_holder_inherits_no_permit() {
+    let mut bench = Bench::new(1);
+    let address = bench.lease(1).unwrap();
+    let register = Command::Register {
+        target: RegistrationTarget::Address(address),
+        owner: None,
+        expires: None,
+        replaces: None,
+    };
+    bench.input(Input::Command(Ticket(1), register));
+    let mut release = request(1, MessageType::Release);
+    release.ciaddr = address;
+    let effects = bench.packet(release);
+    assert_eq!(gate_changes(&effects), [GateChange { address, side: None, forget_flows: true }]);
+    bench.reply(request(2, MessageType::Discover)).unwrap();
+    let mut select = request(2, MessageType::Request);
+    select.requested_address = Some(address);
+    select.server_identifier = Some(SERVER);
+    let changes = gate_changes(&bench.packet(select));
+    assert_eq!(changes[0].side.unwrap().0, Side::Unregistered);
+    assert!(changes[0].forget_flows);
+}
+
+#[test]
+fn unregistering_whoever_is_not_registered_changes_nothing() {
+    let mut bench = Bench::new(1);
+    let effects = bench.input(Input::Command(Ticket(1), Command::Unregister(hardware(9))));
+    assert_eq!(
+        effects,
+        [Effect::Answer {
+            ticket: Ticket(1),
+            answer: Answer::NotRegistered(hardware(9)),
+            release: Release::Immediately,
+        }]
+    );
+}
+
+#[test]
+fn replacing_a_device_moves_the_permit_in_one_step() {
+    let mut bench = Bench::new(2);
+    let old = bench.lease(1).unwrap();
+    let new = bench.lease(2).unwrap();
+    let register = |target, replaces| Command::Register {
+        target: RegistrationTarget::Address(target),
+        owner: None,
+        expires: None,
+        replaces,
+    };
+    bench.input(Input::Command(Ticket(1), register(old, None)));
+    bench.input(Input::Command(Ticket(2), register(new, Some(hardware(1)))));
+    let sides: Vec<_> = bench
+        .server
+        .gate(bench.now)
+        .into_iter()
+        .map(|(address, side, _)| (address, side))
+        .collect();
+    assert_eq!(sides, [(old, Side::Unregistered), (new, Side::Registered)]);
+}
+
+#[test]
+fn a_restart_knows_what_was_durable() {
+    let mut bench = Bench::new(3);
+    let mut records = Vec::new();
+    for number in 1..=2 {
+        let offer = bench.reply(request(number, MessageType::Discover)).unwrap();
+        let mut select = request(number, MessageType::Request);
+        select.requested_address = Some(offer.yiaddr);
+        select.server_identifier = Some(SERVER);
+        records.extend(bench.packet(select).into_iter().filter_map(|effect| match effect {
+            Effect::Persist(record) => Some(record),
+            _ => None,
+        }));
+    }
+    let gate = bench.server.gate(bench.now);
+    bench.server = Server::new(configuration(3), [SERVER], records, bench.now);
+    assert_eq!(bench.server.gate(bench.now), gate);
+    let status = bench.status();
+    assert_eq!((status.free, status.held), (1, 2));
+    let mut renew = request(1, MessageType::Request);
+    renew.giaddr = Ipv4Addr::UNSPECIFIED;
+    renew.ciaddr = Ipv4Addr::new(10, 20, 0, 10);
+    let ack = bench.reply(renew).unwrap();
+    assert_eq!(ack.destination, Destination::Client(Ipv4Addr::new(10, 20, 0, 10)));
+    assert_eq!(bench.lease(3).unwrap(), Ipv4Addr::new(10, 20, 0, 12));
+    assert_eq!(bench.lease(4), Err(Reason::PoolExhausted));
+}
+
+#[test]
+fn leases_are_listed_in_pages() {
+    let mut bench = Bench::new(5);
+    for number in 1..=5 {
+        bench.lease(number).unwrap();
+    }
+    let mut after = None;
+    let mut seen = Vec::new();
+    loop {
+        let query = Query::Leases { after, limit: 2, filter: LeaseFilter::Held };
+        let QueryAnswer::Leases { leases, next } = bench.server.query(bench.now, &query) else {
+            panic!("another answer")
+        };
+        seen.extend(leases.into_iter().map(|view| view.lease.address.octets()[3]));
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [10, 11, 12, 13, 14]);
+}
+
+#[test]
+fn more_steps_than_can_wait_are_shed_and_named() {
+    let mut bench = Bench::new(1);
+    bench.server.sequence = Sequence(limits::STEPS_UNCOMMITTED_MAX);
+    assert_eq!(bench.reply(request(1, MessageType::Discover)), Err(Reason::Overload));
+    bench.input(Input::Committed(Sequence(1)));
+    assert!(bench.reply(request(1, MessageType::Discover)).is_ok());
+}
+
+use crate::Destination;

@@ -1,0 +1,144 @@
+//! The configuration, arranged for look-ups by address: which subnet, which pool, whose reservation.
+//!
+//! It never changes after it is built, and every look-up is a search in an ordered map.
+
+use crate::{Configuration, HardwareAddress, Network, OptionSet, Subnet};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// Names a network by its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NetworkIndex(pub(super) usize);
+
+/// Names a subnet by its network and its place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SubnetIndex {
+    pub(super) network: NetworkIndex,
+    position: usize,
+}
+
+/// Names a pool by its place among all pools in ascending order of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PoolIndex(pub(super) usize);
+
+/// A range of one subnet, as [`super::pools`] manages it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolPlace {
+    pub(super) first: u32,
+    pub(super) last: u32,
+    pub(super) subnet: SubnetIndex,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ReservedFor {
+    hardware: HardwareAddress,
+    subnet: SubnetIndex,
+    position: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Topology {
+    configuration: Configuration,
+    subnets: BTreeMap<u32, SubnetIndex>,
+    pools: Vec<PoolPlace>,
+    pools_by_first: BTreeMap<u32, PoolIndex>,
+    reserved: BTreeMap<u32, ReservedFor>,
+    reserved_addresses: BTreeMap<(NetworkIndex, HardwareAddress), Vec<u32>>,
+}
+
+impl Topology {
+    pub(super) fn new(configuration: Configuration) -> Self {
+        let mut subnets = BTreeMap::new();
+        let mut pools = Vec::new();
+        let mut reserved = BTreeMap::new();
+        let mut reserved_addresses: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for (network_position, network) in configuration.networks.iter().enumerate() {
+            let network_index = NetworkIndex(network_position);
+            for (position, subnet) in network.subnets.iter().enumerate() {
+                let index = SubnetIndex { network: network_index, position };
+                subnets.insert(u32::from(subnet.prefix.network()), index);
+                pools.extend(subnet.pools.iter().map(|range| PoolPlace {
+                    first: range.first.into(),
+                    last: range.last.into(),
+                    subnet: index,
+                }));
+                for (position, reservation) in subnet.reservations.iter().enumerate() {
+                    let address = u32::from(reservation.address);
+                    let hardware = reservation.hardware;
+                    reserved.insert(address, ReservedFor { hardware, subnet: index, position });
+                    reserved_addresses.entry((network_index, hardware)).or_default().push(address);
+                }
+            }
+        }
+        pools.sort_by_key(|pool| pool.first);
+        let pools_by_first =
+            pools.iter().enumerate().map(|(index, pool)| (pool.first, PoolIndex(index))).collect();
+        Self { configuration, subnets, pools, pools_by_first, reserved, reserved_addresses }
+    }
+
+    pub(super) const fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// All pools, in ascending order of addresses.
+    pub(super) fn pools(&self) -> &[PoolPlace] {
+        &self.pools
+    }
+
+    pub(super) fn network(&self, index: NetworkIndex) -> &Network {
+        &self.configuration.networks[index.0]
+    }
+
+    pub(super) fn subnet(&self, index: SubnetIndex) -> &Subnet {
+        &self.network(index.network).subnets[index.position]
+    }
+
+    /// The subnets of a network, in the order of the file.
+    pub(super) fn subnets(&self, network: NetworkIndex) -> impl Iterator<Item = SubnetIndex> {
+        (0..self.network(network).subnets.len())
+            .map(move |position| SubnetIndex { network, position })
+    }
+
+    /// The subnet whose prefix the address is in.
+    pub(super) fn subnet_of(&self, address: Ipv4Addr) -> Option<SubnetIndex> {
+        let (_, index) = self.subnets.range(..=u32::from(address)).next_back()?;
+        self.subnet(*index).prefix.contains(address).then_some(*index)
+    }
+
+    /// The network whose prefixes the address is in.
+    pub(super) fn network_of(&self, address: Ipv4Addr) -> Option<NetworkIndex> {
+        self.subnet_of(address).map(|subnet| subnet.network)
+    }
+
+    /// The pool that the address is in.
+    pub(super) fn pool_of(&self, address: u32) -> Option<PoolIndex> {
+        let (_, index) = self.pools_by_first.range(..=address).next_back()?;
+        (address <= self.pools[index.0].last).then_some(*index)
+    }
+
+    /// Whose the address is by reservation.
+    pub(super) fn reserved_for(&self, address: u32) -> Option<HardwareAddress> {
+        self.reserved.get(&address).map(|reserved| reserved.hardware)
+    }
+
+    /// The addresses that are reserved for a device in a network, in the order of the file.
+    pub(super) fn reserved_addresses(
+        &self,
+        network: NetworkIndex,
+        hardware: HardwareAddress,
+    ) -> &[u32] {
+        self.reserved_addresses.get(&(network, hardware)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The options of a reservation.
+    pub(super) fn reservation_options(&self, address: u32) -> Option<&OptionSet> {
+        let reserved = self.reserved.get(&address)?;
+        Some(&self.subnet(reserved.subnet).reservations[reserved.position].options)
+    }
+
+    /// Whether anybody at all could get this address.
+    pub(super) fn is_served(&self, address: u32) -> bool {
+        self.reserved.contains_key(&address) || self.pool_of(address).is_some()
+    }
+}
