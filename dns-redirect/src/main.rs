@@ -1,2 +1,85 @@
-//! skeleton
-fn main() {}
+//! The daemon `vestibule-dns`: reads the configuration, runs the service, ends on a signal.
+//!
+//! It promises exit status 0 only after an ordinary end by SIGTERM or SIGINT, that its start line
+//! is printed when every listener is bound and not before, and that what kept it from starting is
+//! the last thing it says. It never goes to the background.
+
+use clap::Parser;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use vestibule_dns::Service;
+
+/// Hickory logs two lines for each answer at level info, which costs as much as the answer.
+const LOG_FILTER: &str = "info,hickory_server=warn,hickory_proto=warn,hickory_resolver=warn";
+
+/// Worker threads at most: answers are made by one task for each socket, the rest is waiting.
+const THREADS_MAX: usize = 4;
+
+/// The lying resolver of Vestibule, and the port-80 redirect beside it.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/vestibule/vestibule.toml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| LOG_FILTER.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // One event for each line, so that each mistake of a file is a line of its own.
+            for line in message.lines() {
+                tracing::error!("{line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let file = arguments.config.display();
+    let configuration =
+        vestibule_config::load(&arguments.config).map_err(|mistakes| mistakes.to_string())?;
+    let Some(dns) = configuration.dns else {
+        return Err(format!(
+            "{file} has no [dns]: vestibule-dns needs dns.listen and dns.upstream"
+        ));
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot be started: {error}"))?;
+    runtime.block_on(async {
+        // Before the start line: whoever waits for it may send a signal at once.
+        let no_signal = |error| format!("signals cannot be received: {error}");
+        let mut terminate = signal(SignalKind::terminate()).map_err(no_signal)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signal)?;
+        let service =
+            Service::bind(&dns, &configuration.gate).map_err(|error| error.to_string())?;
+        let addresses = service.addresses().map_err(|error| error.to_string())?;
+        let counters = service.counters();
+        tracing::info!("started: {addresses}");
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => tracing::debug!("SIGTERM"),
+                _ = interrupt.recv() => tracing::debug!("SIGINT"),
+            }
+        };
+        let outcome = service.run(stop).await;
+        tracing::info!("stopped; since the start: {}", counters.counts());
+        outcome.map_err(|stopped| stopped.to_string())
+    })
+}

@@ -1,0 +1,96 @@
+//! Every limit of this daemon, by name.
+//!
+//! It promises that nothing here grows without one of these. The sums are chosen so that the
+//! descriptors of a full house (look-ups, DNS connections, redirects, listeners) stay below 1024,
+//! the usual soft limit of a process.
+
+use std::time::Duration;
+
+/// Look-ups that may wait for an upstream resolver at once, over all clients. One more is answered
+/// SERVFAIL at once. Also the most tasks that UDP queries can cause.
+pub const UPSTREAM_LOOKUPS_MAX: usize = 256;
+
+/// Look-ups that one client address may have waiting for an upstream resolver at once, so that one
+/// host that asks for random names below the walled garden does not take every slot.
+pub const UPSTREAM_LOOKUPS_PER_SOURCE_MAX: usize = 16;
+
+/// Upstream resolvers that one look-up is sent to, one after the other.
+pub const UPSTREAM_ATTEMPTS_MAX: usize = 2;
+
+/// How long one upstream resolver may take, TCP included.
+pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Failures in a row after which an upstream resolver counts as down.
+pub const UPSTREAM_FAILURES_MAX: u32 = 3;
+
+/// How long an upstream resolver that counts as down is asked nothing.
+pub const UPSTREAM_REST: Duration = Duration::from_secs(3);
+
+/// Datagrams looked at while waiting for the answer to one question: those that do not match it
+/// are ignored, but not for ever.
+pub const UPSTREAM_DATAGRAMS_MAX: usize = 32;
+
+/// Open DNS connections over TCP, over all listeners and clients.
+pub const DNS_CONNECTIONS_MAX: usize = 256;
+
+/// Open DNS connections over TCP of one client address.
+pub const DNS_CONNECTIONS_PER_SOURCE_MAX: usize = 8;
+
+/// How long a DNS connection may take to bring its next whole question, or to take an answer.
+pub const DNS_CONNECTION_IDLE: Duration = Duration::from_secs(5);
+
+/// Questions answered on one DNS connection before it is closed.
+pub const DNS_CONNECTION_QUERIES_MAX: usize = 1000;
+
+/// Bytes of one question over TCP. A question with every option that a resolver sends fits well.
+pub const DNS_QUERY_BYTES_MAX: usize = 4096;
+
+/// Records other than the question in a client's message: OPT, TSIG and a SOA are all there can be.
+pub const DNS_QUERY_RECORDS_MAX: usize = 8;
+
+/// The smallest UDP answer size that a client can ask for (RFC 6891, section 6.2.3).
+pub const UDP_ANSWER_BYTES_MIN: u16 = 512;
+
+/// The largest UDP answer that is sent: what passes every link without fragments.
+pub const UDP_ANSWER_BYTES_MAX: u16 = 1232;
+
+/// Bytes that the kernel is asked to queue for each UDP socket.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+/// Open connections to the redirect, over all listeners and clients.
+pub const REDIRECT_CONNECTIONS_MAX: usize = 256;
+
+/// Open connections to the redirect of one client address.
+pub const REDIRECT_CONNECTIONS_PER_SOURCE_MAX: usize = 16;
+
+/// How long a client may take to send the head of its HTTP request.
+pub const REDIRECT_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection to the redirect may live.
+pub const REDIRECT_CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Bytes of the head of an HTTP request.
+pub const REDIRECT_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Header fields of an HTTP request.
+pub const REDIRECT_HEADERS_MAX: usize = 64;
+
+/// Bytes of an HTTP request's body that are read, and thrown away, before the answer. Without that,
+/// closing on an unread body resets the connection, and the client may never see the answer.
+pub const REDIRECT_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// How long the body may take to arrive.
+pub const REDIRECT_BODY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Connections that the kernel may hold for us to accept, for each listener.
+pub const LISTEN_BACKLOG: i32 = 128;
+
+/// How long to wait after the kernel refused to give us a connection or a datagram (no descriptor
+/// left, no memory), instead of asking again at once.
+pub const KERNEL_REFUSAL_REST: Duration = Duration::from_millis(100);
+
+/// How often the counters are logged, if any of them moved.
+pub const COUNTERS_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Processes that are looked through for the one that holds a port.
+pub const PROCESSES_MAX: usize = 65_536;

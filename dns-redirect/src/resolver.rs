@@ -1,0 +1,68 @@
+//! One question from its bytes to its answer, whatever socket it came by.
+//!
+//! It ties the parts together: the handler that reads and writes, the look-up slots, the upstream
+//! resolvers, the counters. It promises that a question for which there is no slot is answered at
+//! once, and that lies need no slot, so that a dead upstream never slows them.
+
+use crate::counters::Counters;
+use crate::handler::{Forwarding, Handler, Step, Transport};
+use crate::slots::{Slot, Slots};
+use crate::upstream::Upstream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Everything that answers questions.
+pub(crate) struct Resolver {
+    pub(crate) handler: Handler,
+    pub(crate) upstream: Upstream,
+    pub(crate) lookups: Arc<Slots>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What is to be done about a message.
+pub(crate) enum Work {
+    /// Nothing.
+    Nothing,
+    /// Send this.
+    Send(Vec<u8>),
+    /// Look it up, by [`Resolver::look_up`], then send what that gives.
+    LookUp(LookUp),
+}
+
+/// A question that has its slot.
+pub(crate) struct LookUp {
+    forwarding: Box<Forwarding>,
+    _slot: Slot,
+}
+
+impl Resolver {
+    /// What is to be done about `message`, that `source` sent.
+    pub(crate) fn receive(&self, message: &[u8], source: SocketAddr, transport: Transport) -> Work {
+        match self.handler.receive(message, source, transport) {
+            Step::Drop => Work::Nothing,
+            Step::Answer(answer) => Work::Send(answer),
+            Step::Forward(forwarding) => match self.lookups.take(source) {
+                Ok(slot) => Work::LookUp(LookUp { forwarding, _slot: slot }),
+                Err(limit) => {
+                    tracing::debug!(%source, ?limit, "no look-up slot");
+                    self.counters.forward_shed.add_one();
+                    Work::Send(self.handler.failure(&forwarding))
+                }
+            },
+        }
+    }
+
+    /// The answer to a question that is forwarded.
+    pub(crate) async fn look_up(&self, look_up: LookUp) -> Vec<u8> {
+        match self.upstream.ask(&self.handler, &look_up.forwarding).await {
+            Some(answer) => {
+                self.counters.forwarded.add_one();
+                answer
+            }
+            None => {
+                self.counters.forward_failed.add_one();
+                self.handler.failure(&look_up.forwarding)
+            }
+        }
+    }
+}

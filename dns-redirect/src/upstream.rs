@@ -1,0 +1,168 @@
+//! Asking the true resolvers.
+//!
+//! It promises that a question ends in time: each resolver gets one datagram (and one connection,
+//! if its answer is cut short), at most [`UPSTREAM_ATTEMPTS_MAX`] resolvers are asked, and one that
+//! failed several times in a row is left alone for a while, so that a dead resolver costs its
+//! clients a quick SERVFAIL and not a time-out each, and gets no storm when it comes back. Each
+//! question has a socket of its own, so that its source port is as hard to guess as its number, and
+//! the kernel drops what comes from elsewhere. It keeps no cache: the resolvers behind have one.
+
+use crate::handler::{Forwarding, Handler, Upstream as Reply};
+use crate::limits::{
+    UPSTREAM_ATTEMPTS_MAX, UPSTREAM_DATAGRAMS_MAX, UPSTREAM_FAILURES_MAX, UPSTREAM_REST,
+    UPSTREAM_TIMEOUT,
+};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout};
+
+/// The true resolvers, in the order of the configuration.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    servers: Vec<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
+    health: Mutex<Health>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    failures: u32,
+    down_until: Option<Instant>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum Failure {
+    TimedOut,
+    TooManyOthers,
+    Socket(io::Error),
+}
+
+impl Upstream {
+    /// The resolvers at `addresses`.
+    pub(crate) fn new(addresses: &[SocketAddr]) -> Self {
+        let server = |address: &SocketAddr| Server { address: *address, health: Mutex::default() };
+        Self { servers: addresses.iter().map(server).collect() }
+    }
+
+    /// The answer for the client; `None` if no resolver gave one.
+    pub(crate) async fn ask(&self, handler: &Handler, forwarding: &Forwarding) -> Option<Vec<u8>> {
+        let mut attempts = 0;
+        for server in &self.servers {
+            if attempts == UPSTREAM_ATTEMPTS_MAX {
+                break;
+            }
+            if server.is_down(Instant::now()) {
+                continue;
+            }
+            attempts += 1;
+            let outcome = timeout(UPSTREAM_TIMEOUT, server.ask(handler, forwarding)).await;
+            match outcome.unwrap_or(Err(Failure::TimedOut)) {
+                Ok(answer) => {
+                    server.succeeded();
+                    return Some(answer);
+                }
+                Err(failure) => server.failed(Instant::now(), &failure),
+            }
+        }
+        None
+    }
+}
+
+impl Server {
+    async fn ask(&self, handler: &Handler, forwarding: &Forwarding) -> Result<Vec<u8>, Failure> {
+        let unspecified: SocketAddr = match self.address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(unspecified).await?;
+        socket.connect(self.address).await?;
+        socket.send(&forwarding.bytes).await?;
+        let mut buffer = vec![0; usize::from(u16::MAX)];
+        for _ in 0..UPSTREAM_DATAGRAMS_MAX {
+            let length = socket.recv(&mut buffer).await?;
+            let message = buffer.get(..length).unwrap_or_default();
+            match handler.upstream(forwarding, message) {
+                Reply::Other => {}
+                Reply::Answer(answer) => return Ok(answer),
+                Reply::Truncated => return self.ask_over_tcp(handler, forwarding).await,
+            }
+        }
+        Err(Failure::TooManyOthers)
+    }
+
+    async fn ask_over_tcp(
+        &self,
+        handler: &Handler,
+        forwarding: &Forwarding,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        let length = u16::try_from(forwarding.bytes.len()).map_err(io::Error::other)?;
+        let mut framed = length.to_be_bytes().to_vec();
+        framed.extend_from_slice(&forwarding.bytes);
+        stream.write_all(&framed).await?;
+        let mut buffer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut buffer).await?;
+        match handler.upstream(forwarding, &buffer) {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Other | Reply::Truncated => Err(Failure::TooManyOthers),
+        }
+    }
+
+    fn is_down(&self, now: Instant) -> bool {
+        self.health().down_until.is_some_and(|until| now < until)
+    }
+
+    fn succeeded(&self) {
+        let was = std::mem::take(&mut *self.health());
+        if was.down_until.is_some() {
+            tracing::info!(resolver = %self.address, "the upstream resolver answers again");
+        }
+    }
+
+    fn failed(&self, now: Instant, failure: &Failure) {
+        let mut health = self.health();
+        health.failures = health.failures.saturating_add(1);
+        tracing::debug!(resolver = %self.address, ?failure, "an upstream resolver failed");
+        if health.failures >= UPSTREAM_FAILURES_MAX {
+            // One line for each time that it goes down, not one for each try while it is.
+            if health.down_until.is_none() {
+                tracing::warn!(
+                    resolver = %self.address,
+                    cause = %failure,
+                    "the upstream resolver counts as down: the portal's name and the walled garden \
+                     get SERVFAIL if there is no other"
+                );
+            }
+            health.down_until = Some(now + UPSTREAM_REST);
+        }
+    }
+
+    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
+        // Nothing inside a lock can panic half-way, so a poisoned one is still right.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TimedOut => write!(f, "no answer within {} s", UPSTREAM_TIMEOUT.as_secs()),
+            Self::TooManyOthers => f.write_str("it sends answers to other questions"),
+            Self::Socket(error) => error.fmt(f),
+        }
+    }
+}
