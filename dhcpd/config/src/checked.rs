@@ -1,6 +1,7 @@
 //! The checked configuration: what the daemons work by.
 
 use ipnetwork::Ipv4Network;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
@@ -110,4 +111,26 @@ pub struct Api {
     pub listen: ApiListen,
     /// The file that holds the bearer token, read by [`Api::read_token`] when a daemon starts.
     pub token_file: PathBuf,
+}
+
+/// As it is written in the file.
+impl fmt::Display for GardenEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+            Self::Prefix(prefix) if prefix.prefix() == 32 => prefix.ip().fmt(f),
+            Self::Prefix(prefix) => prefix.fmt(f),
+        }
+    }
+}
+
+/// As it is written in the file.
+impl fmt::Display for ApiListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(socket) => socket.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }

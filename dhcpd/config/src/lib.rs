@@ -1,12 +1,154 @@
 //! `vestibule.toml`: one file for every daemon, its grammar, its checks.
 //!
+//! [`load`] reads a file, [`parse`] a text, [`explain`] says in words what the server understood.
+//!
 //! It promises that a [`Vestibule`] value is consistent: pools lie inside their prefixes, nothing
 //! overlaps, every key was known, every value had its type. Every mistake in a file is reported
 //! with its line and what to do about it, all at once. It never touches the network, and reads no
-//! file but the one it is given and those that the file names.
+//! file but the one it is given and the token file that it names.
 
 #![forbid(unsafe_code)]
 
 mod checked;
+mod explain;
+pub mod grammar;
+pub mod limits;
+mod mistake;
+mod networks;
+pub mod option_table;
+mod option_value;
+mod reader;
+mod sections;
+mod token;
+mod value;
+mod warnings;
 
 pub use checked::{Api, ApiListen, Dns, GardenEntry, Gate, GateMode, Portal, Server, Vestibule};
+pub use explain::explain;
+pub use mistake::{Mistake, Mistakes};
+pub use token::{Token, TokenError};
+pub use warnings::warnings;
+
+use mistake::{Complaint, Lines};
+use reader::{Reader, Table};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use toml::de::DeTable;
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// [`Mistakes`], all of them; a file that cannot be read is one.
+pub fn load(path: &Path) -> Result<Vestibule, Mistakes> {
+    let (text, name) = read(path)?;
+    parse(&text, &name)
+}
+
+/// Reads and checks a file, and the token file that it names: what a daemon with an API needs.
+///
+/// # Errors
+/// [`Mistakes`], all of them; a token file that cannot be used is one, at the line that names it.
+pub fn load_with_token(path: &Path) -> Result<(Vestibule, Token), Mistakes> {
+    let (text, name) = read(path)?;
+    let vestibule = parse(&text, &name)?;
+    match vestibule.api.read_token() {
+        Ok(token) => Ok((vestibule, token)),
+        Err(error) => {
+            let mut reader = Reader::new(&text, &name);
+            let at = sections::token_file_place(&text);
+            let complaint = Complaint { message: error.message(), remedy: Some(error.remedy()) };
+            reader.complain(at, "api.token-file".to_owned(), complaint);
+            Err(reader.into_mistakes())
+        }
+    }
+}
+
+/// Checks a text; `file_name` is what its mistakes are said to be in.
+///
+/// # Errors
+/// [`Mistakes`], all of them; after a mistake of syntax no others are looked for, because what was
+/// meant is not known then.
+pub fn parse(text: &str, file_name: &str) -> Result<Vestibule, Mistakes> {
+    if text.len() as u64 > limits::FILE_BYTES_MAX {
+        return Err(too_large(file_name));
+    }
+    let mut reader = Reader::new(text, file_name);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut line_last = 0;
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        // One slip of the pen can make several errors on its line; the first one says it best.
+        if std::mem::replace(&mut line_last, reader.line(at)) != reader.line(at) {
+            reader.complain(at, String::new(), Complaint::plain(error.message()));
+        }
+    }
+    if reader.found_any() {
+        return Err(reader.into_mistakes());
+    }
+    let file = reader.entries(document.get_ref(), &grammar::FILE, String::new(), 0);
+    let vestibule = assemble(&mut reader, &file);
+    match vestibule {
+        Some(vestibule) if !reader.found_any() => Ok(vestibule),
+        _ => Err(reader.into_mistakes()),
+    }
+}
+
+/// Reads every section. `None` only if a mistake was noted.
+fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
+    let server = sections::server(reader, file);
+    let leases = sections::leases(reader, file);
+    let networks = networks::networks(reader, file);
+    let dns = sections::dns(reader, file);
+    let gate = sections::gate(reader, file, dns.as_ref());
+    let api = sections::api(reader, file);
+    sections::refuse_failover(reader, file);
+    let core = vestibule_core::Configuration {
+        networks,
+        lifetime_seconds: leases.lifetime_seconds,
+        lifetime_unregistered_seconds: leases.lifetime_unregistered_seconds,
+        decline_quarantine_seconds: leases.decline_quarantine_seconds,
+        rapid_commit: leases.rapid_commit,
+    };
+    Some(Vestibule { server: server?, core, gate: gate?, dns, api: api? })
+}
+
+/// The text of a file, and its name for messages.
+fn read(path: &Path) -> Result<(String, String), Mistakes> {
+    let name = path.display().to_string();
+    let cannot = |error: std::io::Error| {
+        let message = format!("cannot be read: {error}");
+        let remedy = "give the file with --config FILE, and let this user read it".to_owned();
+        Mistakes::of_file(&name, message, Some(remedy))
+    };
+    let file = File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    // One byte more than the limit tells a file at the limit from one beyond it.
+    file.take(limits::FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > limits::FILE_BYTES_MAX {
+        return Err(too_large(&name));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((text, name)),
+        Err(error) => {
+            let good = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes());
+            // What precedes the first bad byte is the same in the lossy text.
+            let (line, column) = Lines::new(&text).position(good);
+            let complaint = Complaint::new("a byte here is not UTF-8", "save the file as UTF-8");
+            Err(Mistakes::new(vec![Mistake {
+                file: name,
+                line,
+                column,
+                key: String::new(),
+                message: complaint.message,
+                remedy: complaint.remedy,
+            }]))
+        }
+    }
+}
+
+fn too_large(name: &str) -> Mistakes {
+    let message = format!("is larger than {} bytes", limits::FILE_BYTES_MAX);
+    Mistakes::of_file(name, message, None)
+}

@@ -1,0 +1,94 @@
+//! The grammar as data: every section and every key that a file may have.
+//!
+//! What reads a section asks for keys by these lists, unknown keys are refused and suggestions are
+//! made from them, and a test holds the documentation to them.
+
+/// A table of the file and the keys that it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// How it is written in a file, as in `[[network.subnet]]`; for the whole file, `the file`.
+    pub header: &'static str,
+    /// Its keys, sections under it included.
+    pub keys: &'static [&'static str],
+}
+
+/// The file itself.
+pub const FILE: Section = Section {
+    header: "the file",
+    keys: &["server", "leases", "network", "gate", "dns", "api", "failover"],
+};
+
+/// `[server]`
+pub const SERVER: Section = Section {
+    header: "[server]",
+    keys: &["name", "state-dir", "relay-listen", "interfaces", "receive-buffer"],
+};
+
+/// `[leases]`
+pub const LEASES: Section = Section {
+    header: "[leases]",
+    keys: &["lifetime", "lifetime-unregistered", "decline-quarantine", "rapid-commit"],
+};
+
+/// `[[network]]`
+pub const NETWORK: Section =
+    Section { header: "[[network]]", keys: &["name", "gated", "options", "subnet"] };
+
+/// `[[network.subnet]]`
+pub const SUBNET: Section =
+    Section { header: "[[network.subnet]]", keys: &["prefix", "pools", "options", "reservation"] };
+
+/// `[[network.subnet.reservation]]`
+pub const RESERVATION: Section =
+    Section { header: "[[network.subnet.reservation]]", keys: &["mac", "address", "options"] };
+
+/// `[gate]`
+pub const GATE: Section = Section {
+    header: "[gate]",
+    keys: &["mode", "lying-resolver", "portal", "walled-garden", "redirect"],
+};
+
+/// `gate.portal`
+pub const PORTAL: Section = Section { header: "[gate.portal]", keys: &["address", "url"] };
+
+/// `[dns]`
+pub const DNS: Section =
+    Section { header: "[dns]", keys: &["listen", "redirect-listen", "upstream", "lie-ttl"] };
+
+/// `[api]`
+pub const API: Section = Section { header: "[api]", keys: &["listen", "token-file"] };
+
+/// One route of the option `classless-static-route`.
+pub const ROUTE: Section =
+    Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
+
+/// All of them, in the order of the documentation.
+pub const SECTIONS: [Section; 11] =
+    [FILE, SERVER, LEASES, NETWORK, SUBNET, RESERVATION, GATE, PORTAL, DNS, API, ROUTE];
+
+/// The nearest of `known` to `unknown`, if it is near enough to be what was meant.
+pub(crate) fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    // Only the beginning is compared: a key may be as long as the file.
+    let unknown: String = unknown.chars().take(64).collect::<String>().to_ascii_lowercase();
+    let unknown = unknown.replace('_', "-");
+    known
+        .map(|key| (strsim::jaro_winkler(&unknown, key), key))
+        .filter(|(similarity, _)| *similarity >= 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, key)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_misses_are_understood_and_far_ones_left() {
+        let leases = || LEASES.keys.iter().copied();
+        assert_eq!(nearest("lifetme", leases()), Some("lifetime"));
+        assert_eq!(nearest("rapid_commit", leases()), Some("rapid-commit"));
+        assert_eq!(nearest("LIFETIME", leases()), Some("lifetime"));
+        assert_eq!(nearest("colour", leases()), None);
+        assert_eq!(nearest("", leases()), None);
+    }
+}

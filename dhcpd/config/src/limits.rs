@@ -1,0 +1,100 @@
+//! The named limits of a configuration (P5), and its defaults.
+
+/// Bytes of a configuration file.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Mistakes that are reported for one file; the rest are counted.
+pub const MISTAKES_MAX: usize = 1000;
+
+/// Characters of the file that a message quotes at once.
+pub const QUOTED_CHARACTERS_MAX: usize = 80;
+
+/// Networks in one file.
+pub const NETWORKS_MAX: usize = 4096;
+
+/// Subnets in one file.
+pub const SUBNETS_MAX: usize = 16_384;
+
+/// Pools in one subnet.
+pub const POOLS_MAX: usize = 256;
+
+/// Addresses in all pools together: as many as 10.0.0.0/8 has.
+pub const POOL_ADDRESSES_MAX: u64 = 1 << 24;
+
+/// Reservations in one file.
+pub const RESERVATIONS_MAX: usize = 262_144;
+
+/// Bytes of one option's contents. More than 255 are split over several options (RFC 3396).
+pub const OPTION_LENGTH_MAX: usize = 1024;
+
+/// Addresses in `server.relay-listen`.
+pub const RELAY_LISTEN_MAX: usize = 64;
+
+/// Names in `server.interfaces`.
+pub const INTERFACES_MAX: usize = 64;
+
+/// Bytes of an interface's name; the kernel's limit without the final zero byte.
+pub const INTERFACE_NAME_LENGTH_MAX: usize = 15;
+
+/// Bytes of a server's or a network's name.
+pub const NAME_LENGTH_MAX: usize = 64;
+
+/// Bytes of a URL.
+pub const URL_LENGTH_MAX: usize = 1024;
+
+/// Entries of `gate.walled-garden`.
+pub const WALLED_GARDEN_MAX: usize = 4096;
+
+/// Addresses in each list of `[dns]`.
+pub const DNS_ADDRESSES_MAX: usize = 64;
+
+/// Bytes of the path of a Unix socket; the kernel's limit without the final zero byte.
+pub const UNIX_PATH_LENGTH_MAX: usize = 107;
+
+/// Bytes of any other path.
+pub const PATH_LENGTH_MAX: usize = 4095;
+
+/// Bytes of the token file.
+pub const TOKEN_FILE_BYTES_MAX: u64 = 4096;
+
+/// The fewest characters of a token.
+pub const TOKEN_LENGTH_MIN: usize = 16;
+
+/// The smallest `server.receive-buffer` in bytes.
+pub const RECEIVE_BUFFER_BYTES_MIN: u64 = 64 * 1024;
+
+/// The largest `server.receive-buffer` in bytes.
+pub const RECEIVE_BUFFER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// The shortest `leases.decline-quarantine` in seconds.
+pub const DECLINE_QUARANTINE_SECONDS_MIN: u32 = 1;
+
+/// The shortest `dns.lie-ttl` in seconds: below it a stub asks again for every connection.
+pub const LIE_TTL_SECONDS_MIN: u32 = 5;
+
+/// The longest `dns.lie-ttl` in seconds: beyond it a host is lied to after it was registered.
+pub const LIE_TTL_SECONDS_MAX: u32 = 15;
+
+/// Default of `server.state-dir`.
+pub const STATE_DIR_DEFAULT: &str = "/var/lib/vestibule";
+
+/// Default of `server.receive-buffer` in bytes.
+pub const RECEIVE_BUFFER_BYTES_DEFAULT: u64 = 8 * 1024 * 1024;
+
+/// Default of `leases.lifetime` in seconds.
+pub const LIFETIME_SECONDS_DEFAULT: u32 = 60 * 60;
+
+/// Default of `leases.lifetime-unregistered` in seconds.
+pub const LIFETIME_UNREGISTERED_SECONDS_DEFAULT: u32 = 2 * 60;
+
+/// Default of `dns.lie-ttl` in seconds.
+pub const LIE_TTL_SECONDS_DEFAULT: u32 = 10;
+
+/// Default of `api.listen`.
+pub const API_LISTEN_DEFAULT: &str = "127.0.0.1:8067";
+
+/// Default of `api.token-file`.
+pub const TOKEN_FILE_DEFAULT: &str = "/etc/vestibule/token";
+
+/// The port of DNS, where an address is given without one.
+pub const DNS_PORT: u16 = 53;

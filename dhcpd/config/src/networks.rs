@@ -1,0 +1,296 @@
+//! `[[network]]`, its subnets, pools and reservations, and how they must not collide.
+//!
+//! It promises that prefixes do not overlap anywhere in the file, that pools lie inside their
+//! prefix, hold no network or broadcast address and do not overlap, that no address is reserved
+//! twice, and no device twice in one network. Every check takes sorting at most, so that a file at
+//! its limits is checked in a moment.
+
+use crate::grammar;
+use crate::limits::{NETWORKS_MAX, POOL_ADDRESSES_MAX, POOLS_MAX, RESERVATIONS_MAX, SUBNETS_MAX};
+use crate::mistake::{Complaint, quoted};
+use crate::option_value;
+use crate::reader::{Placed, Reader, Table};
+use crate::value;
+use ipnetwork::Ipv4Network;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use vestibule_core::{AddressRange, HardwareAddress, Network, Reservation, Subnet};
+
+/// What is remembered across the file, to find what stands twice and what is too much.
+#[derive(Debug, Default)]
+struct Seen {
+    network_names: BTreeMap<Box<str>, usize>,
+    prefixes: Vec<(Placed<Ipv4Network>, String)>,
+    subnets: usize,
+    reservations: usize,
+    pool_addresses: u64,
+}
+
+/// Reads every `[[network]]`.
+pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> Vec<Network> {
+    let tables = reader.tables(file, "network", &grammar::NETWORK);
+    if !file.has("network") {
+        reader.missing(file, "network", "a DHCP server needs one [[network]] at least");
+    }
+    if tables.len() > NETWORKS_MAX {
+        let message = format!("{} networks; the limit is {NETWORKS_MAX}", tables.len());
+        reader.complain(file.place_of("network"), "network".to_owned(), Complaint::plain(message));
+        return Vec::new();
+    }
+    let mut seen = Seen::default();
+    let networks = tables.iter().filter_map(|table| network(reader, table, &mut seen)).collect();
+    refuse_overlapping_prefixes(reader, seen.prefixes);
+    for (what, count, limit) in [
+        ("subnets", seen.subnets as u64, SUBNETS_MAX as u64),
+        ("reservations", seen.reservations as u64, RESERVATIONS_MAX as u64),
+        ("addresses in pools", seen.pool_addresses, POOL_ADDRESSES_MAX),
+    ] {
+        if count > limit {
+            let message = format!("{count} {what}; the limit is {limit}");
+            let at = file.place_of("network");
+            reader.complain(at, "network".to_owned(), Complaint::plain(message));
+        }
+    }
+    networks
+}
+
+fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Option<Network> {
+    let name = reader.parsed(table, "name", value::name);
+    if !table.has("name") {
+        reader.missing(table, "name", "it stands in logs and metrics, as in name = \"halls\"");
+    }
+    if let Some(name) = &name {
+        if let Some(first) = seen.network_names.get(&name.value).copied() {
+            let line = reader.line(first);
+            let message =
+                format!("a network named {} is already on line {line}", quoted(&name.value));
+            reader.complain_about(table, "name", name.at, Complaint::plain(message));
+        } else {
+            seen.network_names.insert(name.value.clone(), name.at);
+        }
+    }
+    let gated = reader.flag(table, "gated");
+    if !table.has("gated") {
+        let why = "choose: true if unregistered hosts shall meet the gate, else false";
+        reader.missing(table, "gated", why);
+    }
+    let options = option_value::options(reader, table);
+    if !table.has("subnet") {
+        reader.missing(table, "subnet", "add a [[network.subnet]] with its prefix below it");
+    }
+    let subnets = reader.tables(table, "subnet", &grammar::SUBNET);
+    let mut devices = BTreeMap::new();
+    let subnets =
+        subnets.iter().filter_map(|table| subnet(reader, table, seen, &mut devices)).collect();
+    Some(Network { name: name?.value, gated: gated?, subnets, options })
+}
+
+fn subnet(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    seen: &mut Seen,
+    devices: &mut BTreeMap<HardwareAddress, usize>,
+) -> Option<Subnet> {
+    seen.subnets += 1;
+    let prefix = reader.parsed(table, "prefix", host_prefix);
+    if !table.has("prefix") {
+        reader.missing(table, "prefix", "as in prefix = \"10.20.0.0/22\"");
+    }
+    let pools = reader.parsed_list(table, "pools", POOLS_MAX, value::range).unwrap_or_default();
+    let pools = check_pools(reader, table, prefix.as_ref(), pools);
+    seen.pool_addresses += pools.iter().map(AddressRange::size).sum::<u64>();
+    let options = option_value::options(reader, table);
+    let mut addresses = BTreeMap::new();
+    let tables = reader.tables(table, "reservation", &grammar::RESERVATION);
+    seen.reservations += tables.len();
+    let mut reservations = Vec::with_capacity(tables.len());
+    for table in &tables {
+        let reservation = reservation(reader, table, prefix.as_ref(), &mut addresses, devices);
+        reservations.extend(reservation);
+    }
+    let prefix = prefix?;
+    seen.prefixes.push((prefix, table.path_of("prefix")));
+    Some(Subnet { prefix: prefix.value, pools, options, reservations })
+}
+
+fn reservation(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    prefix: Option<&Placed<Ipv4Network>>,
+    addresses: &mut BTreeMap<Ipv4Addr, usize>,
+    devices: &mut BTreeMap<HardwareAddress, usize>,
+) -> Option<Reservation> {
+    let hardware = reader.parsed(table, "mac", device);
+    let address = reader.parsed(table, "address", value::address);
+    for (key, why) in
+        [("mac", "as in mac = \"02:00:5e:00:53:01\""), ("address", "as in address = \"10.20.0.5\"")]
+    {
+        if !table.has(key) {
+            reader.missing(table, key, why);
+        }
+    }
+    if let Some(Placed { value: hardware, at }) = hardware {
+        if let Some(first) = devices.get(&hardware).copied() {
+            let line = reader.line(first);
+            let message =
+                format!("`{hardware}` already has a reservation in this network, on line {line}");
+            let remedy = "a device gets one address in each network";
+            reader.complain_about(table, "mac", at, Complaint::new(message, remedy));
+        } else {
+            devices.insert(hardware, at);
+        }
+    }
+    if let Some(Placed { value: address, at }) = address {
+        if let Some(first) = addresses.get(&address).copied() {
+            let message = format!("`{address}` is already reserved on line {}", reader.line(first));
+            reader.complain_about(table, "address", at, Complaint::plain(message));
+        } else {
+            addresses.insert(address, at);
+        }
+        if let Some(Placed { value: prefix, at: prefix_at }) = prefix {
+            let wrong = if !prefix.contains(address) {
+                let line = reader.line(*prefix_at);
+                Some(format!("`{address}` is outside its subnet {prefix} of line {line}"))
+            } else {
+                unusable(prefix, address).map(|what| format!("`{address}` is {what} of {prefix}"))
+            };
+            if let Some(message) = wrong {
+                reader.complain_about(table, "address", at, Complaint::plain(message));
+            }
+        }
+    }
+    let options = option_value::options(reader, table);
+    Some(Reservation { hardware: hardware?.value, address: address?.value, options })
+}
+
+/// The pools in ascending order, after those that lie outside, on the edge or over one another were
+/// noted as mistakes.
+fn check_pools(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    prefix: Option<&Placed<Ipv4Network>>,
+    mut pools: Vec<Placed<AddressRange>>,
+) -> Vec<AddressRange> {
+    for pool in &pools {
+        let Some(Placed { value: prefix, at: prefix_at }) = prefix else { break };
+        let shown = value::range_in_words(&pool.value);
+        let complaint = if !prefix.contains(pool.value.first) || !prefix.contains(pool.value.last) {
+            let line = reader.line(*prefix_at);
+            let inside = usable(prefix);
+            let message =
+                format!("the pool `{shown}` lies outside its prefix {prefix} of line {line}");
+            Complaint::new(message, format!("inside are {}", value::range_in_words(&inside)))
+        } else {
+            let ends = [prefix.network(), prefix.broadcast()];
+            let inside = ends.into_iter().filter(|end| pool.value.contains(*end));
+            let Some(what) = inside.filter_map(|end| unusable(prefix, end)).next() else {
+                continue;
+            };
+            let usable = usable(prefix);
+            let range = AddressRange {
+                first: pool.value.first.max(usable.first),
+                last: pool.value.last.min(usable.last),
+            };
+            let message = format!("the pool `{shown}` holds {what} of {prefix}");
+            if range.first > range.last {
+                Complaint::plain(message)
+            } else {
+                Complaint::new(message, format!("write \"{}\"", value::range_in_words(&range)))
+            }
+        };
+        reader.complain_about(table, "pools", pool.at, complaint);
+    }
+    pools.sort_by_key(|pool| (pool.value, pool.at));
+    // In ascending order, the pool that reaches highest so far is the one that may be run into.
+    let mut highest: Option<Placed<AddressRange>> = None;
+    for pool in &pools {
+        if let Some(other) = highest.filter(|other| other.value.last >= pool.value.first) {
+            let (earlier, later) = if other.at < pool.at { (other, *pool) } else { (*pool, other) };
+            let message = format!(
+                "the pool `{}` overlaps the pool `{}` of line {}",
+                value::range_in_words(&later.value),
+                value::range_in_words(&earlier.value),
+                reader.line(earlier.at),
+            );
+            reader.complain_about(table, "pools", later.at, Complaint::plain(message));
+        }
+        if highest.is_none_or(|other| pool.value.last > other.value.last) {
+            highest = Some(*pool);
+        }
+    }
+    pools.into_iter().map(|pool| pool.value).collect()
+}
+
+/// Notes every prefix that overlaps one before it. Prefixes that overlap lie in one another, so in
+/// ascending order (the wider first) each has to be held only against the one that encloses it.
+fn refuse_overlapping_prefixes(
+    reader: &mut Reader<'_>,
+    mut prefixes: Vec<(Placed<Ipv4Network>, String)>,
+) {
+    prefixes.sort_by_key(|(prefix, _)| (prefix.value.network(), prefix.value.prefix(), prefix.at));
+    let mut enclosing: Option<&(Placed<Ipv4Network>, String)> = None;
+    for this in &prefixes {
+        match enclosing {
+            Some(other) if other.0.value.contains(this.0.value.network()) => {
+                let (earlier, later) =
+                    if other.0.at < this.0.at { (other, this) } else { (this, other) };
+                let message = format!(
+                    "the prefix {} overlaps {} of line {}",
+                    later.0.value,
+                    earlier.0.value,
+                    reader.line(earlier.0.at),
+                );
+                reader.complain(later.0.at, later.1.clone(), Complaint::plain(message));
+            }
+            _ => enclosing = Some(this),
+        }
+    }
+}
+
+/// A prefix that hosts can be in.
+fn host_prefix(text: &str) -> Result<Ipv4Network, Complaint> {
+    let prefix = value::prefix(text)?;
+    if prefix.prefix() == 0 || prefix.network().is_multicast() || prefix.network().is_unspecified()
+    {
+        return Err(Complaint::plain(format!("{} holds no addresses for hosts", quoted(text))));
+    }
+    Ok(prefix)
+}
+
+/// A hardware address that a device can have.
+fn device(text: &str) -> Result<HardwareAddress, Complaint> {
+    let hardware: HardwareAddress = text.parse().map_err(|_| {
+        let message = format!("{} is not a hardware address", quoted(text));
+        Complaint::new(message, "write it as in \"02:00:5e:00:53:01\"")
+    })?;
+    let ethernet = hardware.hardware_type() == HardwareAddress::ETHERNET;
+    let group = hardware.bytes().first().is_some_and(|byte| byte & 1 == 1);
+    if hardware.is_zero() || (ethernet && group) {
+        let message = format!("{} is not the address of a device", quoted(text));
+        return Err(Complaint::new(message, "it is all zero, or that of a multicast group"));
+    }
+    Ok(hardware)
+}
+
+/// What an address is if no host of the prefix can have it. A /31 and a /32 have neither network
+/// nor broadcast address (RFC 3021).
+fn unusable(prefix: &Ipv4Network, address: Ipv4Addr) -> Option<&'static str> {
+    if prefix.prefix() >= 31 {
+        None
+    } else if address == prefix.network() {
+        Some("the network address")
+    } else if address == prefix.broadcast() {
+        Some("the broadcast address")
+    } else {
+        None
+    }
+}
+
+/// The addresses of a prefix that hosts can have.
+fn usable(prefix: &Ipv4Network) -> AddressRange {
+    let edge = u32::from(prefix.prefix() < 31);
+    AddressRange {
+        first: Ipv4Addr::from(u32::from(prefix.network()) + edge),
+        last: Ipv4Addr::from(u32::from(prefix.broadcast()) - edge),
+    }
+}

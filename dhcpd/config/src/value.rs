@@ -1,0 +1,331 @@
+//! Values as operators write them: durations, sizes, prefixes, ranges, addresses, names, URLs.
+//!
+//! Every function here is a pure function of its text, and says in its complaint what was expected.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use crate::limits::URL_LENGTH_MAX;
+use crate::mistake::{Complaint, quoted};
+use ipnetwork::Ipv4Network;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use vestibule_core::AddressRange;
+
+/// Units of a duration, longest first, with their seconds.
+const DURATION_UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+
+/// Units of a size, with their bytes.
+const SIZE_UNITS: [(&str, u64); 4] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// A duration in seconds: numbers with the units d, h, m and s, the longest first, as in `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<u32, Complaint> {
+    let wrong = || {
+        let message = format!("{} is not a duration", quoted(text));
+        Complaint::new(message, "write a number with s, m, h or d, as in \"90s\" or \"1h30m\"")
+    };
+    let too_long = || Complaint::plain(format!("{} is too long a duration", quoted(text)));
+    let mut seconds: u64 = 0;
+    let mut units = DURATION_UNITS.iter();
+    let mut rest = text;
+    loop {
+        let digits = rest.chars().take_while(char::is_ascii_digit).count();
+        let (number, tail) = rest.split_at_checked(digits).ok_or_else(wrong)?;
+        let mut tail = tail.chars();
+        let unit = tail.next().ok_or_else(wrong)?;
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        // The units go on from where the last one was, so that none comes twice or out of order.
+        let (_, factor) = units.find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
+        seconds = part.and_then(|part| seconds.checked_add(part)).ok_or_else(too_long)?;
+        rest = tail.as_str();
+        if rest.is_empty() {
+            return u32::try_from(seconds).map_err(|_| too_long());
+        }
+    }
+}
+
+/// A duration between two bounds in seconds, both included.
+pub(crate) fn duration_within(text: &str, min: u32, max: u32) -> Result<u32, Complaint> {
+    let seconds = duration(text)?;
+    if (min..=max).contains(&seconds) {
+        return Ok(seconds);
+    }
+    let bounds = (duration_in_words(min), duration_in_words(max));
+    let message = format!("{} is not between {} and {}", quoted(text), bounds.0, bounds.1);
+    Err(Complaint::plain(message))
+}
+
+/// Seconds as [`duration`] reads them, as in `1h30m`.
+pub(crate) fn duration_in_words(seconds: u32) -> String {
+    let mut rest = u64::from(seconds);
+    let mut words = String::new();
+    for (unit, factor) in DURATION_UNITS {
+        if rest >= factor {
+            words.push_str(&format!("{}{unit}", rest / factor));
+            rest %= factor;
+        }
+    }
+    if words.is_empty() { "0s".to_owned() } else { words }
+}
+
+/// A size in bytes: a number with B, KiB, MiB or GiB.
+pub(crate) fn size(text: &str) -> Result<u64, Complaint> {
+    let wrong = || {
+        let message = format!("{} is not a size", quoted(text));
+        Complaint::new(message, "write a number with B, KiB, MiB or GiB, as in \"8MiB\"")
+    };
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    if number.is_empty() {
+        return Err(wrong());
+    }
+    let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
+    bytes.ok_or_else(|| Complaint::plain(format!("{} is too large a size", quoted(text))))
+}
+
+/// Bytes as [`size`] reads them, in the largest unit that leaves no rest.
+pub(crate) fn size_in_words(bytes: u64) -> String {
+    let fits = |factor: &u64| bytes >= *factor && bytes.is_multiple_of(*factor);
+    let unit = SIZE_UNITS.iter().find(|(_, factor)| fits(factor));
+    unit.map_or_else(|| format!("{bytes}B"), |(name, factor)| format!("{}{name}", bytes / factor))
+}
+
+/// An IPv4 address.
+pub(crate) fn address(text: &str) -> Result<Ipv4Addr, Complaint> {
+    text.parse().map_err(|_| {
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Complaint::plain(format!(
+                "{} is an IPv6 address; this takes IPv4",
+                quoted(text)
+            ));
+        }
+        let message = format!("{} is not an IPv4 address", quoted(text));
+        Complaint::new(message, "write it as in \"10.0.0.1\"")
+    })
+}
+
+/// A prefix whose host bits are zero.
+pub(crate) fn prefix(text: &str) -> Result<Ipv4Network, Complaint> {
+    let wrong = || {
+        let message = format!("{} is not an IPv4 prefix", quoted(text));
+        Complaint::new(message, "write address and length, as in \"10.20.0.0/22\"")
+    };
+    let (address, length) = text.split_once('/').ok_or_else(wrong)?;
+    let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
+    if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let length: u8 = length.parse().map_err(|_| wrong())?;
+    let network = Ipv4Network::new_checked(address, length).ok_or_else(wrong)?;
+    if network.network() == address {
+        return Ok(network);
+    }
+    let message = format!("{} has host bits set", quoted(text));
+    Err(Complaint::new(message, format!("the prefix is {}/{length}", network.network())))
+}
+
+/// A range of addresses: `A-B`, one address, or a prefix.
+pub(crate) fn range(text: &str) -> Result<AddressRange, Complaint> {
+    if text.contains('/') {
+        let prefix = prefix(text)?;
+        return Ok(AddressRange { first: prefix.network(), last: prefix.broadcast() });
+    }
+    let wrong = || {
+        let message = format!("{} is not a range of addresses", quoted(text));
+        Complaint::new(message, "write \"10.20.0.10-10.20.0.99\", one address, or a prefix")
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let first = first.trim().parse().map_err(|_| wrong())?;
+    let last = last.trim().parse().map_err(|_| wrong())?;
+    if first > last {
+        let message = format!("the range {} ends before it begins", quoted(text));
+        return Err(Complaint::new(message, format!("write \"{last}-{first}\"")));
+    }
+    Ok(AddressRange { first, last })
+}
+
+/// A range as [`range`] reads it.
+pub(crate) fn range_in_words(range: &AddressRange) -> String {
+    if range.first == range.last {
+        return range.first.to_string();
+    }
+    format!("{}-{}", range.first, range.last)
+}
+
+/// An address with a port; the port may be left out if there is a default.
+pub(crate) fn socket(text: &str, port_default: Option<u16>) -> Result<SocketAddr, Complaint> {
+    if let Ok(socket) = text.parse() {
+        return Ok(socket);
+    }
+    let shape = match port_default {
+        Some(port) => format!("write \"10.0.0.54:{port}\", or leave out the port for {port}"),
+        None => "write address and port, as in \"10.0.0.54:8080\" or \"[::1]:8080\"".to_owned(),
+    };
+    match (text.parse::<IpAddr>(), port_default) {
+        (Ok(address), Some(port)) => Ok(SocketAddr::new(address, port)),
+        (Ok(_), None) => Err(Complaint::new(format!("{} lacks a port", quoted(text)), shape)),
+        (Err(_), _) => {
+            Err(Complaint::new(format!("{} is not an address with a port", quoted(text)), shape))
+        }
+    }
+}
+
+/// The same for an IPv4 address that something is sent to: neither address nor port is zero.
+pub(crate) fn target(text: &str, port_default: Option<u16>) -> Result<SocketAddrV4, Complaint> {
+    let SocketAddr::V4(socket) = socket(text, port_default)? else {
+        let message = format!("{} is an IPv6 address; this takes IPv4", quoted(text));
+        return Err(Complaint::plain(message));
+    };
+    check_target(SocketAddr::V4(socket))?;
+    Ok(socket)
+}
+
+/// Whether something can be sent to a socket address.
+pub(crate) fn check_target(socket: SocketAddr) -> Result<(), Complaint> {
+    if socket.port() == 0 {
+        return Err(Complaint::plain(format!("`{socket}` has port 0, which nothing listens at")));
+    }
+    if socket.ip().is_unspecified() {
+        return Err(Complaint::plain(format!("`{socket}` is no address of a single host")));
+    }
+    match socket.ip() {
+        IpAddr::V4(address) => check_host(address),
+        IpAddr::V6(address) if address.is_multicast() => {
+            Err(Complaint::plain(format!("`{address}` is a multicast address")))
+        }
+        IpAddr::V6(_) => Ok(()),
+    }
+}
+
+/// Whether an address can be that of a single host.
+pub(crate) fn check_host(address: Ipv4Addr) -> Result<(), Complaint> {
+    let what = if address.is_unspecified() {
+        "no address of a single host"
+    } else if address.is_multicast() {
+        "a multicast address"
+    } else if address.is_broadcast() {
+        "the broadcast address"
+    } else {
+        return Ok(());
+    };
+    Err(Complaint::plain(format!("`{address}` is {what}")))
+}
+
+/// A host name or domain name, in lower case and without a final dot (RFC 1035 section 2.3.4,
+/// RFC 1123 section 2.1; underscores are let through, because some zones have them).
+pub(crate) fn domain_name(text: &str) -> Result<Box<str>, Complaint> {
+    let wrong = |why: &str| {
+        let message = format!("{} is not a domain name: {why}", quoted(text));
+        Err(Complaint::new(message, "write it as in \"register.campus.example\""))
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.is_empty() {
+        return wrong("it is empty");
+    }
+    if !name.is_ascii() {
+        return Err(Complaint::new(
+            format!("{} is not a domain name: it is not ASCII", quoted(text)),
+            "write an international name in its xn-- form",
+        ));
+    }
+    if name.len() > 253 {
+        return wrong("it is longer than 253 characters");
+    }
+    for label in name.split('.') {
+        if label.is_empty() {
+            return wrong("it has an empty label");
+        }
+        if label.len() > 63 {
+            return wrong("a label is longer than 63 characters");
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return wrong("a label begins or ends with a hyphen");
+        }
+        if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            return wrong("a label has a character other than letters, digits and hyphens");
+        }
+    }
+    // 10.0.0.300 is a mistyped address, not a name.
+    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+        return wrong("its last label is a number");
+    }
+    Ok(name.to_ascii_lowercase().into())
+}
+
+/// The host in a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UrlHost {
+    /// A name, in lower case.
+    Name(Box<str>),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// Checks an `http` or `https` URL (RFC 3986), and says which host it names.
+pub(crate) fn url(text: &str) -> Result<UrlHost, Complaint> {
+    let wrong = |why: &str| {
+        let message = format!("{} is not a URL: {why}", quoted(text));
+        Complaint::new(message, "write it as in \"https://register.campus.example/\"")
+    };
+    if text.len() > URL_LENGTH_MAX {
+        return Err(wrong(&format!("it is longer than {URL_LENGTH_MAX} bytes")));
+    }
+    if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(*c)) {
+        return Err(wrong(&format!("it has the character {bad:?}, which a URL must escape")));
+    }
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Err(wrong("its scheme is neither http nor https"));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    if authority.contains('@') {
+        return Err(wrong("it has a user name in it"));
+    }
+    let (host, port) = if let Some(inside) = authority.strip_prefix('[') {
+        let (address, port) =
+            inside.split_once(']').ok_or_else(|| wrong("a bracket is missing"))?;
+        let address = address.parse().map_err(|_| wrong("its host is no IPv6 address"))?;
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            None => return Err(wrong("something stands between host and port")),
+            port => port,
+        };
+        (UrlHost::Address(IpAddr::V6(address)), port)
+    } else {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        if host.is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        let host = match host.parse() {
+            Ok(address) => UrlHost::Address(IpAddr::V4(address)),
+            Err(_) => UrlHost::Name(domain_name(host).map_err(|why| wrong(&why.message))?),
+        };
+        (host, port)
+    };
+    match port {
+        Some(port) if port.parse::<u16>().map_or(true, |port| port == 0) => {
+            Err(wrong("its port is not a number from 1 to 65535"))
+        }
+        _ => Ok(host),
+    }
+}
+
+/// A name of a server or network: letters, digits, dots, hyphens and underscores, because it goes
+/// into logs, metrics and file names.
+pub(crate) fn name(text: &str) -> Result<Box<str>, Complaint> {
+    let length_max = crate::limits::NAME_LENGTH_MAX;
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if text.is_empty() || text.len() > length_max || !text.bytes().all(good) {
+        return Err(Complaint::new(
+            format!("{} cannot be a name", quoted(text)),
+            format!("1 to {length_max} letters, digits, dots, hyphens and underscores"),
+        ));
+    }
+    Ok(text.into())
+}
