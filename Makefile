@@ -1,0 +1,24 @@
+# The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
+
+.PHONY: help demo test build fuzz
+
+help:
+	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
+	@echo "make test    format check, clippy, every test"
+	@echo "make fuzz    the decoders under fuzzing for a minute, from the kept corpus"
+	@echo "make build   the programs, into target/release"
+
+demo: build
+	@tests/setup.sh demo
+	@target/release/vestibule-demo
+
+build:
+	@tests/setup.sh build
+	cargo build --release --workspace --bins
+
+test:
+	@tests/test.sh
+
+fuzz:
+	@tests/setup.sh test
+	@tests/fuzz.sh 60
