@@ -1,1 +1,31 @@
-//! skeleton
+//! The gate on this host: two kernel sets that follow the leases, and the rules around them.
+//!
+//! [`Gate`] owns one nf_tables table of family `inet` and talks netlink to the kernel, through nftnl
+//! and mnl, on one socket that stays open. It promises:
+//!
+//! - every change is one transaction: packets meet the state before it or the state after it, also
+//!   when a daemon starts on a host whose table is still there from before;
+//! - elements carry the time that is left to their lease, so a permit dies with its lease even if
+//!   every daemon is dead;
+//! - verdicts are made per packet by the sets, never by what connection tracking remembers, so a
+//!   permit that is withdrawn stops flows that are under way.
+//!
+//! It never touches another table, and never runs the `nft` program. [`Watch`] tells when somebody
+//! else changed ours.
+//!
+//! The way through the files: [`Ruleset`] (what the table says), `message` (nf_tables messages),
+//! `netlink` (the socket), [`Gate`] (transactions), `flows` (tracked flows), [`Watch`].
+
+mod error;
+mod flows;
+mod gate;
+mod message;
+mod netlink;
+mod ruleset;
+mod watch;
+mod wire;
+
+pub use error::FirewallError;
+pub use gate::{Dialect, Gate};
+pub use ruleset::{Ruleset, TABLE_DEFAULT};
+pub use watch::{Interference, Watch};

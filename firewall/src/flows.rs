@@ -1,0 +1,227 @@
+//! Deletes what connection tracking remembers of an address.
+//!
+//! A tracked flow keeps its address translation for as long as packets come. Without this, a host that
+//! was registered a moment ago would get its lie again on the same source port, and a new holder of an
+//! address would inherit the former one's flows.
+//!
+//! Two ways, by what costs less: the kernel deletes by filter, which walks its table once for each
+//! address; or the table is read once and each flow of the wanted addresses is deleted by name. The
+//! second works on every kernel. A flow whose first packet is on its way through the rules while the
+//! sets change can escape both; it lives as long as one without packets.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use crate::netlink::Socket;
+use crate::{FirewallError, wire};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+/// Up to this many addresses are deleted by filter, more by one reading of the table.
+const FILTERED_MAX: usize = 8;
+/// Bytes of deletions that are sent at once.
+const REQUEST_BYTES_MAX: usize = 32 << 10;
+
+/// `IPCTNL_MSG_CT_GET`
+const GET: u8 = 1;
+/// `IPCTNL_MSG_CT_DELETE`
+const DELETE: u8 = 2;
+/// `IPCTNL_MSG_CT_GET_STATS`
+const GET_STATISTICS: u8 = 5;
+/// `CTA_TUPLE_ORIG`
+const ORIGINAL: u16 = 1;
+/// `CTA_ID`
+const ID: u16 = 12;
+/// `CTA_ZONE`
+const ZONE: u16 = 18;
+/// `CTA_FILTER`
+const FILTER: u16 = 25;
+/// `CTA_TUPLE_IP`
+const TUPLE_IP: u16 = 1;
+/// `CTA_IP_V4_SRC`
+const SOURCE_V4: u16 = 1;
+/// `CTA_FILTER_ORIG_FLAGS`
+const FILTER_ORIGINAL: u16 = 1;
+/// `CTA_FILTER_REPLY_FLAGS`
+const FILTER_REPLY: u16 = 2;
+/// In them: the source address counts.
+const FILTER_SOURCE: u32 = 1;
+/// Makes a deletion honour its family.
+const VERSION_WITH_FAMILY: u8 = 1;
+/// What exists if connection tracking does.
+const TRACKING_PATH: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
+
+/// How flows are deleted on this kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flows {
+    filters: bool,
+}
+
+impl Flows {
+    /// The way that works everywhere.
+    pub(crate) const fn portable() -> Self {
+        Self { filters: false }
+    }
+
+    /// Tries out whether the kernel deletes by filter (a deletion for an address that no flow has).
+    pub(crate) fn probe(socket: &mut Socket) -> Result<Self, FirewallError> {
+        Self::check(socket)?;
+        // A kernel without filters takes this for one flow's incomplete name and refuses it.
+        match delete_by_filter(socket, &[Ipv4Addr::BROADCAST]) {
+            Ok(()) => Ok(Self { filters: true }),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
+                Ok(Self::portable())
+            }
+            Err(source) => Err(FirewallError::Flows { source }),
+        }
+    }
+
+    /// Whether tracked flows can be deleted at all, if there are any.
+    pub(crate) fn check(socket: &mut Socket) -> Result<(), FirewallError> {
+        let mut writer = wire::Writer::default();
+        let sequence = socket.reserve_sequence(1);
+        let flags = libc::NLM_F_ACK;
+        writer.begin((wire::SUBSYSTEM_TRACKING, GET_STATISTICS), flags, sequence, 0, 0);
+        writer.end();
+        match exchange(socket, &writer, &[]) {
+            Ok(()) => Ok(()),
+            // Nothing is tracked, so nothing can be remembered.
+            Err(_) if !Path::new(TRACKING_PATH).exists() => Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
+                Err(FirewallError::KernelLacks {
+                    feature: "the connection tracking interface (module nf_conntrack_netlink)"
+                        .into(),
+                })
+            }
+            Err(source) => Err(FirewallError::Flows { source }),
+        }
+    }
+
+    /// Deletes all flows that one of these addresses began.
+    pub(crate) fn forget(&self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
+        if addresses.is_empty() || !Path::new(TRACKING_PATH).exists() {
+            return Ok(());
+        }
+        if self.filters && addresses.len() <= FILTERED_MAX {
+            delete_by_filter(socket, addresses)
+        } else {
+            delete_by_name(socket, &addresses.iter().copied().collect())
+        }
+    }
+}
+
+fn delete_by_filter(socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
+    for address in addresses {
+        let mut writer = wire::Writer::default();
+        let sequence = socket.reserve_sequence(1);
+        begin_delete(&mut writer, sequence);
+        writer.nest(ORIGINAL, |writer| {
+            writer.nest(TUPLE_IP, |writer| writer.attribute(SOURCE_V4, &address.octets()));
+        });
+        writer.nest(FILTER, |writer| {
+            writer.attribute(FILTER_ORIGINAL, &FILTER_SOURCE.to_ne_bytes());
+            writer.attribute(FILTER_REPLY, &0_u32.to_ne_bytes());
+        });
+        writer.end();
+        // ENOENT: none was there.
+        exchange(socket, &writer, &[libc::ENOENT])?;
+    }
+    Ok(())
+}
+
+fn begin_delete(writer: &mut wire::Writer, sequence: u32) {
+    let family = u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default();
+    let what = (wire::SUBSYSTEM_TRACKING, DELETE);
+    writer.begin(what, libc::NLM_F_ACK, sequence, family, VERSION_WITH_FAMILY);
+}
+
+fn delete_by_name(socket: &mut Socket, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<()> {
+    let mut names = Names::default();
+    let sequence = socket.reserve_sequence(1);
+    let mut writer = wire::Writer::default();
+    let family = u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default();
+    writer.begin((wire::SUBSYSTEM_TRACKING, GET), libc::NLM_F_DUMP, sequence, family, 0);
+    writer.end();
+    socket.discard()?;
+    socket.send(writer.bytes())?;
+    'dump: loop {
+        let received = socket.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        for message in wire::messages(received) {
+            if message.sequence != sequence {
+                continue;
+            }
+            match (message.message_type, message.error_number()) {
+                (wire::DONE, _) | (_, Some(0)) => break 'dump,
+                (_, Some(number)) => return Err(io::Error::from_raw_os_error(number)),
+                (_, None) => names.take_if_wanted(&message, addresses),
+            }
+        }
+    }
+    names.delete(socket)
+}
+
+/// The names of flows to be deleted: attributes as the kernel wrote them.
+#[derive(Default)]
+struct Names {
+    /// Whole deletions, without their sequence numbers' meaning: errors are matched by number range.
+    requests: Vec<wire::Writer>,
+}
+
+impl Names {
+    fn take_if_wanted(&mut self, message: &wire::Message<'_>, addresses: &BTreeSet<Ipv4Addr>) {
+        let Some(original) = message.attributes().find(|attribute| attribute.number == ORIGINAL)
+        else {
+            return;
+        };
+        let source = original
+            .attributes()
+            .filter(|attribute| attribute.number == TUPLE_IP)
+            .flat_map(|tuple| tuple.attributes())
+            .find(|attribute| attribute.number == SOURCE_V4)
+            .and_then(|source| source.u32());
+        if !source.is_some_and(|source| addresses.contains(&Ipv4Addr::from(source))) {
+            return;
+        }
+        if self.requests.last().is_none_or(|last| last.bytes().len() > REQUEST_BYTES_MAX) {
+            self.requests.push(wire::Writer::default());
+        }
+        let Some(writer) = self.requests.last_mut() else { return };
+        begin_delete(writer, 0);
+        for attribute in message.attributes() {
+            match attribute.number {
+                ORIGINAL => writer.attribute(ORIGINAL | wire::NESTED, attribute.contents),
+                // The identity too: a flow that took this one's place since is left alone.
+                ID | ZONE => writer.attribute(attribute.number, attribute.contents),
+                _ => {}
+            }
+        }
+        writer.end();
+    }
+
+    fn delete(self, socket: &mut Socket) -> io::Result<()> {
+        for writer in &self.requests {
+            // ENOENT: it ended by itself meanwhile.
+            exchange(socket, writer, &[libc::ENOENT])?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends requests and takes their answers; the first error that is not harmless is given.
+fn exchange(socket: &mut Socket, writer: &wire::Writer, harmless: &[i32]) -> io::Result<()> {
+    socket.discard()?;
+    socket.send(writer.bytes())?;
+    let mut failed = None;
+    while let Some(received) = socket.receive()? {
+        for message in wire::messages(received) {
+            if let Some(number) = message.error_number()
+                && number != 0
+                && !harmless.contains(&number)
+            {
+                failed.get_or_insert(number);
+            }
+        }
+    }
+    failed.map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)))
+}

@@ -1,0 +1,528 @@
+//! nf_tables messages: one transaction's bytes, built by nftnl.
+//!
+//! It promises that a transaction is one stretch of bytes for one `send` (the kernel discards a batch
+//! whose end comes with another), that only the last message asks for an acknowledgement (so that
+//! answers never overflow a queue), and that the subject of every message can be named afterwards.
+
+#![allow(
+    unsafe_code,
+    reason = "nftnl's safe calls have no timeouts, set flags, notrack or inversion"
+)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use crate::ruleset::{Action, Chain, Hook, Match, Rule, Ruleset, SetName};
+use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
+use nftnl::expr::{IcmpCode, RejectionType, Verdict};
+use nftnl::set::Set;
+use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Table, nft_expr, nftnl_sys as sys};
+use std::ffi::{CStr, c_void};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::ptr::NonNull;
+
+/// Elements in one message: 40 bytes each, in an attribute of at most 65,535.
+const ELEMENTS_PER_MESSAGE: usize = 1500;
+/// Bytes of a transaction's buffer that are kept for the next one.
+const BUFFER_KEPT_BYTES: usize = 1 << 20;
+/// Where a message's flags are in its header.
+const FLAGS_OFFSET: usize = 6;
+/// Milliseconds between two walks of the kernel over a set's expired elements.
+const COLLECTION_INTERVAL_MILLISECONDS: u32 = 30_000;
+
+/// What a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Batch,
+    Table,
+    Set(SetName),
+    Elements(SetName),
+    Chain(&'static CStr),
+    Rule(&'static CStr),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch => f.write_str("the batch"),
+            Self::Table => f.write_str("the table"),
+            Self::Set(set) => write!(f, "the set {}", set.name().to_string_lossy()),
+            Self::Elements(set) => {
+                write!(f, "elements of the set {}", set.name().to_string_lossy())
+            }
+            Self::Chain(name) => write!(f, "the chain {}", name.to_string_lossy()),
+            Self::Rule(name) => write!(f, "a rule of the chain {}", name.to_string_lossy()),
+        }
+    }
+}
+
+/// What is done with elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Elements {
+    /// Put in; one that is there is changed (Linux 6.12) or left alone (before).
+    Put,
+    /// Put in; one that is there is an error.
+    PutNew,
+    /// Taken out; one that is not there is an error.
+    Take,
+    /// Taken out if there (Linux 6.3).
+    TakeIfThere,
+}
+
+impl Elements {
+    /// Message number and flags.
+    const fn header(self) -> (u16, u16) {
+        /// `NFT_MSG_NEWSETELEM`
+        const NEW: u16 = 12;
+        /// `NFT_MSG_DELSETELEM`
+        const DELETE: u16 = 14;
+        /// `NFT_MSG_DESTROYSETELEM`
+        const DESTROY: u16 = 30;
+        /// `NLM_F_CREATE`
+        const CREATE: u16 = 0x400;
+        /// `NLM_F_EXCL`
+        const EXCLUSIVE: u16 = 0x200;
+        match self {
+            Self::Put => (NEW, CREATE),
+            Self::PutNew => (NEW, CREATE | EXCLUSIVE),
+            Self::Take => (DELETE, 0),
+            Self::TakeIfThere => (DESTROY, 0),
+        }
+    }
+}
+
+/// One transaction, being built. Its memory is used again.
+pub(crate) struct Transaction {
+    table: Table,
+    buffer: Vec<u8>,
+    used: usize,
+    last_message: usize,
+    sequence: u32,
+    subjects: Vec<Subject>,
+}
+
+impl Transaction {
+    /// For the table with this name.
+    pub(crate) fn new(table: &CStr) -> Self {
+        Self {
+            table: Table::new(table, ProtoFamily::Inet),
+            buffer: Vec::new(),
+            used: 0,
+            last_message: 0,
+            sequence: 0,
+            subjects: Vec::new(),
+        }
+    }
+
+    /// Begins anew. Its messages are numbered from `sequence`.
+    pub(crate) fn begin(&mut self, sequence: u32) {
+        if self.buffer.len() > BUFFER_KEPT_BYTES {
+            self.buffer = Vec::new();
+        }
+        self.used = 0;
+        self.sequence = sequence;
+        self.subjects.clear();
+        self.write(Subject::Batch, |buffer, sequence, _| {
+            // SAFETY: there is room for any message, and this one is a header.
+            unsafe { sys::nftnl_batch_begin(buffer.cast(), sequence) };
+        });
+    }
+
+    /// Ends it: what is to be sent in one piece.
+    pub(crate) fn end(&mut self) -> &[u8] {
+        // The batch is handled in order and only if it is whole, so the last message's acknowledgement
+        // without any error beside it proves the commit (kernels before 6.10 acknowledge no batch end).
+        self.change_flags(self.last_message, |flags| {
+            flags | u16::try_from(libc::NLM_F_ACK).unwrap_or_default()
+        });
+        self.write(Subject::Batch, |buffer, sequence, _| {
+            // SAFETY: there is room for any message, and this one is a header.
+            unsafe { sys::nftnl_batch_end(buffer.cast(), sequence) };
+        });
+        self.buffer.get(..self.used).unwrap_or_default()
+    }
+
+    /// What the message with this number was about.
+    pub(crate) fn subject(&self, sequence: u32) -> Option<Subject> {
+        let position = usize::try_from(sequence.checked_sub(self.sequence)?).ok()?;
+        self.subjects.get(position).copied()
+    }
+
+    /// How many messages it has at most, for the numbering.
+    pub(crate) fn messages_max(elements: usize) -> u32 {
+        /// More than any ruleset has, and than the rounding of eight lists of elements adds.
+        const BESIDES_ELEMENTS: usize = 256;
+        u32::try_from(3 * elements / ELEMENTS_PER_MESSAGE + BESIDES_ELEMENTS).unwrap_or(u32::MAX)
+    }
+
+    /// Creates the table if it is not there; changes nothing if it is.
+    pub(crate) fn add_table(&mut self) {
+        self.table_message(MsgType::Add);
+    }
+
+    /// Deletes the table with everything in it.
+    pub(crate) fn delete_table(&mut self) {
+        self.table_message(MsgType::Del);
+    }
+
+    fn table_message(&mut self, message_type: MsgType) {
+        self.write(Subject::Table, |buffer, sequence, table| {
+            // SAFETY: there is room for any message.
+            unsafe { table.write(buffer, sequence, message_type) };
+        });
+    }
+
+    /// Adds sets, chains and rules to an empty table, and fills the sets that do not follow the leases.
+    pub(crate) fn add_ruleset(&mut self, ruleset: &Ruleset) {
+        for name in SetName::ALL {
+            self.add_set(name, ruleset.elements_max);
+        }
+        for name in [SetName::Gated, SetName::Garden] {
+            self.add_ranges(name, &ruleset.ranges(name));
+        }
+        let servers: Vec<(Ipv4Addr, u64)> =
+            ruleset.server_addresses.iter().map(|&address| (address, 0)).collect();
+        self.elements(SetName::Servers, Elements::Put, &servers);
+        for chain in crate::ruleset::CHAINS {
+            self.add_chain(chain);
+        }
+        for rule in ruleset.rules() {
+            self.add_rule(&rule);
+        }
+    }
+
+    fn add_set(&mut self, name: SetName, elements_max: u32) {
+        self.write(Subject::Set(name), |buffer, sequence, table| {
+            let set = new_set(table, name);
+            let mut flags = 0;
+            if name.is_interval() {
+                flags |= libc::NFT_SET_INTERVAL;
+            }
+            if name.has_timeouts() {
+                flags |= libc::NFT_SET_TIMEOUT;
+                // Expired elements take room until they are collected.
+                set_number(&set, sys::NFTNL_SET_DESC_SIZE, elements_max.saturating_mul(2));
+                set_number(&set, sys::NFTNL_SET_GC_INTERVAL, COLLECTION_INTERVAL_MILLISECONDS);
+            }
+            set_number(&set, sys::NFTNL_SET_FLAGS, flags.unsigned_abs());
+            // SAFETY: there is room for any message.
+            unsafe { set.write(buffer, sequence, MsgType::Add) };
+        });
+    }
+
+    fn add_ranges(&mut self, name: SetName, ranges: &[(Ipv4Addr, Option<Ipv4Addr>)]) {
+        for chunk in ranges.chunks(ELEMENTS_PER_MESSAGE / 2) {
+            self.write(Subject::Elements(name), |buffer, sequence, table| {
+                let set = new_set(table, name);
+                for (first, end) in chunk {
+                    add_element(&set, *first, 0, false);
+                    if let Some(end) = end {
+                        add_element(&set, *end, 0, true);
+                    }
+                }
+                write_elements(&set, Elements::Put, buffer, sequence);
+            });
+        }
+    }
+
+    /// Changes elements: address, and milliseconds of life (0: for ever, only for sets without timeouts).
+    pub(crate) fn elements(&mut self, name: SetName, what: Elements, elements: &[(Ipv4Addr, u64)]) {
+        for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
+            self.write(Subject::Elements(name), |buffer, sequence, table| {
+                let set = new_set(table, name);
+                for &(address, milliseconds) in chunk {
+                    let life = match what {
+                        // To the kernel 0 means for ever, which no lease is.
+                        Elements::Put | Elements::PutNew if name.has_timeouts() => {
+                            milliseconds.max(1)
+                        }
+                        _ => 0,
+                    };
+                    add_element(&set, address, life, false);
+                }
+                write_elements(&set, what, buffer, sequence);
+            });
+        }
+    }
+
+    fn add_chain(&mut self, chain: Chain) {
+        self.write(Subject::Chain(chain.name), |buffer, sequence, table| {
+            let new = new_chain(table, chain);
+            // SAFETY: there is room for any message.
+            unsafe { new.write(buffer, sequence, MsgType::Add) };
+        });
+    }
+
+    fn add_rule(&mut self, rule: &Rule) {
+        self.write(Subject::Rule(rule.chain.name), |buffer, sequence, table| {
+            let chain = new_chain(table, rule.chain);
+            let mut new = nftnl::Rule::new(&chain);
+            // Without this the addresses of IPv6 packets would be read at the places of IPv4.
+            new.add_expr(&nft_expr!(meta nfproto));
+            new.add_expr(&equal(&[u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default()]));
+            for condition in &rule.matches {
+                add_match(&mut new, table, *condition);
+            }
+            add_action(&mut new, rule.action);
+            // SAFETY: there is room for any message.
+            unsafe { new.write(buffer, sequence, MsgType::Add) };
+        });
+    }
+
+    /// Has `build` write one message at the end.
+    fn write(&mut self, subject: Subject, build: impl FnOnce(*mut c_void, u32, &Table)) {
+        // The longest message that nftnl writes. The buffer is always initialised, because what is
+        // between `used` and its end is read when a message's length is.
+        let room = usize::try_from(nftnl::nft_nlmsg_maxsize()).unwrap_or(usize::MAX);
+        if self.buffer.len() < self.used + room {
+            let doubled = self.buffer.len().saturating_mul(2);
+            self.buffer.resize(doubled.max(self.used + room), 0);
+        }
+        let Some(rest) = self.buffer.get_mut(self.used..) else { return };
+        let position = u32::try_from(self.subjects.len()).unwrap_or(u32::MAX);
+        build(rest.as_mut_ptr().cast(), self.sequence.wrapping_add(position), &self.table);
+        let length = rest.first_chunk::<4>().map_or(0, |length| u32::from_ne_bytes(*length));
+        self.last_message = self.used;
+        self.used += usize::try_from(length).unwrap_or_default().next_multiple_of(4);
+        self.subjects.push(subject);
+        // nftnl asks for an acknowledgement of each message of a ruleset.
+        self.change_flags(self.last_message, |flags| {
+            flags & !u16::try_from(libc::NLM_F_ACK).unwrap_or_default()
+        });
+    }
+
+    fn change_flags(&mut self, message: usize, change: impl FnOnce(u16) -> u16) {
+        let position = message + FLAGS_OFFSET;
+        if let Some(field) = self.buffer.get_mut(position..position + 2)
+            && let Ok(bytes) = <[u8; 2]>::try_from(&*field)
+        {
+            field.copy_from_slice(&change(u16::from_ne_bytes(bytes)).to_ne_bytes());
+        }
+    }
+}
+
+/// nftnl declares the numbers of its attributes wider than it takes them.
+#[allow(clippy::cast_possible_truncation, reason = "nftnl has fewer than 32 attributes of a kind")]
+const fn attribute(number: u32) -> u16 {
+    number as u16
+}
+
+fn new_set(table: &Table, name: SetName) -> Set<'_, Ipv4Addr> {
+    Set::new_named(name.name(), name.id(), table, ProtoFamily::Inet)
+}
+
+/// Sets a number of a set.
+fn set_number(set: &Set<'_, Ipv4Addr>, number: u32, value: u32) {
+    // SAFETY: the set lives, and the attribute is one that takes a 32-bit number.
+    unsafe { sys::nftnl_set_set_u32(set.as_ptr().as_ptr(), attribute(number), value) };
+}
+
+fn add_element(set: &Set<'_, Ipv4Addr>, key: Ipv4Addr, milliseconds: u64, ends_range: bool) {
+    const KEY: u16 = attribute(sys::NFTNL_SET_ELEM_KEY);
+    const TIMEOUT: u16 = attribute(sys::NFTNL_SET_ELEM_TIMEOUT);
+    const EXPIRATION: u16 = attribute(sys::NFTNL_SET_ELEM_EXPIRATION);
+    const FLAGS: u16 = attribute(sys::NFTNL_SET_ELEM_FLAGS);
+    let octets = key.octets();
+    // SAFETY: the element is new and given to the set, which frees it; nftnl copies the key.
+    unsafe {
+        let Some(element) = NonNull::new(sys::nftnl_set_elem_alloc()) else { out_of_memory() };
+        let element = element.as_ptr();
+        sys::nftnl_set_elem_set(element, KEY, octets.as_ptr().cast(), 4);
+        if milliseconds > 0 {
+            sys::nftnl_set_elem_set_u64(element, TIMEOUT, milliseconds);
+            // Without this, putting it in again with the same timeout does not restart its clock.
+            sys::nftnl_set_elem_set_u64(element, EXPIRATION, milliseconds);
+        }
+        if ends_range {
+            let flag = libc::NFT_SET_ELEM_INTERVAL_END.unsigned_abs();
+            sys::nftnl_set_elem_set_u32(element, FLAGS, flag);
+        }
+        sys::nftnl_set_elem_add(set.as_ptr().as_ptr(), element);
+    }
+}
+
+fn write_elements(set: &Set<'_, Ipv4Addr>, what: Elements, buffer: *mut c_void, sequence: u32) {
+    let (number, flags) = what.header();
+    let family = ProtoFamily::Inet as u16;
+    // SAFETY: callers have room for any message and put at most `ELEMENTS_PER_MESSAGE` elements in.
+    unsafe {
+        let header = sys::nftnl_nlmsg_build_hdr(buffer.cast(), number, family, flags, sequence);
+        sys::nftnl_set_elems_nlmsg_build_payload(header, set.as_ptr().as_ptr());
+    }
+}
+
+fn new_chain(table: &Table, chain: Chain) -> nftnl::Chain<'_> {
+    const PRIORITY_RAW: i32 = -300;
+    const PRIORITY_DESTINATION_NAT: i32 = -100;
+    const PRIORITY_FILTER: i32 = 0;
+    let mut new = nftnl::Chain::new(chain.name, table);
+    if let Some(hook) = chain.hook {
+        let (kind, hook, priority) = match hook {
+            Hook::RawPrerouting => (ChainType::Filter, nftnl::Hook::PreRouting, PRIORITY_RAW),
+            Hook::RawOutput => (ChainType::Filter, nftnl::Hook::Out, PRIORITY_RAW),
+            Hook::NatPrerouting => {
+                (ChainType::Nat, nftnl::Hook::PreRouting, PRIORITY_DESTINATION_NAT)
+            }
+            Hook::Forward => (ChainType::Filter, nftnl::Hook::Forward, PRIORITY_FILTER),
+            Hook::Input => (ChainType::Filter, nftnl::Hook::In, PRIORITY_FILTER),
+        };
+        new.set_type(kind);
+        new.set_hook(hook, priority);
+        new.set_policy(Policy::Accept);
+    }
+    new
+}
+
+fn equal(bytes: &[u8]) -> Cmp<&[u8]> {
+    Cmp::new(CmpOp::Eq, bytes)
+}
+
+fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Match) {
+    let protocol = |rule: &mut nftnl::Rule<'_>, number: i32| {
+        rule.add_expr(&nft_expr!(meta l4proto));
+        rule.add_expr(&equal(&[u8::try_from(number).unwrap_or_default()]));
+    };
+    match condition {
+        Match::SourceIn(set) => {
+            rule.add_expr(&nft_expr!(payload ipv4 saddr));
+            rule.add_expr(&Lookup::new(&new_set(table, set)));
+        }
+        Match::DestinationIn(set) => {
+            rule.add_expr(&nft_expr!(payload ipv4 daddr));
+            rule.add_expr(&Lookup::new(&new_set(table, set)));
+        }
+        Match::DestinationNotIn(set) => {
+            rule.add_expr(&nft_expr!(payload ipv4 daddr));
+            rule.add_expr(&NotIn(set));
+        }
+        Match::Source(address) => {
+            rule.add_expr(&nft_expr!(payload ipv4 saddr));
+            rule.add_expr(&equal(&address.octets()));
+        }
+        Match::Destination(address) => {
+            rule.add_expr(&nft_expr!(payload ipv4 daddr));
+            rule.add_expr(&equal(&address.octets()));
+        }
+        Match::Udp => protocol(rule, libc::IPPROTO_UDP),
+        Match::Tcp => protocol(rule, libc::IPPROTO_TCP),
+        Match::Icmp => protocol(rule, libc::IPPROTO_ICMP),
+        // The ports of TCP and UDP are at the same places.
+        Match::SourcePort(port) => {
+            rule.add_expr(&nft_expr!(payload udp sport));
+            rule.add_expr(&equal(&port.to_be_bytes()));
+        }
+        Match::DestinationPort(port) => {
+            rule.add_expr(&nft_expr!(payload udp dport));
+            rule.add_expr(&equal(&port.to_be_bytes()));
+        }
+        Match::IcmpType(number) => {
+            rule.add_expr(&nft_expr!(payload_raw th 0, 1));
+            rule.add_expr(&equal(&[number]));
+        }
+        Match::Opening => {
+            const FLAGS_OFFSET: u32 = 13;
+            const SYN: u8 = 0x02;
+            const ACK: u8 = 0x10;
+            rule.add_expr(&nft_expr!(payload_raw th FLAGS_OFFSET, 1));
+            rule.add_expr(&Bitwise::new(SYN | ACK, 0_u8));
+            rule.add_expr(&equal(&[SYN]));
+        }
+        Match::ReplyDirection => {
+            const REPLY: u8 = 1;
+            rule.add_expr(&TrackingDirection);
+            rule.add_expr(&equal(&[REPLY]));
+        }
+        Match::Related => {
+            let related = nftnl::expr::ct::States::RELATED.bits();
+            rule.add_expr(&nft_expr!(ct state));
+            rule.add_expr(&Bitwise::new(related, 0_u32));
+            rule.add_expr(&Cmp::new(CmpOp::Neq, 0_u32));
+        }
+    }
+}
+
+fn add_action(rule: &mut nftnl::Rule<'_>, action: Action) {
+    match action {
+        Action::Jump(chain) => rule.add_expr(&Verdict::Jump { chain: chain.name.to_owned() }),
+        Action::Goto(chain) => rule.add_expr(&Verdict::Goto { chain: chain.name.to_owned() }),
+        Action::Return => rule.add_expr(&Verdict::Return),
+        Action::NoTracking => rule.add_expr(&NoTracking),
+        Action::SendTo(service) => {
+            rule.add_expr(&Immediate::new(service.ip().octets(), Register::Reg1));
+            rule.add_expr(&Immediate::new(service.port().to_be_bytes(), Register::Reg2));
+            rule.add_expr(&Nat {
+                nat_type: NatType::DNat,
+                family: ProtoFamily::Ipv4,
+                ip_register: Register::Reg1,
+                port_register: Some(Register::Reg2),
+            });
+        }
+        Action::ResetConnection => rule.add_expr(&Verdict::Reject(RejectionType::TcpRst)),
+        Action::Prohibit => {
+            rule.add_expr(&Verdict::Reject(RejectionType::Icmp(IcmpCode::AdminProhibited)));
+        }
+    }
+}
+
+/// `notrack`.
+struct NoTracking;
+
+impl Expression for NoTracking {
+    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
+        expression(c"notrack")
+    }
+}
+
+/// `ct direction`, into register 1.
+struct TrackingDirection;
+
+impl Expression for TrackingDirection {
+    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
+        const DESTINATION_REGISTER: u16 = attribute(sys::NFTNL_EXPR_CT_DREG);
+        const KEY: u16 = attribute(sys::NFTNL_EXPR_CT_KEY);
+        let new = expression(c"ct");
+        // SAFETY: the expression is new, and both attributes are 32-bit numbers of a `ct` expression.
+        unsafe {
+            let register = libc::NFT_REG_1.unsigned_abs();
+            sys::nftnl_expr_set_u32(new.as_ptr(), DESTINATION_REGISTER, register);
+            sys::nftnl_expr_set_u32(new.as_ptr(), KEY, libc::NFT_CT_DIRECTION.unsigned_abs());
+        }
+        new
+    }
+}
+
+/// Register 1 is not in the set.
+struct NotIn(SetName);
+
+impl Expression for NotIn {
+    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
+        const SOURCE_REGISTER: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_SREG);
+        const SET: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_SET);
+        const SET_ID: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_SET_ID);
+        const FLAGS: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_FLAGS);
+        /// `NFT_LOOKUP_F_INV`.
+        const INVERTED: u32 = 1;
+        let new = expression(c"lookup");
+        // SAFETY: the expression is new, the attributes have the types of a `lookup` expression, and
+        // nftnl copies the name.
+        unsafe {
+            let register = libc::NFT_REG_1.unsigned_abs();
+            sys::nftnl_expr_set_u32(new.as_ptr(), SOURCE_REGISTER, register);
+            sys::nftnl_expr_set_str(new.as_ptr(), SET, self.0.name().as_ptr());
+            sys::nftnl_expr_set_u32(new.as_ptr(), SET_ID, self.0.id());
+            sys::nftnl_expr_set_u32(new.as_ptr(), FLAGS, INVERTED);
+        }
+        new
+    }
+}
+
+fn expression(name: &CStr) -> NonNull<sys::nftnl_expr> {
+    // SAFETY: the name is a string of C.
+    let new = unsafe { sys::nftnl_expr_alloc(name.as_ptr()) };
+    NonNull::new(new).unwrap_or_else(|| out_of_memory())
+}
+
+/// nftnl gives nothing only if memory is out (or, for an expression, if the library is older than the
+/// one it was built for, which the linker refuses): as everywhere in Rust, that ends the process.
+fn out_of_memory() -> ! {
+    std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u64; 8]>())
+}

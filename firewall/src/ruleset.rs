@@ -1,0 +1,483 @@
+//! What the gate's table says: sets, chains and rules, as data that a person can read.
+//!
+//! The rules decide by address and port, packet by packet. They touch only packets from or to gated
+//! prefixes, whatever the other tables do: each chain's policy is to accept.
+//!
+//! A host's address is in one of three states, which the kernel sees by two sets:
+//!
+//! - in `registered`: forwarded like anybody;
+//! - in `unregistered`: its DNS goes to the lying resolver, its port 80 to the redirect, it reaches the
+//!   garden (the portal first of all), and is refused everything else at once, so that nothing hangs;
+//! - in neither (no lease backs it): refused everything but DHCP.
+
+use crate::FirewallError;
+use ipnetwork::Ipv4Network;
+use std::ffi::CStr;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The table's name unless it is configured otherwise.
+pub const TABLE_DEFAULT: &str = "vestibule";
+
+/// What the table is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruleset {
+    /// The table's name (family `inet`): a letter, then letters, digits, `_`, `-` or `.`, 31 at most.
+    /// Whatever is in a table of this name is replaced.
+    pub table: String,
+    /// Networks whose hosts meet the gate.
+    pub gated_prefixes: Vec<Ipv4Network>,
+    /// The registration page's address.
+    pub portal: Ipv4Addr,
+    /// What unregistered hosts may reach besides the portal.
+    pub garden_prefixes: Vec<Ipv4Network>,
+    /// Where DNS of unregistered hosts is sent.
+    pub lying_resolver: SocketAddrV4,
+    /// Where port 80 of unregistered hosts is sent.
+    pub redirect: SocketAddrV4,
+    /// The addresses that DHCP servers are reached at and send their ping checks from.
+    pub server_addresses: Vec<Ipv4Addr>,
+    /// How many addresses have a lease in gated networks at most; at least 1.
+    pub elements_max: u32,
+}
+
+/// One of our sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetName {
+    Gated,
+    Garden,
+    Servers,
+    Unregistered,
+    Registered,
+}
+
+impl SetName {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Gated, Self::Garden, Self::Servers, Self::Unregistered, Self::Registered];
+
+    pub(crate) const fn name(self) -> &'static CStr {
+        match self {
+            Self::Gated => c"gated",
+            Self::Garden => c"garden",
+            Self::Servers => c"servers",
+            Self::Unregistered => c"unregistered",
+            Self::Registered => c"registered",
+        }
+    }
+
+    /// What messages of one transaction call it by.
+    pub(crate) const fn id(self) -> u32 {
+        match self {
+            Self::Gated => 1,
+            Self::Garden => 2,
+            Self::Servers => 3,
+            Self::Unregistered => 4,
+            Self::Registered => 5,
+        }
+    }
+
+    /// Whether its elements are ranges and never end; otherwise they are addresses, and those of the
+    /// two sets that follow the leases end.
+    pub(crate) const fn is_interval(self) -> bool {
+        matches!(self, Self::Gated | Self::Garden)
+    }
+
+    pub(crate) const fn has_timeouts(self) -> bool {
+        matches!(self, Self::Unregistered | Self::Registered)
+    }
+}
+
+/// Where a base chain hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    RawPrerouting,
+    RawOutput,
+    NatPrerouting,
+    Forward,
+    Input,
+}
+
+/// One chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) name: &'static CStr,
+    /// `None`: other chains jump to it.
+    pub(crate) hook: Option<Hook>,
+}
+
+const RAW_PREROUTING: Chain = Chain { name: c"raw_prerouting", hook: Some(Hook::RawPrerouting) };
+const RAW_OUTPUT: Chain = Chain { name: c"raw_output", hook: Some(Hook::RawOutput) };
+const NAT_PREROUTING: Chain = Chain { name: c"nat_prerouting", hook: Some(Hook::NatPrerouting) };
+const FORWARD: Chain = Chain { name: c"gate_forward", hook: Some(Hook::Forward) };
+const INPUT: Chain = Chain { name: c"gate_input", hook: Some(Hook::Input) };
+const FROM_GATED: Chain = Chain { name: c"from_gated", hook: None };
+const TO_GATED: Chain = Chain { name: c"to_gated", hook: None };
+const TO_GATEWAY: Chain = Chain { name: c"to_gateway", hook: None };
+const REFUSE: Chain = Chain { name: c"refuse", hook: None };
+
+/// Every chain; those that others jump to stand before them.
+pub(crate) const CHAINS: [Chain; 9] = [
+    REFUSE,
+    FROM_GATED,
+    TO_GATED,
+    TO_GATEWAY,
+    RAW_PREROUTING,
+    RAW_OUTPUT,
+    NAT_PREROUTING,
+    FORWARD,
+    INPUT,
+];
+
+/// A condition on a packet. Each rule also asks for IPv4 first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    SourceIn(SetName),
+    DestinationIn(SetName),
+    DestinationNotIn(SetName),
+    Source(Ipv4Addr),
+    Destination(Ipv4Addr),
+    Udp,
+    Tcp,
+    Icmp,
+    SourcePort(u16),
+    DestinationPort(u16),
+    IcmpType(u8),
+    /// A TCP segment that opens a connection: SYN without ACK.
+    Opening,
+    /// Belongs to the answers of a connection that the other side opened.
+    ReplyDirection,
+    /// An ICMP error about a tracked flow.
+    Related,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Jump(Chain),
+    Goto(Chain),
+    Return,
+    NoTracking,
+    SendTo(SocketAddrV4),
+    ResetConnection,
+    Prohibit,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) chain: Chain,
+    pub(crate) matches: Vec<Match>,
+    pub(crate) action: Action,
+}
+
+const PORT_DNS: u16 = 53;
+const PORT_HTTP: u16 = 80;
+const PORT_DHCP_SERVER: u16 = 67;
+
+const ICMP_ECHO_REPLY: u8 = 0;
+const ICMP_DESTINATION_UNREACHABLE: u8 = 3;
+const ICMP_ECHO_REQUEST: u8 = 8;
+const ICMP_TIME_EXCEEDED: u8 = 11;
+const ICMP_PARAMETER_PROBLEM: u8 = 12;
+
+impl Ruleset {
+    /// Says why the table cannot be made, if so.
+    pub(crate) fn check(&self) -> Result<(), FirewallError> {
+        const NAME_LENGTH_MAX: usize = 31;
+        let invalid = |reason| Err(FirewallError::RulesetInvalid { reason });
+        let name = self.table.as_bytes();
+        if !name.first().is_some_and(u8::is_ascii_alphabetic)
+            || name.len() > NAME_LENGTH_MAX
+            || !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte))
+        {
+            return invalid(
+                "the table's name must be a letter, then at most 30 letters, digits, '_', '-' or '.'",
+            );
+        }
+        if self.elements_max == 0 || self.elements_max > u32::MAX / 2 {
+            return invalid(
+                "the sets must be made for at least 1 and at most 2147483647 addresses",
+            );
+        }
+        if self.lying_resolver.ip().is_unspecified() || self.lying_resolver.port() == 0 {
+            return invalid(
+                "the lying resolver needs an address and a port that hosts can be sent to",
+            );
+        }
+        if self.redirect.ip().is_unspecified() || self.redirect.port() == 0 {
+            return invalid("the redirect needs an address and a port that hosts can be sent to");
+        }
+        Ok(())
+    }
+
+    /// The ranges of one of the sets that never end, merged: first address, and the one after the last.
+    pub(crate) fn ranges(&self, set: SetName) -> Vec<(Ipv4Addr, Option<Ipv4Addr>)> {
+        match set {
+            SetName::Gated => merged(&self.gated_prefixes),
+            SetName::Garden => {
+                let mut prefixes = self.garden_prefixes.clone();
+                prefixes.push(Ipv4Network::from(self.portal));
+                merged(&prefixes)
+            }
+            SetName::Servers | SetName::Unregistered | SetName::Registered => Vec::new(),
+        }
+    }
+
+    /// All rules, in order.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        let mut rule = |chain, matches: &[Match], action| {
+            rules.push(Rule { chain, matches: matches.to_vec(), action });
+        };
+        raw(&mut rule);
+        self.nat(&mut rule);
+        rule(FORWARD, &[Match::SourceIn(SetName::Gated)], Action::Jump(FROM_GATED));
+        rule(FORWARD, &[Match::DestinationIn(SetName::Gated)], Action::Jump(TO_GATED));
+        rule(INPUT, &[Match::SourceIn(SetName::Gated)], Action::Jump(TO_GATEWAY));
+        self.forwarded_from(&mut rule);
+        self.forwarded_to(&mut rule);
+        self.to_this_host(&mut rule);
+        rule(REFUSE, &[Match::Tcp], Action::ResetConnection);
+        rule(REFUSE, &[], Action::Prohibit);
+        rules
+    }
+
+    /// Before routing: where questions and pages of unregistered hosts really go.
+    fn nat(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
+        let unregistered = Match::SourceIn(SetName::Unregistered);
+        for protocol in [Match::Udp, Match::Tcp] {
+            // Whatever server they ask, the garden's own resolvers too.
+            rule(
+                NAT_PREROUTING,
+                &[unregistered, protocol, Match::DestinationPort(PORT_DNS)],
+                Action::SendTo(self.lying_resolver),
+            );
+        }
+        rule(
+            NAT_PREROUTING,
+            &[
+                unregistered,
+                Match::Tcp,
+                Match::DestinationPort(PORT_HTTP),
+                Match::DestinationNotIn(SetName::Garden),
+            ],
+            Action::SendTo(self.redirect),
+        );
+    }
+
+    /// The two services that unregistered hosts are sent to: protocol, address, port.
+    fn services(&self) -> [(Match, SocketAddrV4); 3] {
+        [
+            (Match::Udp, self.lying_resolver),
+            (Match::Tcp, self.lying_resolver),
+            (Match::Tcp, self.redirect),
+        ]
+    }
+
+    /// Forwarded, from a gated host. Returning lets it go on to the other direction's rules.
+    fn forwarded_from(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
+        let unregistered = Match::SourceIn(SetName::Unregistered);
+        rule(FROM_GATED, &[Match::SourceIn(SetName::Registered)], Action::Return);
+        // Relays have their address in the prefix they serve, and a host renews by unicast in any state.
+        rule(
+            FROM_GATED,
+            &[
+                Match::DestinationIn(SetName::Servers),
+                Match::Udp,
+                Match::DestinationPort(PORT_DHCP_SERVER),
+            ],
+            Action::Return,
+        );
+        rule(FROM_GATED, &[unregistered, Match::DestinationIn(SetName::Garden)], Action::Return);
+        for (protocol, service) in self.services() {
+            rule(
+                FROM_GATED,
+                &[
+                    unregistered,
+                    Match::Destination(*service.ip()),
+                    protocol,
+                    Match::DestinationPort(service.port()),
+                ],
+                Action::Return,
+            );
+        }
+        rule(FROM_GATED, &[], Action::Goto(REFUSE));
+    }
+
+    /// Forwarded, to a gated host. What a host may ask may be answered; nobody else gets to it.
+    ///
+    /// Answers are told by where they come from, not by what connection tracking remembers: tracked
+    /// flows are deleted when a host changes sides, and the portal's answer that is on its way then
+    /// must still arrive.
+    fn forwarded_to(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
+        let unregistered = Match::DestinationIn(SetName::Unregistered);
+        rule(TO_GATED, &[Match::DestinationIn(SetName::Registered)], Action::Return);
+        rule(
+            TO_GATED,
+            &[Match::SourceIn(SetName::Servers), Match::Udp, Match::SourcePort(PORT_DHCP_SERVER)],
+            Action::Return,
+        );
+        rule(
+            TO_GATED,
+            &[unregistered, Match::SourceIn(SetName::Garden), Match::Tcp, Match::Opening],
+            Action::Goto(REFUSE),
+        );
+        rule(TO_GATED, &[unregistered, Match::SourceIn(SetName::Garden)], Action::Return);
+        for (protocol, service) in self.services() {
+            // Before tracking turns the source back: that happens after this hook.
+            rule(
+                TO_GATED,
+                &[
+                    unregistered,
+                    Match::Source(*service.ip()),
+                    protocol,
+                    Match::SourcePort(service.port()),
+                ],
+                Action::Return,
+            );
+        }
+        // A router on the way to the garden says "too big", or the page never loads.
+        rule(TO_GATED, &[unregistered, Match::Icmp, Match::Related], Action::Return);
+        rule(TO_GATED, &[], Action::Goto(REFUSE));
+    }
+
+    /// From a gated host to this host itself. A host that has no address yet sends from 0.0.0.0, which
+    /// is in no gated prefix.
+    fn to_this_host(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
+        let unregistered = Match::SourceIn(SetName::Unregistered);
+        rule(TO_GATEWAY, &[Match::SourceIn(SetName::Registered)], Action::Return);
+        rule(TO_GATEWAY, &[Match::Udp, Match::DestinationPort(PORT_DHCP_SERVER)], Action::Return);
+        for (protocol, service) in self.services() {
+            rule(
+                TO_GATEWAY,
+                &[
+                    unregistered,
+                    Match::Destination(*service.ip()),
+                    protocol,
+                    Match::DestinationPort(service.port()),
+                ],
+                Action::Return,
+            );
+        }
+        rule(TO_GATEWAY, &[unregistered, Match::DestinationIn(SetName::Garden)], Action::Return);
+        for icmp_type in [
+            ICMP_ECHO_REQUEST,
+            // The answer to the DHCP server's own ping check: its host is in neither set by nature.
+            ICMP_ECHO_REPLY,
+            ICMP_DESTINATION_UNREACHABLE,
+            ICMP_TIME_EXCEEDED,
+            ICMP_PARAMETER_PROBLEM,
+        ] {
+            rule(TO_GATEWAY, &[Match::Icmp, Match::IcmpType(icmp_type)], Action::Return);
+        }
+        // What this host itself began, such as a login on an edge router.
+        rule(TO_GATEWAY, &[Match::ReplyDirection], Action::Return);
+        rule(TO_GATEWAY, &[], Action::Goto(REFUSE));
+    }
+}
+
+/// Before tracking: DHCP and the ping check of the DHCP server bypass it in both directions, or bursts
+/// of them fill the table and are then dropped by it. Every DHCP packet has port 67 at one end.
+fn raw(rule: &mut impl FnMut(Chain, &[Match], Action)) {
+    for chain in [RAW_PREROUTING, RAW_OUTPUT] {
+        for port in [Match::DestinationPort(PORT_DHCP_SERVER), Match::SourcePort(PORT_DHCP_SERVER)]
+        {
+            rule(chain, &[Match::Udp, port], Action::NoTracking);
+        }
+    }
+    rule(
+        RAW_PREROUTING,
+        &[Match::DestinationIn(SetName::Servers), Match::Icmp, Match::IcmpType(ICMP_ECHO_REPLY)],
+        Action::NoTracking,
+    );
+    rule(
+        RAW_OUTPUT,
+        &[Match::SourceIn(SetName::Servers), Match::Icmp, Match::IcmpType(ICMP_ECHO_REQUEST)],
+        Action::NoTracking,
+    );
+}
+
+/// Ranges that neither overlap nor touch, ascending; `None` ends after the last address there is.
+fn merged(prefixes: &[Ipv4Network]) -> Vec<(Ipv4Addr, Option<Ipv4Addr>)> {
+    let mut ranges: Vec<(u32, u32)> = prefixes
+        .iter()
+        .map(|prefix| (u32::from(prefix.network()), u32::from(prefix.broadcast())))
+        .collect();
+    ranges.sort_unstable();
+    let mut result: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match result.last_mut() {
+            Some((_, previous)) if first <= previous.saturating_add(1) => {
+                *previous = last.max(*previous);
+            }
+            _ => result.push((first, last)),
+        }
+    }
+    result
+        .into_iter()
+        .map(|(first, last)| (first.into(), last.checked_add(1).map(Ipv4Addr::from)))
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn ranges(prefixes: &[&str]) -> Vec<(String, Option<String>)> {
+        let prefixes: Vec<Ipv4Network> =
+            prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+        merged(&prefixes)
+            .into_iter()
+            .map(|(first, end)| (first.to_string(), end.map(|end| end.to_string())))
+            .collect()
+    }
+
+    #[test]
+    fn prefixes_become_ranges_that_never_touch() {
+        let range = |first: &str, end: &str| (first.to_owned(), Some(end.to_owned()));
+        assert_eq!(ranges(&[]), []);
+        assert_eq!(
+            ranges(&["10.1.0.0/24", "10.0.0.0/16", "10.0.3.0/24", "10.1.1.0/24", "192.0.2.7/32"]),
+            [range("10.0.0.0", "10.1.2.0"), range("192.0.2.7", "192.0.2.8")],
+        );
+        assert_eq!(ranges(&["0.0.0.0/0", "10.0.0.0/8"]), [("0.0.0.0".to_owned(), None)]);
+        assert_eq!(ranges(&["240.0.0.0/4"]), [("240.0.0.0".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_ruleset_that_cannot_be_is_refused() {
+        let good = Ruleset {
+            table: TABLE_DEFAULT.to_owned(),
+            gated_prefixes: Vec::new(),
+            portal: Ipv4Addr::new(10, 0, 0, 80),
+            garden_prefixes: Vec::new(),
+            lying_resolver: "10.0.0.54:53".parse().unwrap(),
+            redirect: "10.0.0.54:8080".parse().unwrap(),
+            server_addresses: Vec::new(),
+            elements_max: 1,
+        };
+        assert!(good.check().is_ok());
+        for table in ["", "1a", "a b", "a\0b", "ä", &"a".repeat(32)] {
+            assert!(
+                Ruleset { table: table.to_owned(), ..good.clone() }.check().is_err(),
+                "{table}"
+            );
+        }
+        assert!(Ruleset { elements_max: 0, ..good.clone() }.check().is_err());
+        let nowhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 53);
+        assert!(Ruleset { lying_resolver: nowhere, ..good.clone() }.check().is_err());
+        assert!(Ruleset { redirect: nowhere, ..good }.check().is_err());
+    }
+
+    #[test]
+    fn every_jump_leads_to_a_chain_that_stands_before() {
+        let position =
+            |chain: Chain| CHAINS.iter().position(|candidate| *candidate == chain).unwrap();
+        assert!(CHAINS.iter().filter(|chain| chain.hook.is_none()).all(|chain| {
+            CHAINS
+                .iter()
+                .filter(|base| base.hook.is_some())
+                .all(|b| position(*chain) < position(*b))
+        }));
+    }
+}
