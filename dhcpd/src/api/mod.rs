@@ -1,1 +1,259 @@
-//! (in work)
+//! The HTTP API: registrations, leases, who is asking, status, metrics. `docs/api.md` describes it.
+//!
+//! It promises that a change is answered only when it is durable and in the kernel, that an error
+//! changed nothing (but see [`ProblemKind::NoAnswer`]), that every error is a problem (RFC 9457) of a
+//! documented kind, and that slow, silent or many clients cost a bounded amount of memory and time.
+//! It never decides anything: it asks the core through the [`Door`]. It never writes its token
+//! anywhere, and never believes a header about who is asking.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `listener` | where it listens: TCP, or a Unix socket |
+//! | `serve` | connections: how many, and for how long |
+//! | `auth` | the bearer token |
+//! | `registrations`, `leases`, `whoami`, `status` | the resources |
+//! | `view` | their JSON |
+//! | `problem` | everything that can go wrong |
+//! | `json` | JSON that is safe to show, and times |
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod auth;
+mod body;
+mod json;
+mod leases;
+mod listener;
+mod parameters;
+mod problem;
+mod registrations;
+mod serve;
+mod status;
+mod view;
+mod whoami;
+
+use crate::door::{Door, DoorError};
+use crate::metrics::Metrics;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use vestibule_config::{GateMode, Token};
+use vestibule_core::{Answer, Command, HardwareAddress, Query, QueryAnswer};
+
+pub use json::{parse_time, time_text};
+pub use listener::{ListenError, Listener, reachable};
+pub use problem::{Problem, ProblemKind};
+pub use serve::{
+    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, Timeouts, serve, serve_until_stopped,
+};
+pub use view::{
+    GateView, LeaseView, LeasesPage, NetworkView, RegistrationView, RegistrationWithAddresses,
+    RegistrationsPage, SocketView, StatusView, StorageView, UnregisteredView, WhoamiView,
+};
+
+/// Bytes of a request's body at most.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Entries of one page at most.
+pub const PAGE_ENTRIES_MAX: usize = vestibule_core::limits::QUERY_LEASES_MAX;
+
+/// Entries of one page if the caller does not say how many.
+pub const PAGE_ENTRIES_DEFAULT: usize = 100;
+
+/// How long the core may take to carry out a command before the caller is told that nobody knows.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long the core may take to answer a question.
+const QUERY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What a search in the index looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchKey {
+    /// Leases of this hardware address.
+    Hardware(HardwareAddress),
+    /// Leases whose client calls itself so; ASCII letters match in either case.
+    HostName(Box<str>),
+    /// Leases whose last request came with this circuit ID (RFC 3046), byte for byte.
+    Circuit(Box<[u8]>),
+}
+
+/// The index behind the lease book, as far as the API needs it.
+///
+/// What it says is only a hint: each hit is looked up in the core. It is called on a thread that
+/// may wait for a disk.
+pub trait Search: Send + Sync {
+    /// Addresses whose newest lease may match, at most `limit`, in any order.
+    fn search(&self, key: SearchKey, limit: usize) -> Vec<Ipv4Addr>;
+
+    /// Whether leases that the core has already committed may be missing from the index. If so, the
+    /// API looks through all leases instead, so that its answer is right, if slow.
+    fn is_behind(&self) -> bool;
+}
+
+/// What the API works with. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    door: Door,
+    metrics: Arc<Metrics>,
+    token: Token,
+    server_name: Box<str>,
+    gate_mode: GateMode,
+    started: SystemTime,
+    started_monotonic: Instant,
+    search: Option<Arc<dyn Search>>,
+    timeouts: Timeouts,
+}
+
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState")
+            .field("server_name", &self.shared.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ApiState {
+    /// The state of an API whose server started just now.
+    ///
+    /// `token`: what callers have to show. `search`: the index; without it, searches look through
+    /// all leases.
+    #[must_use]
+    pub fn new(
+        door: Door,
+        metrics: Arc<Metrics>,
+        token: Token,
+        server_name: &str,
+        gate_mode: GateMode,
+        search: Option<Arc<dyn Search>>,
+    ) -> Self {
+        Self::with_timeouts(
+            door,
+            metrics,
+            token,
+            server_name,
+            gate_mode,
+            search,
+            Timeouts::default(),
+        )
+    }
+
+    /// As [`ApiState::new`], with other time limits for slow clients.
+    #[must_use]
+    pub fn with_timeouts(
+        door: Door,
+        metrics: Arc<Metrics>,
+        token: Token,
+        server_name: &str,
+        gate_mode: GateMode,
+        search: Option<Arc<dyn Search>>,
+        timeouts: Timeouts,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                door,
+                metrics,
+                token,
+                server_name: server_name.into(),
+                gate_mode,
+                started: SystemTime::now(),
+                started_monotonic: Instant::now(),
+                search,
+                timeouts,
+            }),
+        }
+    }
+
+    async fn command(&self, command: Command) -> Result<Answer, Problem> {
+        match tokio::time::timeout(COMMAND_TIME_MAX, self.shared.door.command(command)).await {
+            Ok(answer) => answer.map_err(Problem::from),
+            Err(_) => Err(Problem::new(
+                ProblemKind::NoAnswer,
+                "the server took the command and has not said that it is carried out; it may yet be. Send it again: \
+                 carrying it out twice ends in the same state",
+            )),
+        }
+    }
+
+    async fn query(&self, query: Query) -> Result<QueryAnswer, Problem> {
+        self.query_within(query, QUERY_TIME_MAX).await
+    }
+
+    async fn query_within(&self, query: Query, time_max: Duration) -> Result<QueryAnswer, Problem> {
+        match tokio::time::timeout(time_max, self.shared.door.query(query)).await {
+            Ok(answer) => answer.map_err(Problem::from),
+            Err(_) => Err(Problem::new(
+                ProblemKind::NoAnswer,
+                format!("the server did not answer within {} s", time_max.as_secs()),
+            )),
+        }
+    }
+}
+
+impl From<DoorError> for Problem {
+    fn from(error: DoorError) -> Self {
+        match error {
+            DoorError::Busy => Self::new(ProblemKind::Busy, error.to_string()),
+            DoorError::Closed => Self::new(ProblemKind::Ending, error.to_string()),
+        }
+    }
+}
+
+/// The core answered with the answer to another question: a broken invariant, told and not hidden.
+fn answer_mismatch() -> Problem {
+    tracing::error!("the core answered another question than was asked; please report this");
+    Problem::new(ProblemKind::Internal, "the server answered another question than was asked")
+}
+
+/// Every path with its handlers.
+fn router(state: &ApiState) -> Router {
+    let with_token = Router::new()
+        .route("/v1/registrations", get(registrations::list).post(registrations::create))
+        .route("/v1/registrations/{mac}", get(registrations::read).delete(registrations::delete))
+        .route("/v1/leases", get(leases::list))
+        .route("/v1/leases/{ip}", get(leases::read))
+        .route("/v1/status", get(status::status))
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    Router::new()
+        .merge(with_token)
+        .route("/v1/whoami", get(whoami::whoami))
+        .route("/healthz", get(status::healthz))
+        .route("/metrics", get(status::metrics))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(state.clone(), finish))
+        .with_state(state.clone())
+}
+
+async fn unknown_path() -> Problem {
+    Problem::new(
+        ProblemKind::UnknownPath,
+        "there is nothing at this path; docs/api.md lists what there is",
+    )
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        ProblemKind::MethodNotAllowed,
+        "this path does not take this method; the Allow header names those that it takes",
+    )
+}
+
+/// What every answer gets: headers that keep it out of caches and from being guessed at, and a count.
+async fn finish(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    use axum::http::{HeaderValue, header};
+    let mut response = next.run(request).await.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    state.shared.metrics.api_response(response.status().as_u16());
+    response
+}

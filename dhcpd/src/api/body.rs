@@ -1,0 +1,60 @@
+//! Bodies of requests: bounded in size and in time, JSON with every mistake named.
+
+use super::problem::{Problem, ProblemKind};
+use super::{ApiState, BODY_BYTES_MAX};
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+/// Bytes of a body over its limit that are still read and thrown away, so that a caller who is
+/// writing comes to read the answer instead of finding the connection reset.
+const BODY_DRAINED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Reads the body as JSON.
+pub(super) async fn json<T: DeserializeOwned>(state: &ApiState, body: Body) -> Result<T, Problem> {
+    let time_max = state.shared.timeouts.body;
+    let bytes = match tokio::time::timeout(time_max, read(body)).await {
+        Ok(bytes) => bytes?,
+        Err(_) => {
+            return Err(Problem::new(
+                ProblemKind::BodyTooSlow,
+                format!("the whole body has to arrive within {} s", time_max.as_secs_f32()),
+            ));
+        }
+    };
+    serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+        // serde_json's words end with the line and the column.
+        Category::Data => Problem::new(ProblemKind::BadField, error.to_string()),
+        Category::Syntax | Category::Eof | Category::Io => {
+            Problem::new(ProblemKind::BadJson, error.to_string())
+        }
+    })
+}
+
+async fn read(mut body: Body) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let mut length = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Problem::new(ProblemKind::BodyBrokenOff, "the connection broke off in the body")
+        })?;
+        let Some(data) = frame.data_ref() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(data);
+        } else {
+            bytes = Vec::new();
+        }
+        if length > BODY_DRAINED_BYTES_MAX {
+            break;
+        }
+    }
+    if length > BODY_BYTES_MAX {
+        return Err(Problem::new(
+            ProblemKind::BodyTooLarge,
+            format!("a body may have {BODY_BYTES_MAX} bytes at most"),
+        ));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,157 @@
+//! Everything that can go wrong, as a problem document (RFC 9457).
+//!
+//! A kind's type and status never change once they are documented: programs branch on them. The
+//! detail is for people and may change. `docs/api.md` lists every kind; a test compares.
+
+use super::json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// What a problem's type begins with.
+const TYPE_PREFIX: &str = "https://vestibule.example/problems/";
+
+/// Seconds after which a busy server should be asked again.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $status:ident, $title:literal;)+) => {
+        /// What went wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ProblemKind {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl ProblemKind {
+            /// Every kind, in the order of this page.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The last part of its type.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The HTTP status that it comes with.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+
+            /// What it is, in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    // The caller's.
+    /// The body is not JSON.
+    BadJson = "bad-json", BAD_REQUEST, "The body is not JSON";
+    /// A field of the body is unknown, missing, or has a value that it cannot have.
+    BadField = "bad-field", BAD_REQUEST, "A field of the body is wrong";
+    /// A part of the path or the query is unknown or has a value that it cannot have.
+    BadParameter = "bad-parameter", BAD_REQUEST, "A parameter of the URL is wrong";
+    /// The registration would end before it begins.
+    ExpiryInThePast = "expiry-in-the-past", BAD_REQUEST, "The registration would already have ended";
+    /// `whoami` over a Unix socket, where a caller has no address.
+    NoCallerAddress = "no-caller-address", BAD_REQUEST, "The caller has no address";
+    /// The token is missing or wrong.
+    Unauthorized = "unauthorized", UNAUTHORIZED, "The token is missing or wrong";
+    /// Nobody holds a lease for the address.
+    NoLease = "no-lease", NOT_FOUND, "There is no lease for this address";
+    /// The device is not registered.
+    NotRegistered = "not-registered", NOT_FOUND, "The device is not registered";
+    /// The path is none of this API's.
+    UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
+    /// The path does not take the method.
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    /// The body did not arrive in time.
+    BodyTooSlow = "body-too-slow", REQUEST_TIMEOUT, "The body did not arrive in time";
+    /// The body broke off.
+    BodyBrokenOff = "body-broken-off", BAD_REQUEST, "The body broke off";
+    /// The body is over its limit.
+    BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
+    // The server's.
+    /// More calls wait than fit; nothing was changed.
+    Busy = "busy", SERVICE_UNAVAILABLE, "The server is busy";
+    /// The server is ending; a change may or may not have been made.
+    Ending = "ending", SERVICE_UNAVAILABLE, "The server is ending";
+    /// The server did not answer in time; a change may or may not be made.
+    NoAnswer = "no-answer", SERVICE_UNAVAILABLE, "The server did not answer in time";
+    /// The limit of registrations is reached; nothing was changed.
+    RegistrationsFull = "registrations-full", INSUFFICIENT_STORAGE, "No further device can be registered";
+    /// A broken invariant.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "The server made a mistake";
+}
+
+impl ProblemKind {
+    /// Its type, a stable URI.
+    #[must_use]
+    pub fn type_uri(self) -> String {
+        format!("{TYPE_PREFIX}{}", self.name())
+    }
+}
+
+/// One thing that went wrong, with what the caller should know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What.
+    pub kind: ProblemKind,
+    /// In detail, for people.
+    pub detail: String,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    #[must_use]
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    /// The problem document.
+    #[must_use]
+    pub fn document(&self) -> String {
+        json::text(&Document {
+            r#type: self.kind.type_uri(),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+        })
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.kind.status(), self.document()).into_response();
+        let headers = response.headers_mut();
+        let problem_json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, problem_json);
+        match self.kind {
+            ProblemKind::Unauthorized => {
+                let challenge = HeaderValue::from_static("Bearer realm=\"vestibule\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            ProblemKind::Busy | ProblemKind::NoAnswer | ProblemKind::Ending => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            // The rest of the body is still under way, so the connection is of no further use.
+            ProblemKind::BodyTooLarge | ProblemKind::BodyTooSlow | ProblemKind::BodyBrokenOff => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

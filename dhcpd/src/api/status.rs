@@ -1,0 +1,137 @@
+//! `/v1/status`, `/healthz` and `/metrics`: how the server is, for people, for a supervisor and for
+//! a monitoring system.
+
+use super::problem::Problem;
+use super::view::{GateView, NetworkView, SocketView, StatusView, StorageView};
+use super::{ApiState, answer_mismatch, json};
+use crate::metrics::{CONTENT_TYPE, Metrics, Occurrences};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use vestibule_config::GateMode;
+use vestibule_core::{CoreStatus, Query, QueryAnswer, Timestamp};
+
+/// How long the core may take to show that it lives.
+const HEALTH_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// For how long something that went wrong keeps the server from being called well.
+const RECENT: Duration = Duration::from_secs(300);
+
+/// `GET /v1/status`
+pub(super) async fn status(State(state): State<ApiState>) -> Result<Response, Problem> {
+    let core = core_status(&state, super::QUERY_TIME_MAX).await?;
+    Ok(json::response(StatusCode::OK, &view(&state, &core)))
+}
+
+/// `GET /healthz`
+pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Response, Problem> {
+    // An address that nobody can hold: the cheapest question there is.
+    let question = Query::Lease(std::net::Ipv4Addr::UNSPECIFIED);
+    state.query_within(question, HEALTH_TIME_MAX).await?;
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "ok\n")
+        .into_response())
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
+    let core = core_status(&state, super::QUERY_TIME_MAX).await?;
+    let text = state.shared.metrics.encode(&core);
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+async fn core_status(state: &ApiState, time_max: Duration) -> Result<CoreStatus, Problem> {
+    match state.query_within(Query::Status, time_max).await? {
+        QueryAnswer::Status(core) => Ok(core),
+        _ => Err(answer_mismatch()),
+    }
+}
+
+fn view(state: &ApiState, core: &CoreStatus) -> StatusView {
+    let shared = &state.shared;
+    let metrics = &shared.metrics;
+    let (groups_committed, records_committed) = metrics.groups_and_records_committed();
+    let not_well = not_well(metrics, core, shared.gate_mode);
+    StatusView {
+        server: shared.server_name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: json::time_text(timestamp(shared.started)),
+        uptime_seconds: shared.started_monotonic.elapsed().as_secs(),
+        everything_well: not_well.is_empty(),
+        not_well,
+        networks: core.networks.iter().map(NetworkView::new).collect(),
+        leases_known: core.leases_known,
+        registrations: core.registrations,
+        offers: core.offers,
+        gate: GateView {
+            mode: match shared.gate_mode {
+                GateMode::Local => "local",
+                GateMode::Off => "off",
+            }
+            .to_owned(),
+            failures: metrics.gate_failure_occurrences().count,
+            reconciles: metrics.gate_reconciles_count(),
+        },
+        storage: StorageView {
+            groups_committed,
+            records_committed,
+            index_rebuilds: metrics.index_rebuilds_count(),
+        },
+        sockets: metrics
+            .sockets()
+            .into_iter()
+            .map(|socket| SocketView {
+                name: socket.name.into(),
+                receive_buffer_bytes: socket.receive_buffer_bytes,
+                kernel_drops: socket.kernel_drops,
+            })
+            .collect(),
+        kernel_drops: metrics.kernel_drop_occurrences().count,
+        send_errors: metrics.send_error_occurrences().count,
+    }
+}
+
+/// What somebody should look at, with where to look.
+fn not_well(metrics: &Metrics, core: &CoreStatus, gate_mode: GateMode) -> Vec<String> {
+    let mut not_well = Vec::new();
+    for network in &core.networks {
+        if network.pool_size > 0 && network.free == 0 {
+            not_well.push(format!(
+                "network {} has no free address: new hosts there get none",
+                network.name
+            ));
+        }
+        if network.gated && gate_mode == GateMode::Off {
+            not_well.push(format!(
+                "network {} is gated, but gate.mode is off: unregistered hosts there have the whole network",
+                network.name
+            ));
+        }
+    }
+    if let Some(ago) = recent(metrics.kernel_drop_occurrences()) {
+        not_well.push(format!(
+            "{ago} ago the kernel dropped packets because a receive buffer was full: see \
+             vestibule_socket_kernel_drops"
+        ));
+    }
+    if let Some(ago) = recent(metrics.send_error_occurrences()) {
+        not_well.push(format!(
+            "{ago} ago the kernel refused to send a reply: vestibule_send_errors says why"
+        ));
+    }
+    if let Some(ago) = recent(metrics.gate_failure_occurrences()) {
+        not_well.push(format!("{ago} ago the kernel sets could not be changed: the log says why"));
+    }
+    not_well
+}
+
+/// How long ago, in words, if it is recent.
+fn recent(occurrences: Occurrences) -> Option<String> {
+    let seconds = occurrences.last.filter(|ago| *ago < RECENT)?.as_secs();
+    Some(format!("{seconds} s"))
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_milliseconds(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
