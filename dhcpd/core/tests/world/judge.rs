@@ -1,0 +1,473 @@
+//! Runs a server through what happens, and checks every promise after each step.
+
+use super::kernel::KernelSets;
+use super::ledger::{Belief, Event, Ledger};
+use super::{ADDRESSES, Action, CLIENTS, Packet, RELAYS, SERVER, configuration, hardware};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use vestibule_core::options::code;
+use vestibule_core::{
+    ClientIdentifier, Command, Configuration, CoreStatus, Effect, Effects, Input, LeaseFilter,
+    MessageType, Query, QueryAnswer, Reason, Record, RegistrationTarget, Release, Reply, Request,
+    Sequence, Server, Side, Ticket, Timestamp,
+};
+
+/// A step that waits for its commit.
+struct Waiting {
+    sequence: Sequence,
+    at: Timestamp,
+    effects: Vec<Effect>,
+    events: Vec<Event>,
+}
+
+/// An offer that its client may still count on.
+struct Offered {
+    client: ClientIdentifier,
+    network: usize,
+    until: Timestamp,
+}
+
+/// A server, what is durable of it, and what the world knows of it.
+pub(crate) struct Judge {
+    configuration: Configuration,
+    server: Server,
+    now: Timestamp,
+    durable: Vec<Record>,
+    waiting: VecDeque<Waiting>,
+    ledger: Ledger,
+    /// As the decisions would have it.
+    decided: KernelSets,
+    /// As the commits have brought it in.
+    committed: KernelSets,
+    offers: BTreeMap<Ipv4Addr, Offered>,
+    wake: Option<Timestamp>,
+    last_offered: [Option<Ipv4Addr>; CLIENTS.len()],
+    last_acknowledged: [Option<Ipv4Addr>; CLIENTS.len()],
+    tickets: u64,
+    rapid_commit: bool,
+    /// Everything that came out, for the comparison of two runs.
+    pub(crate) transcript: String,
+}
+
+impl Judge {
+    pub(crate) fn new(rapid_commit: bool) -> Self {
+        let configuration = configuration(false, rapid_commit);
+        let now = Timestamp::from_seconds(1_000_000);
+        Self {
+            server: Server::new(configuration.clone(), [SERVER], [], now),
+            configuration,
+            now,
+            durable: Vec::new(),
+            waiting: VecDeque::new(),
+            ledger: Ledger::default(),
+            decided: KernelSets::default(),
+            committed: KernelSets::default(),
+            offers: BTreeMap::new(),
+            wake: None,
+            last_offered: [None; CLIENTS.len()],
+            last_acknowledged: [None; CLIENTS.len()],
+            tickets: 0,
+            rapid_commit,
+            transcript: String::new(),
+        }
+    }
+
+    /// Lets one thing happen, and checks everything.
+    pub(crate) fn act(&mut self, action: Action) {
+        match action {
+            Action::Packet(packet) => self.packet(packet),
+            Action::Commit(steps) => self.commit(steps),
+            Action::Pass { milliseconds } => {
+                self.now = Timestamp::from_milliseconds(self.now.milliseconds() + milliseconds);
+                self.wake = None;
+                self.step(Input::Tick, None);
+            }
+            Action::Register { number, by_address, seconds, replaces } => {
+                let target = match by_address {
+                    Some(index) => RegistrationTarget::Address(ADDRESSES[index]),
+                    None => RegistrationTarget::Hardware(hardware(number)),
+                };
+                self.command(Command::Register {
+                    target,
+                    owner: None,
+                    expires: seconds.map(|seconds| self.now.plus_seconds(seconds)),
+                    replaces: replaces.map(hardware),
+                });
+            }
+            Action::Unregister(number) => self.command(Command::Unregister(hardware(number))),
+            Action::GateLost => self.step(Input::GateLost, None),
+            Action::Restart { other_configuration } => self.restart(other_configuration),
+        }
+        self.check();
+    }
+
+    /// Lets everything run out, and then gives every address to somebody: none may be missing, and
+    /// none may be left.
+    pub(crate) fn finish(&mut self) {
+        self.commit(usize::MAX);
+        self.now = self.now.plus_seconds(100_000);
+        self.wake = None;
+        self.step(Input::Tick, None);
+        self.commit(usize::MAX);
+        self.check();
+        let status = self.status();
+        for (index, network) in status.networks.iter().enumerate() {
+            let free = network.pool_size - self.reserved_in_pools(index).len() as u64;
+            assert_eq!((network.free, network.held, network.declined), (free, 0, 0), "{network:?}");
+            let relay = RELAYS[if index == 0 { 0 } else { 2 }];
+            let mut seen = BTreeSet::new();
+            for stranger in 0..free {
+                let reply = self.discover_as_stranger(stranger, relay).expect("a free address");
+                assert!(seen.insert(reply.yiaddr), "{} was offered twice", reply.yiaddr);
+            }
+            assert_eq!(self.discover_as_stranger(free, relay), Err(Reason::PoolExhausted));
+        }
+    }
+
+    fn discover_as_stranger(&mut self, number: u64, relay: Ipv4Addr) -> Result<Reply, Reason> {
+        let packet = Packet {
+            client: 0,
+            message_type: MessageType::Discover,
+            way: super::Way::Relay(RELAYS.iter().position(|other| *other == relay).unwrap()),
+            requested: super::Named::Nothing,
+            ciaddr: super::Named::Nothing,
+            server: super::NamedServer::Nobody,
+            lifetime_seconds: None,
+            rapid_commit: false,
+            xid: 0,
+        };
+        let mut request = packet.request(None, None);
+        let stranger = [&b"\x00stranger"[..], &number.to_be_bytes()].concat();
+        request.hardware = hardware(250);
+        request.client_identifier = Some(stranger.into());
+        let mut effects = Effects::new();
+        self.server.step(self.now, Input::Packet(Box::new(request)), &mut effects);
+        let end = effects.drain().find_map(|effect| match effect {
+            Effect::Reply { reply, .. } => Some(Ok(*reply)),
+            Effect::Unanswered(unanswered) => Some(Err(unanswered.reason)),
+            _ => None,
+        });
+        end.expect("every packet has an end")
+    }
+
+    fn packet(&mut self, packet: Packet) {
+        let client = packet.client;
+        let request = packet.request(self.last_offered[client], self.last_acknowledged[client]);
+        self.step(Input::Packet(Box::new(request.clone())), Some((client, request)));
+    }
+
+    fn command(&mut self, command: Command) {
+        self.tickets += 1;
+        self.step(Input::Command(Ticket(self.tickets), command), None);
+    }
+
+    fn step(&mut self, input: Input, packet: Option<(usize, Request)>) {
+        let is_command = matches!(input, Input::Command(..));
+        let mut effects = Effects::new();
+        let sequence = self.server.step(self.now, input, &mut effects);
+        let effects: Vec<Effect> = effects.drain().collect();
+        writeln!(self.transcript, "{} {sequence:?} {effects:?}", self.now).unwrap();
+        let mut events = Vec::new();
+        let mut ends = 0;
+        let mut answers = 0;
+        for effect in &effects {
+            self.decided.apply(effect, self.now);
+            let is_durable =
+                matches!(effect, Effect::Persist(_) | Effect::Gate(_) | Effect::GateReplace(_));
+            assert!(!is_durable || sequence.is_some(), "{effect:?} belongs to no commit");
+            match effect {
+                Effect::Wake(at) => self.wake = Some(*at),
+                Effect::Answer { release, .. } => {
+                    answers += 1;
+                    if let Release::AfterCommit(awaited) = release {
+                        assert_eq!(Some(*awaited), sequence);
+                    }
+                }
+                Effect::Reply { reply, release, reason } => {
+                    ends += 1;
+                    let (client, request) = packet.as_ref().expect("a reply answers a packet");
+                    self.check_reply(reply, *release, *reason, request, sequence);
+                    match reply.message_type {
+                        MessageType::Offer => self.last_offered[*client] = Some(reply.yiaddr),
+                        MessageType::Ack if !reply.yiaddr.is_unspecified() => {
+                            self.last_acknowledged[*client] = Some(reply.yiaddr);
+                            events.push(self.acknowledged(reply, request));
+                        }
+                        _ => {}
+                    }
+                }
+                Effect::Unanswered(unanswered) => {
+                    ends += 1;
+                    let (_, request) = packet.as_ref().expect("a reason is a packet's");
+                    events.extend(self.ended(unanswered.reason, request));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(ends, usize::from(packet.is_some()), "{effects:?}");
+        assert_eq!(answers, usize::from(is_command), "{effects:?}");
+        if let Some(sequence) = sequence {
+            self.waiting.push_back(Waiting { sequence, at: self.now, effects, events });
+        }
+    }
+
+    /// What every reply must be, and what an offer promises: nobody else is offered or given the
+    /// address while it stands.
+    fn check_reply(
+        &mut self,
+        reply: &Reply,
+        release: Release,
+        reason: Option<Reason>,
+        request: &Request,
+        sequence: Option<Sequence>,
+    ) {
+        let is_lease = reply.message_type == MessageType::Ack && !reply.yiaddr.is_unspecified();
+        match release {
+            Release::AfterCommit(awaited) => {
+                assert!(is_lease);
+                assert_eq!(Some(awaited), sequence, "an ACK waits for its own step");
+            }
+            Release::Immediately => assert!(!is_lease, "an ACK that waits for nothing: {reply:?}"),
+        }
+        assert_eq!(reason.is_some(), reply.message_type == MessageType::Nak);
+        let client = request.client();
+        if !reply.yiaddr.is_unspecified() {
+            if let Some(other) = self.offers.get(&reply.yiaddr)
+                && self.now < other.until
+            {
+                assert_eq!(other.client, client, "{} is offered to another", reply.yiaddr);
+            }
+            let network = self.network_of(reply.yiaddr);
+            self.offers.retain(|_, offer| offer.client != client || offer.network != network);
+            if reply.message_type == MessageType::Offer {
+                let until = self.now.plus_seconds(vestibule_core::limits::OFFER_HOLD_SECONDS);
+                self.offers.insert(reply.yiaddr, Offered { client, network, until });
+            }
+        }
+    }
+
+    fn acknowledged(&self, reply: &Reply, request: &Request) -> Event {
+        let seconds = reply.option(code::LEASE_TIME).expect("an ACK names its lifetime");
+        let seconds = u32::from_be_bytes(seconds.try_into().expect("four bytes"));
+        let belief = Belief {
+            client: request.client(),
+            hardware: request.hardware,
+            network: self.network_of(reply.yiaddr),
+            ends: self.now.plus_seconds(seconds.into()),
+        };
+        let reserved_for_it = self
+            .configuration
+            .networks
+            .iter()
+            .flat_map(|network| &network.subnets)
+            .flat_map(|subnet| &subnet.reservations)
+            .any(|kept| kept.address == reply.yiaddr && kept.hardware == request.hardware);
+        Event::Acknowledged { address: reply.yiaddr, belief, at: self.now, reserved_for_it }
+    }
+
+    /// What a packet without a reply has ended.
+    fn ended(&mut self, reason: Reason, request: &Request) -> Option<Event> {
+        let client = request.client();
+        match reason {
+            Reason::Released => {
+                Some(Event::Released { address: request.ciaddr, client, at: self.now })
+            }
+            Reason::Declined => Some(Event::Declined {
+                address: request.requested_address?,
+                client,
+                at: self.now,
+                until: self.now.plus_seconds(super::QUARANTINE_SECONDS.into()),
+            }),
+            Reason::OtherServer => {
+                // Whoever asks another server has no use for our offer on the same link.
+                let link = self.link_of(request);
+                if request.message_type == MessageType::Request {
+                    self.offers
+                        .retain(|_, offer| offer.client != client || Some(offer.network) != link);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn commit(&mut self, steps: usize) {
+        let mut through = None;
+        for _ in 0..steps {
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            through = Some(waiting.sequence);
+            for effect in waiting.effects {
+                self.committed.apply(&effect, waiting.at);
+                if let Effect::Reply { reply, release: Release::AfterCommit(_), .. } = &effect {
+                    self.check_gate_of(reply, waiting.at);
+                }
+                if let Effect::Persist(record) = effect {
+                    self.durable.push(record);
+                }
+            }
+            for event in waiting.events {
+                self.ledger.note(event);
+            }
+        }
+        if let Some(through) = through {
+            self.step(Input::Committed(through), None);
+        }
+    }
+
+    /// P3: when an ACK leaves, the kernel has its address where it belongs.
+    fn check_gate_of(&self, reply: &Reply, at: Timestamp) {
+        let side = self.committed.side_of(reply.yiaddr, at);
+        let is_registered = self
+            .durable
+            .iter()
+            .rev()
+            .find_map(|record| match record {
+                Record::Registration(registration) if registration.hardware == reply.hardware => {
+                    Some(registration.is_valid(at))
+                }
+                Record::RegistrationRemoved(hardware) if *hardware == reply.hardware => Some(false),
+                _ => None,
+            })
+            .unwrap_or(false);
+        let expected = if self.network_of(reply.yiaddr) != 0 {
+            None
+        } else if is_registered {
+            Some(Side::Registered)
+        } else {
+            Some(Side::Unregistered)
+        };
+        assert_eq!(side, expected, "the ACK for {} leaves at the wrong side", reply.yiaddr);
+    }
+
+    /// Everything that was not committed is lost; so are the offers, and the ACKs that waited.
+    fn restart(&mut self, other: bool) {
+        self.waiting.clear();
+        self.offers.clear();
+        self.wake = None;
+        self.configuration = configuration(other, self.rapid_commit);
+        let records = self.durable.clone();
+        self.server = Server::new(self.configuration.clone(), [SERVER], records, self.now);
+        // The shell begins by setting the kernel right.
+        self.step(Input::GateLost, None);
+        let gate = self.server.gate(self.now);
+        let held: BTreeSet<_> = self.ledger.held(self.now).map(|(address, _)| address).collect();
+        assert!(gate.iter().all(|(address, ..)| held.contains(address)), "{gate:?} {held:?}");
+    }
+
+    /// The network of an address, by the second byte: also of a subnet that is not configured now.
+    fn network_of(&self, address: Ipv4Addr) -> usize {
+        usize::from(address.octets()[1] == 3)
+    }
+
+    /// The network that a packet comes from, if it is configured.
+    fn link_of(&self, request: &Request) -> Option<usize> {
+        let address = match request.arrival {
+            _ if request.is_relayed() => request.giaddr,
+            arrival if arrival.attached => arrival.local_address,
+            _ => request.ciaddr,
+        };
+        let subnets = |network: &vestibule_core::Network| {
+            network.subnets.iter().any(|subnet| subnet.prefix.contains(address))
+        };
+        self.configuration.networks.iter().position(subnets)
+    }
+
+    fn status(&self) -> CoreStatus {
+        match self.server.query(self.now, &Query::Status) {
+            QueryAnswer::Status(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reserved_in_pools(&self, network: usize) -> BTreeSet<Ipv4Addr> {
+        let subnets = &self.configuration.networks[network].subnets;
+        subnets
+            .iter()
+            .flat_map(|subnet| {
+                let in_pool =
+                    |address| subnet.pools.iter().any(move |pool| pool.contains(address));
+                subnet.reservations.iter().map(|kept| kept.address).filter(move |a| in_pool(*a))
+            })
+            .collect()
+    }
+
+    fn check(&self) {
+        let gate = self.server.gate(self.now);
+        assert_eq!(gate, self.decided.contents(self.now), "the kernel is told otherwise (P4)");
+        self.check_believers();
+        self.check_counters();
+        let first_end = gate.iter().map(|(_, _, milliseconds)| *milliseconds).min();
+        if let Some(milliseconds) = first_end {
+            let end = Timestamp::from_milliseconds(self.now.milliseconds() + milliseconds);
+            let wake = self.wake.expect("something ends, and nobody is to wake the server");
+            assert!(wake <= end, "asked to be woken at {wake}, after an end at {end}");
+        }
+    }
+
+    /// Whoever believes to hold an address holds it in the book, unless a later step that is not yet
+    /// durable says otherwise.
+    fn check_believers(&self) {
+        if !self.waiting.is_empty() {
+            return;
+        }
+        for (address, belief) in self.ledger.held(self.now) {
+            let QueryAnswer::Lease(view) = self.server.query(self.now, &Query::Lease(address))
+            else {
+                panic!("another answer")
+            };
+            let view = view.unwrap_or_else(|| panic!("nobody knows of {address}: {belief:?}"));
+            assert!(view.held, "{address} is not held: {belief:?}");
+            assert_eq!(view.lease.client, belief.client, "{address}");
+            assert_eq!(view.lease.ends, belief.ends, "{address}");
+        }
+    }
+
+    fn check_counters(&self) {
+        let mut leases = Vec::new();
+        let mut after = None;
+        loop {
+            let query = Query::Leases { after, limit: 2, filter: LeaseFilter::All };
+            let QueryAnswer::Leases { leases: page, next } = self.server.query(self.now, &query)
+            else {
+                panic!("another answer")
+            };
+            leases.extend(page);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let status = self.status();
+        assert_eq!(status.leases_known, leases.len() as u64);
+        let live_offers = self.offers.iter().filter(|(_, offer)| self.now < offer.until);
+        let offered: BTreeSet<Ipv4Addr> = live_offers.map(|(address, _)| *address).collect();
+        assert!(status.offers >= offered.len() as u64, "an offer was forgotten: {offered:?}");
+        for (index, (network, configured)) in
+            status.networks.iter().zip(&self.configuration.networks).enumerate()
+        {
+            let here = || leases.iter().filter(|view| view.network.as_ref() == Some(&network.name));
+            let on = |side| here().filter(|view| view.side == Some(side)).count() as u64;
+            let declined = here()
+                .filter(|view| !view.held && view.lease.is_blocked(self.now))
+                .map(|view| view.lease.address);
+            assert_eq!(network.held, here().filter(|view| view.held).count() as u64);
+            assert_eq!(network.declined, declined.clone().count() as u64);
+            assert_eq!(network.registered, on(Side::Registered));
+            assert_eq!(network.unregistered, on(Side::Unregistered));
+            let pools = || configured.subnets.iter().flat_map(|subnet| &subnet.pools);
+            assert_eq!(network.pool_size, pools().map(|pool| pool.size()).sum::<u64>());
+            let mut taken = self.reserved_in_pools(index);
+            taken.extend(declined);
+            taken.extend(here().filter(|view| view.held).map(|view| view.lease.address));
+            taken.extend(&offered);
+            taken.retain(|address| pools().any(|pool| pool.contains(*address)));
+            assert_eq!(
+                network.free,
+                network.pool_size - taken.len() as u64,
+                "free addresses of {}, with {taken:?} taken",
+                network.name
+            );
+        }
+    }
+}
