@@ -1,3 +1,4 @@
-//! What the tests of the whole system share: the lab made of namespaces.
+//! What the tests of the whole system share: the lab made of namespaces, and the demo that plays in it.
 
+pub mod demo;
 pub mod lab;

@@ -3,14 +3,15 @@
 //! ```text
 //!  laptop ─┐                                   ┌─ 10.0.0.53      true DNS
 //!  laptop ─┴─ LAN ── edge router ── gateway ───┼─ 10.0.0.80      portal
-//!                    with a relay   10.0.0.67  └─ 203.0.113.10   a server outside
-//!                                   10.0.0.54                    (the host "servers" has all three)
+//!                    with a relay   10.0.0.67  ├─ 203.0.113.10   a web server outside
+//!                                   10.0.0.54  └─ 203.0.113.53   a DNS server outside
+//!                                   |
 //!                                   vestibule-dhcpd, vestibule-dns, the kernel sets
 //! ```
 //!
 //! A [`Site`] is a LAN with its network, behind an edge router or attached to the gateway itself.
 
-use super::{Host, Lab, LabError, Process};
+use super::{Host, Lab, LabError, Process, own_program, programs_folder};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -38,19 +39,39 @@ pub struct Site {
     pub name: &'static str,
     /// How it meets the gateway.
     pub kind: SiteKind,
-    /// The network: `{network}.0` to `{network}.255` are its addresses, `{network}.1` its router.
+    /// Its first three numbers: `{network}.0` is its first address, `{network}.1` its router.
     pub network: &'static str,
+    /// The length of its prefix.
+    pub prefix_length: u8,
     /// The number in the third place of the link between edge router and gateway: `10.0.{link}.0/30`.
     pub link: u8,
 }
 
 impl Site {
     /// The residence halls, behind dnsmasq.
-    pub const HALLS: Self = Self { name: "halls", kind: SiteKind::BehindDnsmasq, network: "10.20.0", link: 20 };
+    pub const HALLS: Self = Self {
+        name: "halls",
+        kind: SiteKind::BehindDnsmasq,
+        network: "10.20.0",
+        prefix_length: 22,
+        link: 20,
+    };
     /// The library, behind ISC's relay.
-    pub const LIBRARY: Self = Self { name: "library", kind: SiteKind::BehindIscRelay, network: "10.30.0", link: 30 };
+    pub const LIBRARY: Self = Self {
+        name: "library",
+        kind: SiteKind::BehindIscRelay,
+        network: "10.30.0",
+        prefix_length: 24,
+        link: 30,
+    };
     /// A workshop, attached to the gateway.
-    pub const WORKSHOP: Self = Self { name: "workshop", kind: SiteKind::Attached, network: "10.40.0", link: 40 };
+    pub const WORKSHOP: Self = Self {
+        name: "workshop",
+        kind: SiteKind::Attached,
+        network: "10.40.0",
+        prefix_length: 24,
+        link: 40,
+    };
 
     /// The router's address.
     #[must_use]
@@ -107,14 +128,12 @@ impl Campus {
         let gateway = lab.host("gateway")?;
         let servers = lab.host("servers")?;
         lab.link((&gateway, "campus"), (&servers, "campus"))?;
-        gateway.ip(
-            "address add 10.0.0.67/24 dev campus\naddress add 10.0.0.54/24 dev campus\n\
-             route add 203.0.113.0/24 via 10.0.0.53",
-        )?;
+        gateway.ip("address add 10.0.0.67/24 dev campus\naddress add 10.0.0.54/24 dev campus\n\
+             route add 203.0.113.0/24 via 10.0.0.53")?;
         gateway.forward()?;
         servers.ip(
             "address add 10.0.0.53/24 dev campus\naddress add 10.0.0.80/24 dev campus\n\
-             address add 203.0.113.10/32 dev lo\nroute add default via 10.0.0.67",
+             address add 203.0.113.10/32 dev lo\naddress add 203.0.113.53/32 dev lo\nroute add default via 10.0.0.67",
         )?;
         let mut campus = Self { lab, gateway, servers, sites: Vec::new() };
         for site in sites {
@@ -124,23 +143,23 @@ impl Campus {
     }
 
     fn add_site(&mut self, site: &Site) -> Result<(), LabError> {
-        let Site { name, network, link, .. } = site;
+        let Site { name, network, prefix_length, link, .. } = site;
         self.lab.switch(name)?;
         let edge = if site.kind == SiteKind::Attached {
             self.lab.plug(name, &self.gateway, name)?;
-            self.gateway.ip(&format!("address add {network}.1/24 dev {name}"))?;
+            self.gateway.ip(&format!("address add {network}.1/{prefix_length} dev {name}"))?;
             None
         } else {
             let edge = self.lab.host(&format!("edge-{name}"))?;
             self.lab.plug(name, &edge, "lan")?;
             self.lab.link((&edge, "uplink"), (&self.gateway, name))?;
             edge.ip(&format!(
-                "address add {network}.1/24 dev lan\naddress add 10.0.{link}.2/30 dev uplink\n\
+                "address add {network}.1/{prefix_length} dev lan\naddress add 10.0.{link}.2/30 dev uplink\n\
                  route add default via 10.0.{link}.1"
             ))?;
             edge.forward()?;
             self.gateway.ip(&format!(
-                "address add 10.0.{link}.1/30 dev {name}\nroute add {network}.0/24 via 10.0.{link}.2"
+                "address add 10.0.{link}.1/30 dev {name}\nroute add {network}.0/{prefix_length} via 10.0.{link}.2"
             ))?;
             Some(edge)
         };
@@ -152,7 +171,12 @@ impl Campus {
     ///
     /// # Errors
     /// [`LabError::Command`] if there is no such site.
-    pub fn laptop(&self, site: &Site, name: &str, hardware_address: &str) -> Result<Host, LabError> {
+    pub fn laptop(
+        &self,
+        site: &Site,
+        name: &str,
+        hardware_address: &str,
+    ) -> Result<Host, LabError> {
         let laptop = self.lab.host(name)?;
         self.lab.plug(site.name, &laptop, "eth0")?;
         laptop.ip(&format!("link set eth0 address {hardware_address}"))?;
@@ -179,19 +203,27 @@ impl Campus {
             let program = dhcrelay.display();
             edge.start("relay", &format!("'{program}' -4 -d -a -id lan -iu uplink 10.0.0.67"))?
         } else {
-            edge.start("relay", &format!("{} --dhcp-relay={},10.0.0.67", dnsmasq("--port=0"), site.router()))?
+            edge.start(
+                "relay",
+                &format!("{} --dhcp-relay={},10.0.0.67", dnsmasq("--port=0"), site.router()),
+            )?
         };
-        relay.wait_line(if site.kind == SiteKind::BehindIscRelay { "Sending on   Socket/" } else { "DHCP relay from" })?;
+        relay.wait_line(if site.kind == SiteKind::BehindIscRelay {
+            "Sending on   Socket/"
+        } else {
+            "DHCP relay from"
+        })?;
         Ok(relay)
     }
 
-    /// Starts the true DNS server: knows `www.example.edu` and `register.campus.example`.
+    /// Starts the true DNS server, on the campus and outside: it knows `www.example.edu` and
+    /// `register.campus.example`.
     ///
     /// # Errors
     /// [`LabError::Deadline`] if it does not start.
     pub fn start_true_dns(&self) -> Result<Process, LabError> {
         let line = dnsmasq(
-            "--no-resolv --no-hosts --local-ttl=60 --listen-address=10.0.0.53 --bind-interfaces \
+            "--no-resolv --no-hosts --local-ttl=60 --bind-interfaces --listen-address=10.0.0.53 --listen-address=203.0.113.53 \
              --host-record=www.example.edu,203.0.113.10 --host-record=register.campus.example,10.0.0.80",
         );
         let mut dns = self.servers.start("true-dns", &line)?;
@@ -203,7 +235,12 @@ impl Campus {
     ///
     /// # Errors
     /// [`LabError::File`].
-    pub fn configure(&self, gate: Gate, lifetime: &str, lifetime_unregistered: &str) -> Result<(), LabError> {
+    pub fn configure(
+        &self,
+        gate: Gate,
+        lifetime: &str,
+        lifetime_unregistered: &str,
+    ) -> Result<(), LabError> {
         let attached: Vec<String> = self
             .sites
             .iter()
@@ -216,11 +253,11 @@ impl Campus {
              lifetime-unregistered = \"{lifetime_unregistered}\"\n",
             attached.join(", ")
         );
-        for (Site { name, network, .. }, _) in &self.sites {
+        for (Site { name, network, prefix_length, .. }, _) in &self.sites {
             // Writing to a String cannot fail.
             let _ = write!(
                 toml,
-                "\n[[network]]\nname = \"{name}\"\ngated = {}\n[[network.subnet]]\nprefix = \"{network}.0/24\"\n\
+                "\n[[network]]\nname = \"{name}\"\ngated = {}\n[[network.subnet]]\nprefix = \"{network}.0/{prefix_length}\"\n\
                  pools = [\"{network}.10-{network}.250\"]\noptions = {{ routers = [\"{network}.1\"], \
                  domain-name-servers = [\"10.0.0.53\"], domain-name = \"campus.example\" }}\n",
                 gate == Gate::Local
@@ -235,7 +272,8 @@ impl Campus {
                  redirect-listen = [\"10.0.0.54:8080\"]\nupstream = [\"10.0.0.53:53\"]\n"
             }
         });
-        let _ = write!(toml, "\n[api]\nlisten = \"10.0.0.67:8067\"\ntoken-file = \"{TOKEN_FILE}\"\n");
+        let _ =
+            write!(toml, "\n[api]\nlisten = \"10.0.0.67:8067\"\ntoken-file = \"{TOKEN_FILE}\"\n");
         self.configure_with(&toml)
     }
 
@@ -269,8 +307,8 @@ impl Campus {
     }
 
     fn start_program(&self, name: &str) -> Result<Process, LabError> {
-        let program = program(name)?;
-        let line = format!("'{}' --config {VESTIBULE_TOML}", program.display());
+        program(name)?;
+        let line = format!("{name} --config {VESTIBULE_TOML}");
         // A second start appends to the same log; only what follows counts.
         let offset = std::fs::metadata(self.lab.logs().join(format!("gateway-{name}")))
             .map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
@@ -279,12 +317,26 @@ impl Campus {
         Ok(process)
     }
 
+    /// Starts a web server outside, which says `it is really me`.
+    ///
+    /// # Errors
+    /// [`LabError::NotBuilt`], or [`LabError::Deadline`] with its log.
+    pub fn start_outside(&self, port: u16) -> Result<Process, LabError> {
+        program("vestibule-demo")?;
+        let line = format!("vestibule-demo outside --listen 203.0.113.10:{port}");
+        let mut outside = self.servers.start(&format!("outside-{port}"), &line)?;
+        outside.wait_line("ready")?;
+        Ok(outside)
+    }
+
     /// Asks the API, from where the portal is, with the token.
     ///
     /// # Errors
     /// [`LabError::Command`] if there is no answer at all. The HTTP status is in the answer.
     pub fn api(&self, method: &str, path: &str, body: Option<&str>) -> Result<Answer, LabError> {
-        let body = body.map_or(String::new(), |json| format!("-H 'Content-Type: application/json' -d '{json}'"));
+        let body = body.map_or(String::new(), |json| {
+            format!("-H 'Content-Type: application/json' -d '{json}'")
+        });
         let text = self.servers.ok(&format!(
             "curl -sS -X {method} -H \"Authorization: Bearer $(cat {TOKEN_FILE})\" {body} \
              -w '\\n%{{http_code}}' 'http://10.0.0.67:8067{path}'"
@@ -298,22 +350,23 @@ impl Campus {
     }
 }
 
-/// One of our own programs, built with the same profile as the one that runs now.
+/// One of our own programs, built with the same profile as the one that runs now. Hosts have its folder
+/// in their PATH.
 ///
 /// # Errors
 /// [`LabError::NotBuilt`].
 pub fn program(name: &str) -> Result<PathBuf, LabError> {
-    let here = std::env::current_exe().map_err(|error| LabError::File { path: "/proc/self/exe".to_owned(), error })?;
-    let folder = here.parent().unwrap_or(&here);
-    // Tests lie one folder below the programs.
-    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    let path = folder.join(name);
-    if path.is_file() { Ok(path) } else { Err(LabError::NotBuilt { path: path.display().to_string() }) }
+    let path = programs_folder(&own_program()?).join(name);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(LabError::NotBuilt { path: path.display().to_string() })
+    }
 }
 
 /// A program that the set-up has unpacked into `target/peers`.
 fn peer(path: &str) -> Result<PathBuf, LabError> {
-    let here = std::env::current_exe().map_err(|error| LabError::File { path: "/proc/self/exe".to_owned(), error })?;
+    let here = own_program()?;
     let candidates = here.ancestors().map(|folder| folder.join("peers").join(path));
     candidates
         .into_iter()
@@ -323,5 +376,7 @@ fn peer(path: &str) -> Result<PathBuf, LabError> {
 
 /// A dnsmasq that stays in the foreground, reads no file of the machine and changes to no other user.
 fn dnsmasq(arguments: &str) -> String {
-    format!("dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null --pid-file= --user=root {arguments}")
+    format!(
+        "dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null --pid-file= --user=root {arguments}"
+    )
 }

@@ -17,6 +17,29 @@ pub enum ClientProgram {
     Dhcpcd,
 }
 
+impl ClientProgram {
+    /// The program's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dhclient => "dhclient",
+            Self::Udhcpc => "udhcpc",
+            Self::Dhcpcd => "dhcpcd",
+        }
+    }
+
+    /// The command line that starts it in the foreground.
+    #[must_use]
+    pub const fn line(self) -> &'static str {
+        match self {
+            Self::Dhclient => "dhclient -4 -d -v eth0",
+            Self::Udhcpc => "udhcpc -f -i eth0 -t 4 -T 1 -A 1",
+            // No background, no ARP probe, no link-local address.
+            Self::Dhcpcd => "dhcpcd -4 -B -A -L -d eth0",
+        }
+    }
+}
+
 /// A client that runs on `eth0` of a host.
 #[derive(Debug)]
 pub struct Client {
@@ -31,13 +54,7 @@ impl Client {
     /// # Errors
     /// [`LabError::Machine`] if it is not installed.
     pub fn start(program: ClientProgram, host: &Host) -> Result<Self, LabError> {
-        let (name, line) = match program {
-            ClientProgram::Dhclient => ("dhclient", "dhclient -4 -d -v eth0"),
-            ClientProgram::Udhcpc => ("udhcpc", "udhcpc -f -i eth0 -t 4 -T 1 -A 1"),
-            // No ARP probe and no waiting for carrier: nothing else uses the lab's addresses.
-            ClientProgram::Dhcpcd => ("dhcpcd", "dhcpcd -4 -B -A -L -d eth0"),
-        };
-        let process = host.start(name, line)?;
+        let process = host.start(program.name(), program.line())?;
         Ok(Self { program, host: host.clone(), process })
     }
 

@@ -57,12 +57,19 @@ impl fmt::Display for LabError {
                  kernel.apparmor_restrict_unprivileged_userns), with the programs that tests/setup.sh installs."
             ),
             Self::Command { command, status, output } => write!(f, "{command}: {status}\n{output}"),
-            Self::Deadline { what, seen } => write!(f, "this did not happen in time: {what}\n{seen}"),
+            Self::Deadline { what, seen } => {
+                write!(f, "this did not happen in time: {what}\n{seen}")
+            }
             Self::File { path, error } => write!(f, "{path}: {error}"),
             Self::NotBuilt { path } => {
-                write!(f, "{path} has not been built: run 'make test', or 'cargo build --workspace --bins' first")
+                write!(
+                    f,
+                    "{path} has not been built: run 'make test', or 'cargo build --workspace --bins' first"
+                )
             }
-            Self::NoPeer { path } => write!(f, "{path} is missing: run 'tests/setup.sh test' first"),
+            Self::NoPeer { path } => {
+                write!(f, "{path} is missing: run 'tests/setup.sh test' first")
+            }
         }
     }
 }

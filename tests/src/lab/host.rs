@@ -65,7 +65,8 @@ impl Host {
     /// # Errors
     /// [`LabError::Machine`] if it cannot be started. How it ended is in the output.
     pub fn run(&self, shell: &str) -> Result<Output, LabError> {
-        let mut command = self.command(&["timeout", "--foreground", COMMAND_SECONDS_MAX, "sh", "-c", shell]);
+        let mut command =
+            self.command(&["timeout", "--foreground", COMMAND_SECONDS_MAX, "sh", "-c", shell]);
         command.stdin(Stdio::null());
         let output = command.output().map_err(|error| LabError::Machine {
             what: format!("{}: {shell}", self.name),
@@ -127,7 +128,9 @@ impl Host {
     /// [`LabError::File`].
     pub fn write(&self, path: &str, content: &str) -> Result<(), LabError> {
         assert!(
-            path.starts_with("/etc/") || path.starts_with("/run/") || Path::new(path).starts_with(self.lab.folder()),
+            path.starts_with("/etc/")
+                || path.starts_with("/run/")
+                || Path::new(path).starts_with(self.lab.folder()),
             "{path} is not private to the host"
         );
         let outside = self.outside(path);
@@ -169,8 +172,10 @@ impl Host {
 
 /// Runs `ip -batch` in some namespaces.
 pub(super) fn ip_batch(target: Target, whose: &str, batch: &str) -> Result<(), LabError> {
-    let machine =
-        |error: std::io::Error| LabError::Machine { what: format!("{whose}: ip"), said: error.to_string() };
+    let machine = |error: std::io::Error| LabError::Machine {
+        what: format!("{whose}: ip"),
+        said: error.to_string(),
+    };
     let mut command = target.command();
     command.args(["ip", "-batch", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -124,7 +124,16 @@ impl Lab {
         let machine =
             |said: String| LabError::Machine { what: format!("making the host {name}"), said };
         let mut command = self.target().command();
-        command.args(["unshare", "--net", "--mount", "--uts", "sh", "-c", include_str!("host.sh"), "host"]);
+        command.args([
+            "unshare",
+            "--net",
+            "--mount",
+            "--uts",
+            "sh",
+            "-c",
+            include_str!("host.sh"),
+            "host",
+        ]);
         command.arg(&self.inner.folder).arg(name);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut keeper = command.spawn().map_err(|error| machine(error.to_string()))?;
@@ -165,7 +174,9 @@ impl Lab {
     /// # Errors
     /// [`LabError::Command`] if there is one of that name.
     pub fn switch(&self, name: &str) -> Result<(), LabError> {
-        self.ip_batch(&format!("link add {name} type bridge mcast_snooping 0\nlink set dev {name} up"))
+        self.ip_batch(&format!(
+            "link add {name} type bridge mcast_snooping 0\nlink set dev {name} up"
+        ))
     }
 
     /// Plugs a host into a switch: it gets an interface with the name given, up.
@@ -179,6 +190,11 @@ impl Lab {
             host.process_id_inside()
         ))?;
         host.ip(&format!("link set dev {interface} up"))
+    }
+
+    /// Prints the end of every log to standard error.
+    pub fn print_logs(&self) {
+        print_logs(&self.logs());
     }
 
     /// The folder of the logs, as this process can read it.
@@ -244,17 +260,43 @@ fn outside(process_id: u32, path: &Path) -> PathBuf {
 }
 
 fn environment(command: &mut Command) {
-    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").env("HOME", "/").env("TERM", "dumb");
+    // Without our own programs' folder, those programs are not found, and that is said then.
+    let ours =
+        own_program().map(|here| programs_folder(&here).display().to_string()).unwrap_or_default();
+    command
+        .env_clear()
+        .env("PATH", format!("{ours}:{PATH}"))
+        .env("LC_ALL", "C")
+        .env("HOME", "/")
+        .env("TERM", "dumb");
     command.current_dir("/");
 }
 
 fn folder_to_hide() -> Result<PathBuf, String> {
-    let here = std::env::current_exe().map_err(|error| format!("own program: {error}"))?;
+    let here = own_program().map_err(|error| error.to_string())?;
     FOLDERS_TO_HIDE
         .into_iter()
         .map(PathBuf::from)
         .find(|folder| folder.is_dir() && !here.starts_with(folder))
-        .ok_or_else(|| format!("none of {FOLDERS_TO_HIDE:?} is a folder that the lab's files can hide"))
+        .ok_or_else(|| {
+            format!("none of {FOLDERS_TO_HIDE:?} is a folder that the lab's files can hide")
+        })
+}
+
+/// The program that runs now.
+fn own_program() -> Result<PathBuf, LabError> {
+    std::env::current_exe()
+        .map_err(|error| LabError::File { path: "/proc/self/exe".to_owned(), error })
+}
+
+/// Where our programs lie: beside `here`, or one folder up if it is a test.
+fn programs_folder(here: &Path) -> PathBuf {
+    let folder = here.parent().unwrap_or(here);
+    if folder.ends_with("deps") {
+        folder.parent().unwrap_or(folder).to_owned()
+    } else {
+        folder.to_owned()
+    }
 }
 
 fn is_root() -> bool {

@@ -9,7 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 const LOG_SHOWN_BYTES_MAX: usize = 4096;
 
 /// Says its process id as seen outside, and becomes the command.
-const STARTER: &str = r#"read -r outer _ <"$1/outer-proc/self/stat"; echo "$outer" >"$2"; exec sh -c "exec $3""#;
+const STARTER: &str =
+    r#"read -r outer _ <"$1/outer-proc/self/stat"; echo "$outer" >"$2"; exec sh -c "exec $3""#;
 
 /// A process that goes on until it is told to end, or dropped.
 #[derive(Debug)]
@@ -25,7 +26,8 @@ pub struct Process {
 impl Process {
     pub(super) fn start(host: &Host, name: &str, shell: &str) -> Result<Self, LabError> {
         let name = format!("{}-{name}", host.name());
-        let machine = |what: &str, said: String| LabError::Machine { what: format!("{name}: {what}"), said };
+        let machine =
+            |what: &str, said: String| LabError::Machine { what: format!("{name}: {what}"), said };
         let log = host.lab().logs().join(&name);
         let file = |error| LabError::File { path: log.display().to_string(), error };
         let output = File::options().create(true).append(true).open(&log).map_err(file)?;
@@ -37,7 +39,15 @@ impl Process {
         // A name that was used before may not answer for this process.
         let _ = fs::remove_file(&id_path);
         let folder = host.lab().folder().display().to_string();
-        let mut command = host.command(&["sh", "-c", STARTER, "start", &folder, &format!("{folder}/{id_name}"), shell]);
+        let mut command = host.command(&[
+            "sh",
+            "-c",
+            STARTER,
+            "start",
+            &folder,
+            &format!("{folder}/{id_name}"),
+            shell,
+        ]);
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let mut child = command.spawn().map_err(|error| machine(shell, error.to_string()))?;
         let id = until(&format!("{name} starts"), || {
@@ -45,9 +55,7 @@ impl Process {
             text.strip_suffix('\n')?.parse().ok()
         });
         match id {
-            Ok(process_id) => {
-                Ok(Self { name, child, process_id, log, _lab: host.lab().clone() })
-            }
+            Ok(process_id) => Ok(Self { name, child, process_id, log, _lab: host.lab().clone() }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -65,7 +73,9 @@ impl Process {
     /// Everything that this process, and those of the same name before it, wrote.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Waits until a line of the log holds `needle`; gives that line.

@@ -24,7 +24,10 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T, L
 ///
 /// # Errors
 /// [`LabError::Deadline`] with `what` and what was seen last.
-pub fn until_ok<T>(what: &str, mut probe: impl FnMut() -> Result<T, String>) -> Result<T, LabError> {
+pub fn until_ok<T>(
+    what: &str,
+    mut probe: impl FnMut() -> Result<T, String>,
+) -> Result<T, LabError> {
     let deadline = Instant::now() + DEADLINE;
     loop {
         match probe() {
