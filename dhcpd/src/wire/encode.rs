@@ -127,10 +127,7 @@ fn movable(reply: &Reply) -> impl Iterator<Item = (u8, &[u8])> {
 
 /// Whether the encoder itself writes this code.
 const fn is_ours(code: u8) -> bool {
-    matches!(
-        code,
-        PAD | END | code::MESSAGE_TYPE | code::OVERLOAD | code::RELAY_AGENT_INFORMATION
-    )
+    matches!(code, PAD | END | code::MESSAGE_TYPE | code::OVERLOAD | code::RELAY_AGENT_INFORMATION)
 }
 
 /// Bytes that an option takes on the wire, the headers of its pieces included.
@@ -208,10 +205,13 @@ fn place(reply: &Reply, room: usize) -> Result<Placed, Reason> {
         [(Field::Options, room), (Field::File, FILE_LENGTH - 1), (Field::Sname, SNAME_LENGTH - 1)];
     let mut first_fit = |contents: &[u8]| {
         let length = encoded_length(contents);
-        rooms.iter_mut().find(|(_, room)| length <= *room).map_or(Field::Nowhere, |(field, room)| {
-            *room -= length;
-            *field
-        })
+        rooms.iter_mut().find(|(_, room)| length <= *room).map_or(
+            Field::Nowhere,
+            |(field, room)| {
+                *room -= length;
+                *field
+            },
+        )
     };
     let mut mandatory: Vec<&mut (u8, &[u8], Field)> =
         options.iter_mut().filter(|(code, ..)| MANDATORY.contains(code)).collect();
