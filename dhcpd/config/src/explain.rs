@@ -1,14 +1,160 @@
 //! What the server understood, in an operator's words: what `vestibule check FILE` prints.
+//!
+//! It promises that everything with a default stands there with its value, and that the text is the
+//! same for the same configuration. Options are shown as they would be written in the file.
 
-use crate::checked::Vestibule;
+use crate::checked::{Api, Dns, GardenEntry, Gate, GateMode, Server, Vestibule};
+use crate::option_value::{in_words, name_of};
+use crate::value::{duration_in_words, range_in_words, size_in_words};
 use crate::warnings::warnings;
+use std::fmt::{self, Display, Write as _};
+use vestibule_core::{Configuration, Network, OptionSet, Subnet};
 
 /// The whole configuration in words, warnings last. Ends with a line break.
 #[must_use]
 pub fn explain(vestibule: &Vestibule) -> String {
-    let mut text = format!("server {}\n", vestibule.server.name);
-    for warning in warnings(vestibule) {
-        text.push_str(&format!("warning: {warning}\n"));
-    }
+    let mut text = String::new();
+    // Writing into a string cannot fail.
+    let written = write_all(&mut text, vestibule);
+    debug_assert!(written.is_ok());
     text
+}
+
+fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
+    server(text, &vestibule.server)?;
+    leases(text, &vestibule.core)?;
+    for network_configured in &vestibule.core.networks {
+        network(text, network_configured)?;
+    }
+    gate(text, &vestibule.gate)?;
+    dns(text, vestibule.dns.as_ref())?;
+    api(text, &vestibule.api)?;
+    let warnings = warnings(vestibule);
+    if !warnings.is_empty() {
+        writeln!(text)?;
+    }
+    for warning in warnings {
+        writeln!(text, "warning: {warning}")?;
+    }
+    Ok(())
+}
+
+fn server(text: &mut String, server: &Server) -> fmt::Result {
+    writeln!(text, "server {}", server.name)?;
+    writeln!(text, "  keeps its state in {}", server.state_dir.display())?;
+    if !server.relay_listen.is_empty() {
+        let addresses = listed(&server.relay_listen);
+        writeln!(text, "  takes packets of relays and renewing clients at {addresses}, port 67")?;
+    }
+    if !server.interfaces.is_empty() {
+        writeln!(text, "  serves the attached interfaces {}", listed(&server.interfaces))?;
+    }
+    let receive_buffer = size_in_words(server.receive_buffer_bytes as u64);
+    writeln!(text, "  asks the kernel for receive buffers of {receive_buffer}")
+}
+
+fn leases(text: &mut String, core: &Configuration) -> fmt::Result {
+    writeln!(text, "\nleases")?;
+    writeln!(text, "  last {}", duration_in_words(core.lifetime_seconds))?;
+    let unregistered = duration_in_words(core.lifetime_unregistered_seconds);
+    writeln!(text, "  last {unregistered} for unregistered hosts of gated networks")?;
+    let quarantine = duration_in_words(core.decline_quarantine_seconds);
+    writeln!(text, "  keep a declined address from everybody for {quarantine}")?;
+    writeln!(text, "  rapid commit is {}", if core.rapid_commit { "on" } else { "off" })
+}
+
+fn network(text: &mut String, network: &Network) -> fmt::Result {
+    let gated = if network.gated { "gated" } else { "not gated" };
+    writeln!(text, "\nnetwork {}, {gated}", network.name)?;
+    options(text, &network.options, "  ")?;
+    for subnet_configured in &network.subnets {
+        subnet(text, subnet_configured)?;
+    }
+    Ok(())
+}
+
+fn subnet(text: &mut String, subnet: &Subnet) -> fmt::Result {
+    writeln!(text, "  subnet {}", subnet.prefix)?;
+    for pool in &subnet.pools {
+        let size = counted(pool.size(), "address", "addresses");
+        writeln!(text, "    pool {}, {size}", range_in_words(pool))?;
+    }
+    if subnet.pools.is_empty() {
+        writeln!(text, "    no pools")?;
+    }
+    let reservations = &subnet.reservations;
+    let pooled = reservations
+        .iter()
+        .filter(|reservation| subnet.pools.iter().any(|pool| pool.contains(reservation.address)));
+    let count = counted(reservations.len() as u64, "reservation", "reservations");
+    let with_options = reservations.iter().filter(|reservation| !reservation.options.is_empty());
+    write!(text, "    {count}")?;
+    if !reservations.is_empty() {
+        let (pooled, with_options) = (pooled.count(), with_options.count());
+        write!(text, ", {pooled} in pools, {with_options} with options")?;
+    }
+    writeln!(text)?;
+    options(text, &subnet.options, "    ")
+}
+
+fn options(text: &mut String, options: &OptionSet, indent: &str) -> fmt::Result {
+    for (code, contents) in options.iter() {
+        writeln!(text, "{indent}option {} = {}", name_of(code), in_words(code, contents))?;
+    }
+    Ok(())
+}
+
+fn gate(text: &mut String, gate: &Gate) -> fmt::Result {
+    match gate.mode {
+        GateMode::Local => writeln!(text, "\ngate, enforced on this host")?,
+        GateMode::Off => writeln!(text, "\ngate, off: every host has the whole network")?,
+    }
+    if let Some(socket) = gate.lying_resolver {
+        writeln!(text, "  DNS of unregistered hosts goes to {socket}")?;
+    }
+    if let Some(socket) = gate.redirect {
+        writeln!(text, "  port 80 of unregistered hosts goes to {socket}")?;
+    }
+    if let Some(portal) = &gate.portal {
+        writeln!(text, "  the portal is {} at {}", portal.url, portal.address)?;
+    }
+    if gate.mode == GateMode::Off && gate.walled_garden.is_empty() {
+        return Ok(());
+    }
+    let (prefixes, names): (Vec<&GardenEntry>, Vec<&GardenEntry>) =
+        gate.walled_garden.iter().partition(|entry| matches!(entry, GardenEntry::Prefix(_)));
+    writeln!(text, "  walled garden, names that are answered truly: {}", listed(&names))?;
+    writeln!(text, "  walled garden, addresses that can be reached: {}", listed(&prefixes))
+}
+
+fn dns(text: &mut String, dns: Option<&Dns>) -> fmt::Result {
+    let Some(dns) = dns else {
+        return writeln!(text, "\ndns, none: vestibule-dns cannot run from this file");
+    };
+    writeln!(text, "\ndns")?;
+    writeln!(text, "  answers at {}", listed(&dns.listen))?;
+    writeln!(text, "  leads HTTP to the portal at {}", listed(&dns.redirect_listen))?;
+    writeln!(text, "  asks {}", listed(&dns.upstream))?;
+    writeln!(text, "  lies for {} at a time", duration_in_words(dns.lie_ttl_seconds))
+}
+
+fn api(text: &mut String, api: &Api) -> fmt::Result {
+    writeln!(text, "\napi")?;
+    writeln!(text, "  listens at {}", api.listen)?;
+    writeln!(text, "  takes the token in {}", api.token_file.display())
+}
+
+fn listed<T: Display>(list: &[T]) -> String {
+    if list.is_empty() {
+        return "none".to_owned();
+    }
+    list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    match count {
+        0 => format!("no {many}"),
+        1 => format!("1 {one}"),
+        _ => format!("{count} {many}"),
+    }
 }

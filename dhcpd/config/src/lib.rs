@@ -29,7 +29,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use token::{Token, TokenError};
 pub use warnings::warnings;
 
-use mistake::{Complaint, Lines};
+use mistake::Complaint;
 use reader::{Reader, Table};
 use std::fs::File;
 use std::io::Read as _;
@@ -79,8 +79,9 @@ pub fn parse(text: &str, file_name: &str) -> Result<Vestibule, Mistakes> {
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         // One slip of the pen can make several errors on its line; the first one says it best.
+        let message = format!("syntax error: {}", error.message());
         if std::mem::replace(&mut line_last, reader.line(at)) != reader.line(at) {
-            reader.complain(at, String::new(), Complaint::plain(error.message()));
+            reader.complain(at, String::new(), Complaint::plain(message));
         }
     }
     if reader.found_any() {
@@ -134,16 +135,10 @@ fn read(path: &Path) -> Result<(String, String), Mistakes> {
             let good = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes());
             // What precedes the first bad byte is the same in the lossy text.
-            let (line, column) = Lines::new(&text).position(good);
             let complaint = Complaint::new("a byte here is not UTF-8", "save the file as UTF-8");
-            Err(Mistakes::new(vec![Mistake {
-                file: name,
-                line,
-                column,
-                key: String::new(),
-                message: complaint.message,
-                remedy: complaint.remedy,
-            }]))
+            let mut reader = Reader::new(&text, &name);
+            reader.complain(good, String::new(), complaint);
+            Err(reader.into_mistakes())
         }
     }
 }

@@ -87,6 +87,9 @@ pub const LIFETIME_SECONDS_DEFAULT: u32 = 60 * 60;
 /// Default of `leases.lifetime-unregistered` in seconds.
 pub const LIFETIME_UNREGISTERED_SECONDS_DEFAULT: u32 = 2 * 60;
 
+/// Default of `leases.decline-quarantine` in seconds (RFC 2131 section 4.3.3).
+pub const DECLINE_QUARANTINE_SECONDS_DEFAULT: u32 = 24 * 60 * 60;
+
 /// Default of `dns.lie-ttl` in seconds.
 pub const LIE_TTL_SECONDS_DEFAULT: u32 = 10;
 

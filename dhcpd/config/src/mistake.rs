@@ -3,7 +3,7 @@
 //! It promises that a mistake prints on one line, whatever the file held, and that the list has a
 //! named limit. It never prints the contents of another file than `vestibule.toml`.
 
-use crate::limits::{MISTAKES_MAX, QUOTED_CHARACTERS_MAX};
+use crate::limits::QUOTED_CHARACTERS_MAX;
 use std::fmt;
 
 /// One thing that is wrong in a file.
@@ -43,7 +43,8 @@ impl std::error::Error for Mistake {}
 /// Everything that is wrong in a file, by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes {
-    /// The mistakes, sorted by line and column; at least one, at most [`MISTAKES_MAX`].
+    /// The mistakes, sorted by line and column; at least one, at most
+    /// [`MISTAKES_MAX`](crate::limits::MISTAKES_MAX).
     pub list: Vec<Mistake>,
     /// How many more there were than the list holds.
     pub omitted: usize,
@@ -68,24 +69,16 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 impl Mistakes {
-    /// Sorts and cuts what was found.
-    pub(crate) fn new(mut found: Vec<Mistake>) -> Self {
+    /// Sorts what was found; `omitted` is how many more there were.
+    pub(crate) fn new(mut found: Vec<Mistake>, omitted: usize) -> Self {
         found.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
-        let omitted = found.len().saturating_sub(MISTAKES_MAX);
-        found.truncate(MISTAKES_MAX);
         Self { list: found, omitted }
     }
 
     /// A single mistake that is not about a line.
     pub(crate) fn of_file(file: &str, message: String, remedy: Option<String>) -> Self {
-        Self::new(vec![Mistake {
-            file: file.to_owned(),
-            line: 0,
-            column: 0,
-            key: String::new(),
-            message,
-            remedy,
-        }])
+        let (file, key) = (file.to_owned(), String::new());
+        Self::new(vec![Mistake { file, line: 0, column: 0, key, message, remedy }], 0)
     }
 }
 
@@ -174,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_sorted_and_bounded() {
+    fn mistakes_are_sorted_and_those_left_out_are_counted() {
         let mistake = |line: usize| Mistake {
             file: "f".into(),
             line,
@@ -183,12 +176,8 @@ mod tests {
             message: "wrong".into(),
             remedy: (line == 1).then(|| "mend it".into()),
         };
-        let mistakes = Mistakes::new((1..=MISTAKES_MAX + 2).rev().map(mistake).collect());
-        assert_eq!(mistakes.list.len(), MISTAKES_MAX);
-        assert_eq!(mistakes.omitted, 2);
-        let shown = mistakes.to_string();
-        assert!(shown.starts_with("f:1: wrong (mend it)\nf:2: wrong\n"), "{shown}");
-        assert!(shown.ends_with("\nand 2 more mistakes"), "{shown}");
+        let mistakes = Mistakes::new(vec![mistake(2), mistake(1)], 3);
+        assert_eq!(mistakes.to_string(), "f:1: wrong (mend it)\nf:2: wrong\nand 3 more mistakes");
         assert_eq!(Mistakes::of_file("f", "gone".into(), None).to_string(), "f: gone");
     }
 }

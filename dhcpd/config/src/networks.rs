@@ -221,29 +221,28 @@ fn check_pools(
     pools.into_iter().map(|pool| pool.value).collect()
 }
 
-/// Notes every prefix that overlaps one before it. Prefixes that overlap lie in one another, so in
-/// ascending order (the wider first) each has to be held only against the one that encloses it.
+/// Notes every prefix that overlaps another. Prefixes that overlap lie in one another, so in
+/// ascending order, the wider first, each has to be held only against the innermost around it.
 fn refuse_overlapping_prefixes(
     reader: &mut Reader<'_>,
     mut prefixes: Vec<(Placed<Ipv4Network>, String)>,
 ) {
     prefixes.sort_by_key(|(prefix, _)| (prefix.value.network(), prefix.value.prefix(), prefix.at));
-    let mut enclosing: Option<&(Placed<Ipv4Network>, String)> = None;
+    let mut around: Vec<&(Placed<Ipv4Network>, String)> = Vec::new();
     for this in &prefixes {
-        match enclosing {
-            Some(other) if other.0.value.contains(this.0.value.network()) => {
-                let (earlier, later) =
-                    if other.0.at < this.0.at { (other, this) } else { (this, other) };
-                let message = format!(
-                    "the prefix {} overlaps {} of line {}",
-                    later.0.value,
-                    earlier.0.value,
-                    reader.line(earlier.0.at),
-                );
-                reader.complain(later.0.at, later.1.clone(), Complaint::plain(message));
-            }
-            _ => enclosing = Some(this),
+        while around.pop_if(|other| !other.0.value.contains(this.0.value.network())).is_some() {}
+        if let Some(other) = around.last() {
+            let (earlier, later) =
+                if other.0.at < this.0.at { (*other, this) } else { (this, *other) };
+            let message = format!(
+                "the prefix {} overlaps {} of line {}",
+                later.0.value,
+                earlier.0.value,
+                reader.line(earlier.0.at),
+            );
+            reader.complain(later.0.at, later.1.clone(), Complaint::plain(message));
         }
+        around.push(this);
     }
 }
 

@@ -5,6 +5,7 @@
 //! good for finding further mistakes only: whoever reads drops it in the end.
 
 use crate::grammar::{self, Section};
+use crate::limits::MISTAKES_MAX;
 use crate::mistake::{Complaint, Lines, Mistake, Mistakes, quoted};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -15,6 +16,7 @@ pub(crate) struct Reader<'t> {
     file: &'t str,
     lines: Lines<'t>,
     found: Vec<Mistake>,
+    omitted: usize,
 }
 
 /// A table that is being read.
@@ -27,6 +29,8 @@ pub(crate) struct Table<'d> {
     /// Where it begins.
     pub(crate) at: usize,
     entries: &'d DeTable<'d>,
+    /// Known keys that an unknown one was probably meant to be.
+    meant: Vec<&'static str>,
 }
 
 /// A value and the place it was read from.
@@ -51,11 +55,15 @@ pub(crate) type Value<'d> = Spanned<DeValue<'d>>;
 impl<'t> Reader<'t> {
     /// A reader of `text`, which came from `file`.
     pub(crate) fn new(text: &'t str, file: &'t str) -> Self {
-        Self { file, lines: Lines::new(text), found: Vec::new() }
+        Self { file, lines: Lines::new(text), found: Vec::new(), omitted: 0 }
     }
 
     /// Notes a mistake at a place; `key` is the whole path of what it is about.
     pub(crate) fn complain(&mut self, at: usize, key: String, complaint: Complaint) {
+        if self.found.len() >= MISTAKES_MAX {
+            self.omitted += 1;
+            return;
+        }
         let (line, column) = self.lines.position(at);
         self.found.push(Mistake {
             file: self.file.to_owned(),
@@ -79,7 +87,7 @@ impl<'t> Reader<'t> {
 
     /// Everything that was wrong.
     pub(crate) fn into_mistakes(self) -> Mistakes {
-        Mistakes::new(self.found)
+        Mistakes::new(self.found, self.omitted)
     }
 
     /// The table in `value`, after its keys were held against those of `section`.
@@ -110,7 +118,7 @@ impl<'t> Reader<'t> {
         path: String,
         at: usize,
     ) -> Table<'d> {
-        let table = Table { section, path, at, entries };
+        let mut table = Table { section, path, at, entries, meant: Vec::new() };
         for key in entries.keys() {
             let name: &str = key.get_ref();
             if section.keys.contains(&name) {
@@ -118,6 +126,7 @@ impl<'t> Reader<'t> {
             }
             let message = format!("unknown key {} in {}", quoted(name), section.header);
             let nearest = grammar::nearest(name, section.keys.iter().copied());
+            table.meant.extend(nearest);
             let elsewhere = || {
                 let home = grammar::SECTIONS.iter().find(|home| home.keys.contains(&name))?;
                 Some(format!("it belongs in {}", home.header))
@@ -143,7 +152,11 @@ impl<'t> Reader<'t> {
     }
 
     /// Notes that a table lacks a key that it needs; `why` says what for, or how to write it.
+    /// A table that has the key under a wrong name was already complained about.
     pub(crate) fn missing(&mut self, table: &Table<'_>, key: &str, why: &str) {
+        if table.meant(key) {
+            return;
+        }
         let message = format!("{} needs `{key}`", table.section.header);
         self.complain_about(table, key, table.at, Complaint::new(message, why));
     }
@@ -166,7 +179,16 @@ impl<'t> Reader<'t> {
         }
         let message =
             format!("{} takes text, not {}", quoted(path), type_in_words(value.get_ref()));
-        self.complain(at, path.to_owned(), Complaint::new(message, "write it in quotation marks"));
+        let complaint = match value.get_ref() {
+            DeValue::Integer(_) | DeValue::Float(_) => {
+                Complaint::new(message, "write it in quotation marks, with its unit if it has one")
+            }
+            DeValue::Boolean(_) | DeValue::Datetime(_) => {
+                Complaint::new(message, "write it in quotation marks")
+            }
+            _ => Complaint::plain(message),
+        };
+        self.complain(at, path.to_owned(), complaint);
         None
     }
 
@@ -297,6 +319,11 @@ impl<'d> Table<'d> {
     /// Whether the key is there, right or wrong.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
+    }
+
+    /// Whether an unknown key of the table was probably meant to be this one.
+    pub(crate) fn meant(&self, key: &str) -> bool {
+        self.meant.contains(&key)
     }
 
     /// Where the value of a key begins; the table's own place if there is none.

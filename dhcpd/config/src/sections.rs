@@ -3,12 +3,12 @@
 use crate::checked::{Api, ApiListen, Dns, GardenEntry, Gate, GateMode, Portal, Server};
 use crate::grammar;
 use crate::limits::{
-    API_LISTEN_DEFAULT, DECLINE_QUARANTINE_SECONDS_MIN, DNS_ADDRESSES_MAX, DNS_PORT,
-    INTERFACE_NAME_LENGTH_MAX, INTERFACES_MAX, LIE_TTL_SECONDS_DEFAULT, LIE_TTL_SECONDS_MAX,
-    LIE_TTL_SECONDS_MIN, LIFETIME_SECONDS_DEFAULT, LIFETIME_UNREGISTERED_SECONDS_DEFAULT,
-    PATH_LENGTH_MAX, RECEIVE_BUFFER_BYTES_DEFAULT, RECEIVE_BUFFER_BYTES_MAX,
-    RECEIVE_BUFFER_BYTES_MIN, RELAY_LISTEN_MAX, STATE_DIR_DEFAULT, TOKEN_FILE_DEFAULT,
-    UNIX_PATH_LENGTH_MAX, WALLED_GARDEN_MAX,
+    API_LISTEN_DEFAULT, DECLINE_QUARANTINE_SECONDS_DEFAULT, DECLINE_QUARANTINE_SECONDS_MIN,
+    DNS_ADDRESSES_MAX, DNS_PORT, INTERFACE_NAME_LENGTH_MAX, INTERFACES_MAX,
+    LIE_TTL_SECONDS_DEFAULT, LIE_TTL_SECONDS_MAX, LIE_TTL_SECONDS_MIN, LIFETIME_SECONDS_DEFAULT,
+    LIFETIME_UNREGISTERED_SECONDS_DEFAULT, PATH_LENGTH_MAX, RECEIVE_BUFFER_BYTES_DEFAULT,
+    RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_BYTES_MIN, RELAY_LISTEN_MAX, STATE_DIR_DEFAULT,
+    TOKEN_FILE_DEFAULT, UNIX_PATH_LENGTH_MAX, WALLED_GARDEN_MAX,
 };
 use crate::mistake::{Complaint, quoted};
 use crate::reader::{Placed, Reader, Table};
@@ -19,9 +19,7 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use toml::de::DeTable;
-use vestibule_core::limits::{
-    DECLINE_QUARANTINE_SECONDS, LIFETIME_SECONDS_MAX, LIFETIME_SECONDS_MIN,
-};
+use vestibule_core::limits::{LIFETIME_SECONDS_MAX, LIFETIME_SECONDS_MIN};
 
 /// Reads `[server]`. `None` only if a mistake was noted.
 pub(crate) fn server(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Server> {
@@ -78,19 +76,11 @@ impl Default for Leases {
         Self {
             lifetime_seconds: LIFETIME_SECONDS_DEFAULT,
             lifetime_unregistered_seconds: LIFETIME_UNREGISTERED_SECONDS_DEFAULT,
-            decline_quarantine_seconds: DECLINE_QUARANTINE_DEFAULT,
+            decline_quarantine_seconds: DECLINE_QUARANTINE_SECONDS_DEFAULT,
             rapid_commit: false,
         }
     }
 }
-
-/// The core's time of quarantine, as this file counts seconds.
-const DECLINE_QUARANTINE_DEFAULT: u32 = {
-    assert!(DECLINE_QUARANTINE_SECONDS <= LIFETIME_SECONDS_MAX as u64);
-    #[allow(clippy::cast_possible_truncation, reason = "the assertion above bounds it")]
-    let seconds = DECLINE_QUARANTINE_SECONDS as u32;
-    seconds
-};
 
 /// Reads `[leases]`; everything in it has a default.
 pub(crate) fn leases(reader: &mut Reader<'_>, file: &Table<'_>) -> Leases {
@@ -279,6 +269,11 @@ fn gate_mode(text: &str) -> Result<GateMode, Complaint> {
 }
 
 fn garden_entry(text: &str) -> Result<GardenEntry, Complaint> {
+    if text.contains(':') {
+        let message = format!("{} is neither a name nor an IPv4 prefix", quoted(text));
+        let remedy = "this version gates IPv4 only; names stand without port or scheme";
+        return Err(Complaint::new(message, remedy));
+    }
     if text.contains('/') {
         let prefix = value::prefix(text)?;
         if prefix.prefix() == 0 {
@@ -292,11 +287,6 @@ fn garden_entry(text: &str) -> Result<GardenEntry, Complaint> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         value::check_host(address)?;
         return Ok(GardenEntry::Prefix(Ipv4Network::from(address)));
-    }
-    if text.contains(':') {
-        let message = format!("{} is neither a name nor an IPv4 prefix", quoted(text));
-        let remedy = "this version gates IPv4 only; names stand without port or scheme";
-        return Err(Complaint::new(message, remedy));
     }
     match text.strip_prefix("*.") {
         Some(below) => value::domain_name(below).map(GardenEntry::Below),
@@ -374,9 +364,10 @@ fn absolute_path(text: &str) -> Result<PathBuf, Complaint> {
     Ok(PathBuf::from(text))
 }
 
-/// Whether a list is absent or holds nothing; one with wrong entries is not called empty.
+/// Whether a list is absent or holds nothing; one with wrong entries, or under a name that was
+/// complained about, is not called empty.
 fn no_entries(table: &Table<'_>, key: &str) -> bool {
-    let Some(value) = table.get(key) else { return true };
+    let Some(value) = table.get(key) else { return !table.meant(key) };
     value.get_ref().as_array().is_some_and(|array| array.is_empty())
 }
 

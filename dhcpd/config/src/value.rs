@@ -329,3 +329,176 @@ pub(crate) fn name(text: &str) -> Result<Box<str>, Complaint> {
     }
     Ok(text.into())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [
+            ("0s", 0),
+            ("90s", 90),
+            ("2m", 120),
+            ("1h", 3_600),
+            ("1h30m", 5_400),
+            ("1d2h3m4s", 93_784),
+            ("007m", 420),
+            ("4294967295s", u32::MAX),
+        ] {
+            assert_eq!(duration(text), Ok(seconds), "{text}");
+        }
+        for text in
+            ["", "1", "h", "1h30", "30m1h", "1h1h", "1 h", "-1h", "1.5h", "1w", "1h ", "1ſ", "１h"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["4294967296s", "49711d", "99999999999999999999h", "213503982334602d1s"] {
+            assert!(duration(text).unwrap_err().message.contains("too long"), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("0B", 0), ("512B", 512), ("64KiB", 65_536), ("8MiB", 8 << 20), ("1GiB", 1 << 30)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "8", "8MB", "MiB", "8 MiB", "8mib", "-1B", "99999999999999999999B"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert!(size("18446744073709551615GiB").is_err());
+        assert_eq!(size_in_words(8 << 20), "8MiB");
+        assert_eq!(size_in_words(1_000_000), "1000000B");
+        assert_eq!(size_in_words(0), "0B");
+    }
+
+    #[test]
+    fn prefixes_and_ranges() {
+        assert_eq!(prefix("10.20.0.0/22").unwrap().to_string(), "10.20.0.0/22");
+        assert_eq!(prefix("0.0.0.0/0").unwrap().prefix(), 0);
+        assert_eq!(prefix("192.0.2.7/32").unwrap().prefix(), 32);
+        let corrected = prefix("10.20.1.0/22").unwrap_err();
+        assert_eq!(corrected.remedy.as_deref(), Some("the prefix is 10.20.0.0/22"));
+        for text in
+            ["", "10.20.0.0", "10.20.0.0/", "10.20.0.0/33", "10.20.0.0/+8", "10.20/16", "/8"]
+        {
+            assert!(prefix(text).is_err(), "{text}");
+        }
+        let shown = |text: &str| range(text).map(|range| range_in_words(&range));
+        assert_eq!(shown("10.0.0.1-10.0.0.9"), Ok("10.0.0.1-10.0.0.9".to_owned()));
+        assert_eq!(shown("10.0.0.1 - 10.0.0.9"), Ok("10.0.0.1-10.0.0.9".to_owned()));
+        assert_eq!(shown("10.0.0.1"), Ok("10.0.0.1".to_owned()));
+        assert_eq!(shown("10.0.0.32/27"), Ok("10.0.0.32-10.0.0.63".to_owned()));
+        assert_eq!(shown("0.0.0.0-255.255.255.255").map(|text| text.len()), Ok(23));
+        for text in ["", "-", "10.0.0.9-10.0.0.1", "10.0.0.1-", "10.0.0.1-9", "10.0.0.1/24"] {
+            assert!(range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sockets() {
+        let shown = |text: &str, port| socket(text, port).map(|socket| socket.to_string());
+        assert_eq!(shown("10.0.0.54", Some(53)), Ok("10.0.0.54:53".to_owned()));
+        assert_eq!(shown("10.0.0.54:5353", Some(53)), Ok("10.0.0.54:5353".to_owned()));
+        assert_eq!(shown("2001:db8::1", Some(53)), Ok("[2001:db8::1]:53".to_owned()));
+        assert_eq!(shown("[2001:db8::1]:53", None), Ok("[2001:db8::1]:53".to_owned()));
+        for text in ["10.0.0.54", "2001:db8::1", "localhost:80", "10.0.0.54:65536", ":53", ""] {
+            assert!(socket(text, None).is_err(), "{text}");
+        }
+        for text in ["0.0.0.0", "10.0.0.1:0", "224.0.0.1", "255.255.255.255", "[::1]:53"] {
+            assert!(target(text, Some(53)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn domain_names() {
+        let shown = |text: &str| domain_name(text).map(String::from);
+        assert_eq!(shown("Register.Campus.Example."), Ok("register.campus.example".to_owned()));
+        assert_eq!(shown("localhost"), Ok("localhost".to_owned()));
+        assert_eq!(shown("_sip.a-b.example"), Ok("_sip.a-b.example".to_owned()));
+        assert_eq!(shown("xn--bcher-kva.example"), Ok("xn--bcher-kva.example".to_owned()));
+        let long = format!("{}.example", "a".repeat(64));
+        let longer = format!("{}example", "abcdefghi.".repeat(25));
+        for text in [
+            "",
+            ".",
+            "a..b",
+            ".a",
+            "a b",
+            "-a.b",
+            "a-.b",
+            "ü.example",
+            "10.0.0.300",
+            &long,
+            &longer,
+        ] {
+            assert!(domain_name(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let name = |text: &str| match url(text) {
+            Ok(UrlHost::Name(name)) => name.to_string(),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(name("https://Register.campus.example/"), "register.campus.example");
+        assert_eq!(name("HTTP://register.campus.example"), "register.campus.example");
+        assert_eq!(name("https://register.campus.example:8443?a=b#c"), "register.campus.example");
+        let address = url("http://10.0.0.80:8080/x");
+        assert_eq!(address, Ok(UrlHost::Address("10.0.0.80".parse().unwrap())));
+        assert_eq!(url("http://[::1]:80/"), Ok(UrlHost::Address("::1".parse().unwrap())));
+        for text in [
+            "",
+            "register.campus.example",
+            "ftp://a.example/",
+            "https://",
+            "https:///path",
+            "https://a example/",
+            "https://a.example/\r\nSet-Cookie: x",
+            "https://a.example/\u{7f}",
+            "https://a.example/ü",
+            "https://user@a.example/",
+            "https://a.example:0/",
+            "https://a.example:65536/",
+            "https://a.example:/",
+            "https://[::1/",
+            "https://[::1]x/",
+            "https://a.example/\"><script>",
+        ] {
+            assert!(url(text).is_err(), "{text}");
+        }
+        let long = format!("https://a.example/{}", "x".repeat(URL_LENGTH_MAX));
+        assert!(url(&long).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn durations_are_read_as_they_are_written(seconds: u32) {
+            prop_assert_eq!(duration(&duration_in_words(seconds)), Ok(seconds));
+        }
+
+        #[test]
+        fn sizes_are_read_as_they_are_written(bytes: u64) {
+            prop_assert_eq!(size(&size_in_words(bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn ranges_are_read_as_they_are_written(a: u32, b: u32) {
+            let range_written =
+                AddressRange { first: Ipv4Addr::from(a.min(b)), last: Ipv4Addr::from(a.max(b)) };
+            prop_assert_eq!(range(&range_in_words(&range_written)), Ok(range_written));
+        }
+
+        #[test]
+        fn no_text_is_too_strange(text in ".{0,40}") {
+            let _ = (duration(&text), size(&text), prefix(&text), range(&text));
+            let _ = (socket(&text, None), target(&text, Some(53)), domain_name(&text), url(&text));
+            let _ = url(&format!("http://{text}"));
+        }
+    }
+}

@@ -1,14 +1,268 @@
 //! What is legal but dubious in a configuration, for the operator to think about.
+//!
+//! A warning never stops a server: every setting here has a site that means it. It promises whole
+//! sentences that name the network, subnet or key that they are about.
 
-use crate::checked::Vestibule;
+use crate::checked::{ApiListen, GardenEntry, Gate, GateMode, Portal, Vestibule};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use vestibule_core::options::code;
+use vestibule_core::{Network, Subnet};
 
-/// What an operator should think about, one sentence each.
+/// Codes of options that only warnings look into; a test holds them to the table of names.
+const DOMAIN_NAME_SERVERS: u8 = 6;
+const CAPTIVE_PORTAL: u8 = 114;
+const CLASSLESS_STATIC_ROUTE: u8 = 121;
+
+/// Prefixes of the walled garden that are wider than this are warned of.
+const GARDEN_PREFIX_LENGTH_WIDE: u8 = 8;
+
+/// What an operator should think about, one sentence each, in the order of the file.
 #[must_use]
 pub fn warnings(vestibule: &Vestibule) -> Vec<String> {
     let mut warnings = Vec::new();
     let core = &vestibule.core;
-    if core.lifetime_unregistered_seconds > core.lifetime_seconds {
-        warnings.push("unregistered hosts keep their lease longer than registered ones".to_owned());
+    let gated = core.networks.iter().any(|network| network.gated);
+    if gated && core.lifetime_unregistered_seconds > core.lifetime_seconds {
+        warnings.push(
+            "leases.lifetime-unregistered is longer than leases.lifetime: unregistered hosts keep \
+             their addresses longer than registered ones"
+                .to_owned(),
+        );
     }
+    let fixed = fixed_addresses(vestibule);
+    for network in &core.networks {
+        for subnet in &network.subnets {
+            warn_of_subnet(&mut warnings, network, subnet, &fixed);
+        }
+    }
+    match vestibule.gate.mode {
+        GateMode::Off => warn_of_no_gate(&mut warnings, vestibule),
+        GateMode::Local if gated => warn_of_gate(&mut warnings, vestibule),
+        GateMode::Local => warnings.push(
+            "gate.mode is \"local\", but no network is gated: no host will ever meet the gate"
+                .to_owned(),
+        ),
+    }
+    warn_of_garden(&mut warnings, &vestibule.gate);
+    warn_of_listening(&mut warnings, vestibule);
     warnings
+}
+
+/// Addresses that this host or the network's own servers have, each with what it is.
+fn fixed_addresses(vestibule: &Vestibule) -> Vec<(Ipv4Addr, &'static str)> {
+    let gate = &vestibule.gate;
+    let mut fixed: Vec<(Ipv4Addr, &'static str)> = vestibule
+        .server
+        .relay_listen
+        .iter()
+        .map(|address| (*address, "server.relay-listen"))
+        .collect();
+    fixed.extend(gate.lying_resolver.map(|socket| (*socket.ip(), "gate.lying-resolver")));
+    fixed.extend(gate.redirect.map(|socket| (*socket.ip(), "gate.redirect")));
+    fixed.extend(gate.portal.as_ref().map(|portal| (portal.address, "gate.portal")));
+    // One address often has several of these tasks: one warning is enough.
+    let mut seen = BTreeSet::new();
+    fixed.retain(|(address, _)| seen.insert(*address));
+    fixed
+}
+
+fn warn_of_subnet(
+    warnings: &mut Vec<String>,
+    network: &Network,
+    subnet: &Subnet,
+    fixed: &[(Ipv4Addr, &'static str)],
+) {
+    let place = format!("subnet {} of network {}", subnet.prefix, network.name);
+    if subnet.pools.is_empty() && subnet.reservations.is_empty() {
+        warnings
+            .push(format!("{place} has neither pools nor reservations: nobody gets an address"));
+    }
+    let contents = |code: u8| subnet.options.get(code).or_else(|| network.options.get(code));
+    let routes = contents(CLASSLESS_STATIC_ROUTE);
+    // A route of length 0 is a default route; with option 121 clients ignore routers (RFC 3442).
+    let default_route = routes.is_some_and(has_default_route);
+    match contents(code::ROUTERS) {
+        None if !default_route => warnings.push(format!(
+            "{place} gives no routers: its hosts reach nothing beyond their own link"
+        )),
+        Some(_) if routes.is_some() && !default_route => warnings.push(format!(
+            "{place} gives classless-static-route without a route for 0.0.0.0/0: clients that take \
+             it ignore routers (RFC 3442) and have no default route"
+        )),
+        _ => {}
+    }
+    if contents(DOMAIN_NAME_SERVERS).is_none() {
+        warnings.push(format!("{place} gives no domain-name-servers: its hosts find no names"));
+    }
+    if contents(code::HOST_NAME).is_some() {
+        warnings.push(format!("{place} gives the same host-name to every host"));
+    }
+    let insecure = contents(CAPTIVE_PORTAL).filter(|url| !url.starts_with(b"https:"));
+    if insecure.is_some() {
+        warnings.push(format!(
+            "{place} gives a captive-portal that is not https: clients ignore it (RFC 8908)"
+        ));
+    }
+    let (routers, _) = contents(code::ROUTERS).unwrap_or_default().as_chunks::<4>();
+    let routers = routers.iter().map(|octets| (Ipv4Addr::from(*octets), "its router"));
+    let reserved: BTreeSet<Ipv4Addr> =
+        subnet.reservations.iter().map(|reservation| reservation.address).collect();
+    for (address, what) in fixed.iter().copied().chain(routers) {
+        let pooled = subnet.pools.iter().any(|pool| pool.contains(address));
+        if pooled && !reserved.contains(&address) {
+            warnings.push(format!(
+                "{place} has {address} ({what}) in a pool: it may be given to a client as well"
+            ));
+        }
+    }
+}
+
+fn warn_of_no_gate(warnings: &mut Vec<String>, vestibule: &Vestibule) {
+    for network in vestibule.core.networks.iter().filter(|network| network.gated) {
+        warnings.push(format!(
+            "network {} is gated, but gate.mode is \"off\": unregistered hosts get short leases and \
+             meet no gate",
+            network.name
+        ));
+    }
+}
+
+fn warn_of_gate(warnings: &mut Vec<String>, vestibule: &Vestibule) {
+    let gate = &vestibule.gate;
+    warnings.push(
+        "IPv6 is not gated by this version: keep IPv6 off gated networks, or hosts pass by the gate"
+            .to_owned(),
+    );
+    let listen = vestibule.dns.as_ref().map(|dns| dns.listen.as_slice());
+    warn_of_target(warnings, "gate.lying-resolver", gate.lying_resolver, "dns.listen", listen);
+    let listen = vestibule.dns.as_ref().map(|dns| dns.redirect_listen.as_slice());
+    warn_of_target(warnings, "gate.redirect", gate.redirect, "dns.redirect-listen", listen);
+    if let Some(portal) = &gate.portal {
+        warn_of_portal(warnings, portal);
+    }
+}
+
+/// Warns if something else than `vestibule-dns` has to answer where the gate sends hosts.
+fn warn_of_target(
+    warnings: &mut Vec<String>,
+    key: &str,
+    target: Option<SocketAddrV4>,
+    listen_key: &str,
+    listen: Option<&[SocketAddr]>,
+) {
+    let Some(target) = target else { return };
+    let Some(listen) = listen else {
+        warnings.push(format!("there is no [dns]: something else must answer at {key} {target}"));
+        return;
+    };
+    let answers = |socket: &SocketAddr| {
+        let same = socket.ip() == IpAddr::V4(*target.ip()) || socket.ip().is_unspecified();
+        same && socket.port() == target.port()
+    };
+    if !listen.iter().any(answers) {
+        warnings.push(format!(
+            "{key} is {target}, which is not in {listen_key}: something else must answer there"
+        ));
+    }
+}
+
+fn warn_of_portal(warnings: &mut Vec<String>, portal: &Portal) {
+    let address = portal.address.to_string();
+    let host = portal.url.split("://").nth(1).unwrap_or_default();
+    let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    if portal.host_name.is_none() && host != address {
+        warnings.push(format!(
+            "gate.portal: the URL {} leads to another host than the address {address}; unregistered \
+             hosts reach only the address",
+            portal.url
+        ));
+    }
+}
+
+fn warn_of_garden(warnings: &mut Vec<String>, gate: &Gate) {
+    if gate.mode == GateMode::Off {
+        return;
+    }
+    let portal_name = gate.portal.as_ref().and_then(|portal| portal.host_name.as_deref());
+    let other = gate.walled_garden.iter().find(|entry| match entry {
+        GardenEntry::Name(name) => Some(name.as_ref()) != portal_name,
+        GardenEntry::Below(_) => true,
+        GardenEntry::Prefix(_) => false,
+    });
+    if let Some(other) = other {
+        warnings.push(format!(
+            "names in gate.walled-garden, such as {other}, are answered truly, but unregistered \
+             hosts reach only the portal and the addresses in the garden: add the prefixes that the \
+             names lead to"
+        ));
+    }
+    for entry in &gate.walled_garden {
+        if let GardenEntry::Prefix(prefix) = entry
+            && prefix.prefix() < GARDEN_PREFIX_LENGTH_WIDE
+        {
+            warnings.push(format!(
+                "gate.walled-garden has {prefix}: unregistered hosts reach all of it"
+            ));
+        }
+    }
+}
+
+fn warn_of_listening(warnings: &mut Vec<String>, vestibule: &Vestibule) {
+    let mut ports: Vec<(&str, SocketAddr)> = Vec::new();
+    if let Some(dns) = &vestibule.dns {
+        ports.extend(dns.listen.iter().map(|socket| ("dns.listen", *socket)));
+        ports.extend(dns.redirect_listen.iter().map(|socket| ("dns.redirect-listen", *socket)));
+    }
+    if let ApiListen::Tcp(socket) = vestibule.api.listen {
+        if !socket.ip().is_loopback() {
+            warnings.push(format!(
+                "api.listen is {socket}: the token crosses the network unencrypted; listen on a Unix \
+                 socket or on 127.0.0.1 and put a TLS proxy before it"
+            ));
+        }
+        ports.push(("api.listen", socket));
+    }
+    for (key, socket) in ports.iter().filter(|(_, socket)| socket.port() == 0) {
+        warnings.push(format!(
+            "{key} has {socket}: port 0 is another port at every start, which is good for tests only"
+        ));
+    }
+}
+
+/// Whether one of the routes of RFC 3442 has a prefix of length 0.
+fn has_default_route(contents: &[u8]) -> bool {
+    let mut rest = contents;
+    while let Some((length, tail)) = rest.split_first() {
+        if *length == 0 {
+            return true;
+        }
+        let Some(tail) = tail.get(usize::from(length.div_ceil(8)) + 4..) else { return false };
+        rest = tail;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::option_table::by_code;
+
+    #[test]
+    fn the_codes_are_those_of_the_table() {
+        for (code, name) in [
+            (DOMAIN_NAME_SERVERS, "domain-name-servers"),
+            (CAPTIVE_PORTAL, "captive-portal"),
+            (CLASSLESS_STATIC_ROUTE, "classless-static-route"),
+        ] {
+            assert_eq!(by_code(code).map(|option| option.name), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_default_route_is_found_among_others() {
+        assert!(has_default_route(&[8, 10, 192, 0, 2, 1, 0, 192, 0, 2, 1]));
+        assert!(!has_default_route(&[8, 10, 192, 0, 2, 1]));
+        assert!(!has_default_route(&[24, 10]));
+    }
 }
