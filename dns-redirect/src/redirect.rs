@@ -3,7 +3,8 @@
 //! It promises the same answer to every method, path and host: 302 to the portal's URL, not to be
 //! stored, with a page that holds the link for clients that follow nothing, and the end of the
 //! connection. A body is read only so far that the client gets to see the answer, and never kept.
-//! It reads nothing of the request but its framing.
+//! It reads nothing of the request but its framing; what is no HTTP request by that (a path with
+//! spaces or angle brackets in it, say) gets 400 or 431 from the HTTP library.
 
 use crate::connections::{Refusals, accept};
 use crate::counters::Counters;

@@ -1,0 +1,224 @@
+//! The portal's name and the walled garden: answered as the upstream resolver does.
+
+use crate::lab::{
+    Client, Lab, PORTAL, Upstream, addresses, dns, gate, name, nobody, question, soa, until,
+    with_edns,
+};
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{RData, RecordType};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use vestibule_dns::limits::{
+    UPSTREAM_FAILURES_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX, UPSTREAM_REST, UPSTREAM_TIMEOUT,
+};
+
+const TRUE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+async fn ask(lab: &Lab, text: &str, record_type: RecordType) -> Message {
+    let query = question(text, record_type);
+    let answer = lab.ask(&query).await;
+    assert_eq!(answer, lab.ask_tcp(&query).await);
+    assert_eq!(answer.queries, query.queries);
+    assert!(answer.edns.is_none());
+    answer
+}
+
+#[tokio::test]
+async fn the_garden_is_answered_truly_and_nothing_else_is_asked() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let portal = ask(&lab, "register.campus.example.", RecordType::A).await;
+    assert_eq!(addresses(&portal), [(PORTAL, 3600)]);
+    let answer = ask(&lab, "SSO.example.", RecordType::A).await;
+    assert_eq!(addresses(&answer), [(TRUE, 300)]);
+    assert_eq!(addresses(&ask(&lab, "a.b.idp.example.", RecordType::A).await), [(TRUE, 300)]);
+    // Not in the garden.
+    for text in ["x.register.campus.example.", "idp.example.", "www.sso.example."] {
+        assert_eq!(addresses(&ask(&lab, text, RecordType::A).await)[0].0, PORTAL);
+    }
+    assert_eq!(
+        upstream.asked(),
+        [
+            "register.campus.example. A udp",
+            "register.campus.example. A udp",
+            "SSO.example. A udp",
+            "SSO.example. A udp",
+            "a.b.idp.example. A udp",
+            "a.b.idp.example. A udp",
+        ]
+    );
+    assert_eq!((lab.counts().forwarded, lab.counts().lies), (6, 6));
+}
+
+#[tokio::test]
+async fn negative_answers_and_codes_are_passed_on() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let gone = ask(&lab, "gone.idp.example.", RecordType::A).await;
+    assert_eq!(gone.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(soa(&gone), Some((4321, 1234)));
+    assert_eq!(gone.authorities[0].name, name("example."));
+    let no_data = ask(&lab, "register.campus.example.", RecordType::HTTPS).await;
+    assert_eq!(no_data.metadata.response_code, ResponseCode::NoError);
+    assert!(no_data.answers.is_empty());
+    assert_eq!(soa(&no_data), Some((4321, 1234)));
+    for (text, code) in [
+        ("refused.idp.example.", ResponseCode::Refused),
+        ("failing.idp.example.", ResponseCode::ServFail),
+    ] {
+        let answer = ask(&lab, text, RecordType::A).await;
+        assert_eq!(answer.metadata.response_code, code);
+        assert_eq!(soa(&answer), None);
+    }
+    // The resolver answered: that it did not like the question is not a failure to reach it.
+    assert_eq!(lab.counts().forward_failed, 0);
+}
+
+#[tokio::test]
+async fn a_chain_of_aliases_comes_whole() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let answer = ask(&lab, "alias.idp.example.", RecordType::A).await;
+    let target = name("Target.Elsewhere.example.");
+    assert_eq!(answer.answers.len(), 2);
+    assert!(matches!(&answer.answers[0].data, RData::CNAME(to) if to.0 == target));
+    assert_eq!((answer.answers[0].ttl, answer.answers[1].ttl), (77, 88));
+    assert_eq!(answer.answers[1].name, target);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_asked_for_again_over_tcp() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    // 40 addresses: more than 512 bytes, less than 1232.
+    let query = question("medium.idp.example.", RecordType::A);
+    let short = lab.ask(&query).await;
+    assert!(short.metadata.truncation && short.answers.is_empty());
+    let whole = lab.ask(&with_edns(query.clone(), 0, 1232)).await;
+    assert!(!whole.metadata.truncation);
+    assert_eq!(addresses(&whole).len(), 40);
+    assert_eq!(addresses(&lab.ask_tcp(&query).await).len(), 40);
+    // 200 addresses: more than UDP takes on either side.
+    let query = with_edns(question("large.idp.example.", RecordType::A), 0, 4096);
+    let short = lab.ask(&query).await;
+    assert!(short.metadata.truncation && short.answers.is_empty());
+    assert_eq!(short.edns.unwrap().max_payload(), 1232);
+    let whole = lab.ask_tcp(&query).await;
+    assert!(!whole.metadata.truncation);
+    assert_eq!(addresses(&whole).len(), 200);
+    assert!(upstream.asked().contains(&"large.idp.example. A tcp".to_owned()));
+    assert_eq!(lab.counts().truncated, 2);
+}
+
+#[tokio::test]
+async fn a_client_that_validates_gets_the_signatures() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let mut query = with_edns(question("signed.idp.example.", RecordType::A), 0, 1232);
+    let plain = lab.ask(&query).await;
+    assert_eq!(plain.answers.len(), 1);
+    assert!(!plain.metadata.authentic_data);
+    query.edns.as_mut().unwrap().set_dnssec_ok(true);
+    let signed = lab.ask(&query).await;
+    assert!(signed.metadata.authentic_data);
+    assert_eq!(signed.answers.len(), 2);
+    assert_eq!(u16::from(signed.answers[1].record_type()), 46);
+    assert!(
+        matches!(&signed.answers[1].data, RData::Unknown { rdata, .. } if rdata.anything == [7; 40])
+    );
+}
+
+#[tokio::test]
+async fn answers_to_other_questions_are_not_believed() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let answer = ask(&lab, "spoofed.idp.example.", RecordType::A).await;
+    assert_eq!(addresses(&answer), [(TRUE, 60)]);
+}
+
+#[tokio::test]
+async fn a_dead_upstream_is_a_quick_failure() {
+    let lab = Lab::start(&[nobody().await]);
+    for _ in 0..20 {
+        let answer = ask(&lab, "sso.example.", RecordType::A).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+        assert!(answer.answers.is_empty() && answer.authorities.is_empty());
+    }
+    assert_eq!(lab.counts().forward_failed, 40);
+    let lie = ask(&lab, "www.example.edu.", RecordType::A).await;
+    assert_eq!(addresses(&lie)[0].0, PORTAL);
+}
+
+#[tokio::test]
+async fn the_next_resolver_is_asked_if_the_first_is_dead() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[nobody().await, upstream.address]);
+    for _ in 0..5 {
+        assert_eq!(addresses(&ask(&lab, "sso.example.", RecordType::A).await), [(TRUE, 300)]);
+    }
+    assert_eq!(upstream.asked().len(), 10);
+    assert_eq!(lab.counts().forward_failed, 0);
+}
+
+#[tokio::test]
+async fn without_a_free_slot_the_failure_is_at_once_and_lies_go_on() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let held = Client::new(lab.udp).await;
+    for index in 0..UPSTREAM_LOOKUPS_PER_SOURCE_MAX {
+        let query = question(&format!("{index}.silent.idp.example."), RecordType::A);
+        held.send(&query.to_vec().unwrap()).await;
+    }
+    until(|| upstream.asked().len() == UPSTREAM_LOOKUPS_PER_SOURCE_MAX).await;
+    let shed = lab.ask(&question("sso.example.", RecordType::A)).await;
+    assert_eq!(shed.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(lab.counts().forward_shed, 1);
+    let lie = lab.ask(&question("www.example.edu.", RecordType::A)).await;
+    assert_eq!(addresses(&lie)[0].0, PORTAL);
+    // Those that hold the slots are answered, and give them back.
+    upstream.release.add_permits(UPSTREAM_LOOKUPS_PER_SOURCE_MAX);
+    for _ in 0..UPSTREAM_LOOKUPS_PER_SOURCE_MAX {
+        assert_eq!(addresses(&held.receive_message().await), [(TRUE, 60)]);
+    }
+    assert_eq!(addresses(&ask(&lab, "sso.example.", RecordType::A).await), [(TRUE, 300)]);
+}
+
+/// Time is not real here: it leaps whenever everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_silent_resolver_is_given_up_left_alone_and_asked_again() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let query = question("silent.idp.example.", RecordType::A);
+    for _ in 0..UPSTREAM_FAILURES_MAX {
+        let before = tokio::time::Instant::now();
+        let answer = lab.ask(&query).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+        assert!(before.elapsed() >= UPSTREAM_TIMEOUT);
+    }
+    // Now it counts as down: failure at once, and not one packet to it.
+    let asked = upstream.asked().len();
+    assert_eq!(asked, usize::try_from(UPSTREAM_FAILURES_MAX).unwrap());
+    for _ in 0..10 {
+        let before = tokio::time::Instant::now();
+        let answer = lab.ask(&question("sso.example.", RecordType::A)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+        assert!(before.elapsed() < UPSTREAM_TIMEOUT);
+    }
+    assert_eq!(upstream.asked().len(), asked);
+    tokio::time::sleep(UPSTREAM_REST + Duration::from_millis(1)).await;
+    let answer = lab.ask(&question("sso.example.", RecordType::A)).await;
+    assert_eq!(addresses(&answer), [(TRUE, 300)]);
+}
+
+#[tokio::test]
+async fn without_names_everything_is_a_lie() {
+    let upstream = Upstream::start().await;
+    let mut gate = gate();
+    gate.walled_garden.clear();
+    gate.portal.as_mut().unwrap().host_name = None;
+    let lab = Lab::start_with(&dns(&[upstream.address]), &gate);
+    for text in ["register.campus.example.", "sso.example.", "10.0.0.80."] {
+        assert_eq!(addresses(&ask(&lab, text, RecordType::A).await)[0].0, PORTAL);
+    }
+    assert_eq!(upstream.asked(), [""; 0]);
+}

@@ -1,0 +1,11 @@
+//! The service from outside: packets in, packets out, on real sockets of the loopback interface.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod answers;
+mod connections;
+mod dig;
+mod forwarding;
+mod lab;
+mod redirect;
+mod start;
