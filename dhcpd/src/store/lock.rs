@@ -1,0 +1,43 @@
+//! The lock on the state directory: one server at a time.
+//!
+//! It is the kernel's (`flock`), so it ends with the process however that ends, and no stale lock
+//! file can keep a server from starting.
+
+use super::StoreError;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// Holds the directory until it is dropped.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
+        let file = File::open(directory).map_err(StoreError::disk("open", directory))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _directory: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+                directory: directory.to_owned(),
+                holder: file.metadata().ok().and_then(|metadata| holder_of(metadata.ino())),
+            }),
+            Err(TryLockError::Error(error)) => Err(StoreError::disk("lock", directory)(error)),
+        }
+    }
+}
+
+/// The process that holds a `flock` on the file with this number, from `/proc/locks`: lines such as
+/// `1: FLOCK ADVISORY WRITE 4711 fe:00:131075 0 EOF`.
+fn holder_of(file_number: u64) -> Option<String> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let process = locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, process, file, ..] = fields.as_slice() else { return None };
+        let number: u64 = file.rsplit(':').next()?.parse().ok()?;
+        (number == file_number).then_some(*process)
+    })?;
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    Some(format!("process {process} ({})", name.trim_end()))
+}

@@ -1,0 +1,505 @@
+//! Records as bytes: the one encoding that journal and snapshots share.
+//!
+//! A record is `type (1) version (1) length (2) body (length)`, integers little-endian. The highest
+//! bit of the type says that a reader that does not know the type must not go on without it; a
+//! type without that bit may be skipped. A record's body never grows in place: a longer body is a new
+//! version.
+//!
+//! The decoder reads whatever stands on the disk. It never panics, never allocates more than the
+//! input is long, and takes no byte on trust.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use super::bytes::Reader;
+use std::fmt;
+use vestibule_core::{
+    BindingState, ClientIdentifier, HardwareAddress, Lease, Record, Registration, Timestamp,
+};
+
+/// Bytes of one encoded record at most, header included.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes before a record's body.
+const HEADER_BYTES: usize = 4;
+
+/// The bit of the type that forbids skipping.
+const CRITICAL: u8 = 0x80;
+
+const TYPE_LEASE: u8 = CRITICAL | 1;
+const TYPE_LEASE_FORGOTTEN: u8 = CRITICAL | 2;
+const TYPE_REGISTRATION: u8 = CRITICAL | 3;
+const TYPE_REGISTRATION_REMOVED: u8 = CRITICAL | 4;
+const TYPE_TIME: u8 = CRITICAL | 5;
+
+/// The version of every body that this program writes, and the newest that it reads.
+const VERSION: u8 = 1;
+
+const CLIENT_OPTION_61: u8 = 0;
+const CLIENT_HARDWARE: u8 = 1;
+
+const STATE_ACTIVE: u8 = 0;
+const STATE_RELEASED: u8 = 1;
+const STATE_DECLINED: u8 = 2;
+
+/// Which optional fields follow.
+const HAS_RELAY: u8 = 1;
+const HAS_RELAY_AGENT: u8 = 2;
+const HAS_HOST_NAME: u8 = 4;
+const HAS_OWNER: u8 = 1;
+const HAS_EXPIRES: u8 = 2;
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// A type or version that must not be skipped and that only a newer program knows.
+    Newer {
+        /// The type, its critical bit included.
+        record_type: u8,
+        /// The version of its body.
+        version: u8,
+    },
+    /// Not what any version writes.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer { record_type, version } => {
+                write!(f, "record type {:#04x} version {version}", record_type)
+            }
+            Self::Malformed(what) => write!(f, "not a record: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// A record does not fit into [`RECORD_BYTES_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordTooLong {
+    /// Its encoded length in bytes, as far as it was encoded.
+    pub bytes: usize,
+}
+
+/// Appends the encoded record to `out`; leaves `out` as it was if the record is too long.
+///
+/// # Errors
+/// [`RecordTooLong`].
+pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
+    let start = out.len();
+    let record_type = match record {
+        Record::Lease(_) => TYPE_LEASE,
+        Record::LeaseForgotten(_) => TYPE_LEASE_FORGOTTEN,
+        Record::Registration(_) => TYPE_REGISTRATION,
+        Record::RegistrationRemoved(_) => TYPE_REGISTRATION_REMOVED,
+        Record::Time(_) => TYPE_TIME,
+    };
+    out.extend_from_slice(&[record_type, VERSION, 0, 0]);
+    let body = match record {
+        Record::Lease(lease) => encode_lease(lease, out),
+        Record::LeaseForgotten(address) => {
+            out.extend_from_slice(&address.octets());
+            Ok(())
+        }
+        Record::Registration(registration) => encode_registration(registration, out),
+        Record::RegistrationRemoved(hardware) => {
+            put_hardware(hardware, out);
+            Ok(())
+        }
+        Record::Time(time) => {
+            put_time(*time, out);
+            Ok(())
+        }
+    };
+    let bytes = out.len() - start;
+    let length = u16::try_from(bytes - HEADER_BYTES).ok().filter(|_| bytes <= RECORD_BYTES_MAX);
+    let (Ok(()), Some(length)) = (body, length) else {
+        out.truncate(start);
+        return Err(RecordTooLong { bytes });
+    };
+    if let Some(field) = out.get_mut(start + 2..start + HEADER_BYTES) {
+        field.copy_from_slice(&length.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// The records in a run of bytes, one after the other. Records of unknown types that may be skipped
+/// are left out. Ends after the first error.
+#[derive(Debug)]
+pub struct Records<'a> {
+    rest: Reader<'a>,
+    /// Records gone by, those skipped included.
+    passed: u32,
+}
+
+/// The records in `bytes`.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Records<'_> {
+    Records { rest: Reader::new(bytes), passed: 0 }
+}
+
+impl Records<'_> {
+    /// Records gone by so far, those of unknown types included.
+    #[must_use]
+    pub fn passed(&self) -> u32 {
+        self.passed
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            match decode_one(&mut self.rest) {
+                Ok(record) => {
+                    self.passed = self.passed.saturating_add(1);
+                    if let Some(record) = record {
+                        return Some(Ok(record));
+                    }
+                }
+                Err(error) => {
+                    self.rest = Reader::new(&[]);
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// One record; `None` if it may be skipped.
+fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
+    const SHORT: RecordError = RecordError::Malformed("it ends early");
+    let record_type = rest.u8().ok_or(SHORT)?;
+    let version = rest.u8().ok_or(SHORT)?;
+    let length = rest.u16().ok_or(SHORT)?;
+    let mut body = Reader::new(rest.take(usize::from(length)).ok_or(SHORT)?);
+    let known = matches!(
+        record_type,
+        TYPE_LEASE
+            | TYPE_LEASE_FORGOTTEN
+            | TYPE_REGISTRATION
+            | TYPE_REGISTRATION_REMOVED
+            | TYPE_TIME
+    );
+    if !known || version > VERSION {
+        return if record_type & CRITICAL == 0 {
+            Ok(None)
+        } else {
+            Err(RecordError::Newer { record_type, version })
+        };
+    }
+    if version != VERSION {
+        return Err(RecordError::Malformed("no version has that number"));
+    }
+    let record = match record_type {
+        TYPE_LEASE => Record::Lease(decode_lease(&mut body)?),
+        TYPE_LEASE_FORGOTTEN => Record::LeaseForgotten(body.address().ok_or(SHORT)?),
+        TYPE_REGISTRATION => Record::Registration(decode_registration(&mut body)?),
+        TYPE_REGISTRATION_REMOVED => Record::RegistrationRemoved(hardware(&mut body)?),
+        _ => Record::Time(time(&mut body)?),
+    };
+    if body.is_empty() {
+        Ok(Some(record))
+    } else {
+        Err(RecordError::Malformed("it is longer than its fields"))
+    }
+}
+
+fn encode_lease(lease: &Lease, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
+    out.extend_from_slice(&lease.address.octets());
+    out.push(match lease.state {
+        BindingState::Active => STATE_ACTIVE,
+        BindingState::Released => STATE_RELEASED,
+        BindingState::Declined => STATE_DECLINED,
+    });
+    put_time(lease.started, out);
+    put_time(lease.changed, out);
+    put_time(lease.ends, out);
+    put_hardware(&lease.hardware, out);
+    match &lease.client {
+        ClientIdentifier::Option61(bytes) => {
+            out.push(CLIENT_OPTION_61);
+            put_bytes(bytes, out)?;
+        }
+        ClientIdentifier::Hardware(hardware) => {
+            out.push(CLIENT_HARDWARE);
+            put_hardware(hardware, out);
+        }
+    }
+    let mut present = 0;
+    for (is_some, bit) in [
+        (lease.relay.is_some(), HAS_RELAY),
+        (lease.relay_agent.is_some(), HAS_RELAY_AGENT),
+        (lease.host_name.is_some(), HAS_HOST_NAME),
+    ] {
+        if is_some {
+            present |= bit;
+        }
+    }
+    out.push(present);
+    if let Some(relay) = lease.relay {
+        out.extend_from_slice(&relay.octets());
+    }
+    if let Some(relay_agent) = &lease.relay_agent {
+        put_bytes(relay_agent, out)?;
+    }
+    if let Some(host_name) = &lease.host_name {
+        put_bytes(host_name, out)?;
+    }
+    Ok(())
+}
+
+fn decode_lease(body: &mut Reader<'_>) -> Result<Lease, RecordError> {
+    const SHORT: RecordError = RecordError::Malformed("the lease ends early");
+    let address = body.address().ok_or(SHORT)?;
+    let state = match body.u8().ok_or(SHORT)? {
+        STATE_ACTIVE => BindingState::Active,
+        STATE_RELEASED => BindingState::Released,
+        STATE_DECLINED => BindingState::Declined,
+        _ => return Err(RecordError::Malformed("no binding state has that number")),
+    };
+    let (started, changed, ends) = (time(body)?, time(body)?, time(body)?);
+    let hardware_address = hardware(body)?;
+    let client = match body.u8().ok_or(SHORT)? {
+        CLIENT_OPTION_61 => ClientIdentifier::Option61(body.counted().ok_or(SHORT)?.into()),
+        CLIENT_HARDWARE => ClientIdentifier::Hardware(hardware(body)?),
+        _ => return Err(RecordError::Malformed("no kind of client has that number")),
+    };
+    let present = body.u8().ok_or(SHORT)?;
+    if present & !(HAS_RELAY | HAS_RELAY_AGENT | HAS_HOST_NAME) != 0 {
+        return Err(RecordError::Malformed("a lease has no such field"));
+    }
+    let relay = if present & HAS_RELAY == 0 { None } else { Some(body.address().ok_or(SHORT)?) };
+    let relay_agent =
+        if present & HAS_RELAY_AGENT == 0 { None } else { Some(body.counted().ok_or(SHORT)?) };
+    let host_name =
+        if present & HAS_HOST_NAME == 0 { None } else { Some(body.counted().ok_or(SHORT)?) };
+    Ok(Lease {
+        address,
+        client,
+        hardware: hardware_address,
+        state,
+        started,
+        changed,
+        ends,
+        relay,
+        relay_agent: relay_agent.map(Into::into),
+        host_name: host_name.map(Into::into),
+    })
+}
+
+fn encode_registration(
+    registration: &Registration,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordTooLong> {
+    put_hardware(&registration.hardware, out);
+    put_time(registration.registered, out);
+    let mut present = 0;
+    for (is_some, bit) in
+        [(registration.owner.is_some(), HAS_OWNER), (registration.expires.is_some(), HAS_EXPIRES)]
+    {
+        if is_some {
+            present |= bit;
+        }
+    }
+    out.push(present);
+    if let Some(owner) = &registration.owner {
+        put_bytes(owner.as_bytes(), out)?;
+    }
+    if let Some(expires) = registration.expires {
+        put_time(expires, out);
+    }
+    Ok(())
+}
+
+fn decode_registration(body: &mut Reader<'_>) -> Result<Registration, RecordError> {
+    const SHORT: RecordError = RecordError::Malformed("the registration ends early");
+    let hardware = hardware(body)?;
+    let registered = time(body)?;
+    let present = body.u8().ok_or(SHORT)?;
+    if present & !(HAS_OWNER | HAS_EXPIRES) != 0 {
+        return Err(RecordError::Malformed("a registration has no such field"));
+    }
+    let owner = if present & HAS_OWNER == 0 {
+        None
+    } else {
+        let bytes = body.counted().ok_or(SHORT)?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| RecordError::Malformed("the owner's name is not UTF-8"))?;
+        Some(text.into())
+    };
+    let expires = if present & HAS_EXPIRES == 0 { None } else { Some(time(body)?) };
+    Ok(Registration { hardware, owner, registered, expires })
+}
+
+fn put_time(time: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(&time.milliseconds().to_le_bytes());
+}
+
+fn time(body: &mut Reader<'_>) -> Result<Timestamp, RecordError> {
+    body.u64().map(Timestamp::from_milliseconds).ok_or(RecordError::Malformed("a time ends early"))
+}
+
+fn put_hardware(hardware: &HardwareAddress, out: &mut Vec<u8>) {
+    let bytes = hardware.bytes();
+    // A hardware address has 16 bytes at most.
+    let length = u8::try_from(bytes.len()).unwrap_or(0);
+    out.extend_from_slice(&[hardware.hardware_type(), length]);
+    out.extend_from_slice(bytes);
+}
+
+fn hardware(body: &mut Reader<'_>) -> Result<HardwareAddress, RecordError> {
+    const SHORT: RecordError = RecordError::Malformed("a hardware address ends early");
+    let hardware_type = body.u8().ok_or(SHORT)?;
+    let length = body.u8().ok_or(SHORT)?;
+    let bytes = body.take(usize::from(length)).ok_or(SHORT)?;
+    HardwareAddress::new(hardware_type, bytes)
+        .ok_or(RecordError::Malformed("a hardware address is over 16 bytes long"))
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
+    let too_long = RecordTooLong { bytes: bytes.len() };
+    let length = u16::try_from(bytes.len()).map_err(|_| too_long)?;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end by a panic")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_time() -> impl Strategy<Value = Timestamp> {
+        any::<u64>().prop_map(Timestamp::from_milliseconds)
+    }
+
+    fn any_hardware() -> impl Strategy<Value = HardwareAddress> {
+        (any::<u8>(), prop::collection::vec(any::<u8>(), 0..=16))
+            .prop_map(|(hardware_type, bytes)| HardwareAddress::new(hardware_type, &bytes).unwrap())
+    }
+
+    fn any_bytes() -> impl Strategy<Value = Box<[u8]>> {
+        prop::collection::vec(any::<u8>(), 0..600).prop_map(Into::into)
+    }
+
+    fn any_lease() -> impl Strategy<Value = Lease> {
+        (
+            (any::<u32>(), any_hardware(), 0..3_u8, any_time(), any_time(), any_time()),
+            (
+                prop_oneof![
+                    any_bytes().prop_map(ClientIdentifier::Option61),
+                    any_hardware().prop_map(ClientIdentifier::Hardware),
+                ],
+                prop::option::of(any::<u32>()),
+                prop::option::of(any_bytes()),
+                prop::option::of(any_bytes()),
+            ),
+        )
+            .prop_map(|(fixed, rest)| Lease {
+                address: fixed.0.into(),
+                hardware: fixed.1,
+                state: [BindingState::Active, BindingState::Released, BindingState::Declined]
+                    [usize::from(fixed.2)],
+                started: fixed.3,
+                changed: fixed.4,
+                ends: fixed.5,
+                client: rest.0,
+                relay: rest.1.map(Into::into),
+                relay_agent: rest.2,
+                host_name: rest.3,
+            })
+    }
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        prop_oneof![
+            4 => any_lease().prop_map(Record::Lease),
+            1 => any::<u32>().prop_map(|address| Record::LeaseForgotten(address.into())),
+            2 => (any_hardware(), prop::option::of(".{0,300}"), any_time(),
+                  prop::option::of(any_time()))
+                .prop_map(|(hardware, owner, registered, expires)| Record::Registration(
+                    Registration { hardware, owner: owner.map(Into::into), registered, expires }
+                )),
+            1 => any_hardware().prop_map(Record::RegistrationRemoved),
+            1 => any_time().prop_map(Record::Time),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(records in prop::collection::vec(any_record(), 0..8)) {
+            let mut bytes = Vec::new();
+            for record in &records {
+                encode(record, &mut bytes).unwrap();
+            }
+            let read: Vec<Record> = decode(&bytes).map(Result::unwrap).collect();
+            prop_assert_eq!(read, records);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            // Whatever is accepted without a skip must be what the encoder writes for it.
+            let mut again = Vec::new();
+            let mut records = decode(&bytes);
+            let mut accepted = 0;
+            for record in records.by_ref() {
+                let Ok(record) = record else { break };
+                accepted += 1;
+                encode(&record, &mut again).unwrap();
+            }
+            if records.passed() == accepted {
+                prop_assert_eq!(&again[..], &bytes[..again.len()]);
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_read_or_refused(
+            record in any_record(), position in any::<prop::sample::Index>(), bits in 1..=255_u8,
+        ) {
+            let mut bytes = Vec::new();
+            encode(&record, &mut bytes).unwrap();
+            let position = position.index(bytes.len());
+            bytes[position] ^= bits;
+            prop_assert!(decode(&bytes).count() <= bytes.len() / HEADER_BYTES);
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_skipped_only_without_the_critical_bit() {
+        let time = Record::Time(Timestamp::from_seconds(7));
+        let mut bytes = vec![0x7e, 9, 3, 0, 1, 2, 3];
+        encode(&time, &mut bytes).unwrap();
+        assert_eq!(decode(&bytes).collect::<Vec<_>>(), [Ok(time)]);
+        bytes[0] |= CRITICAL;
+        let newer = RecordError::Newer { record_type: 0xfe, version: 9 };
+        assert_eq!(decode(&bytes).collect::<Vec<_>>(), [Err(newer)]);
+    }
+
+    #[test]
+    fn a_newer_version_of_a_known_type_is_refused() {
+        let mut bytes = Vec::new();
+        encode(&Record::Time(Timestamp::ZERO), &mut bytes).unwrap();
+        bytes[1] = VERSION + 1;
+        let newer = RecordError::Newer { record_type: TYPE_TIME, version: VERSION + 1 };
+        assert_eq!(decode(&bytes).collect::<Vec<_>>(), [Err(newer)]);
+    }
+
+    #[test]
+    fn a_record_over_the_limit_is_refused_and_leaves_nothing_behind() {
+        for length in [RECORD_BYTES_MAX, 70_000] {
+            let record = Record::Registration(Registration {
+                hardware: HardwareAddress::ethernet([2; 6]),
+                owner: Some("x".repeat(length).into()),
+                registered: Timestamp::ZERO,
+                expires: None,
+            });
+            let mut bytes = vec![1, 2, 3];
+            assert!(encode(&record, &mut bytes).is_err());
+            assert_eq!(bytes, [1, 2, 3]);
+        }
+    }
+}

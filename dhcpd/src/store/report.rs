@@ -1,0 +1,131 @@
+//! What the store tells about itself: what a start found, how it is, what a check saw.
+
+use super::replay::Contents;
+use std::fmt;
+use std::time::Duration;
+use vestibule_core::{Record, Timestamp};
+
+/// What was in the store when it was opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The book: the newest image of each thing, in the order of its last record. What was forgotten
+    /// or removed is not in it.
+    pub records: Vec<Record>,
+    /// The largest time in any record that was replayed.
+    pub newest_time: Timestamp,
+    /// The number of the last frame that is in the book; 0 if the journal is empty.
+    pub frame_number: u64,
+    /// For the log.
+    pub report: RecoveryReport,
+}
+
+/// How a start went, in one or two lines for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The segment that the snapshot in use goes before; `None`: there was no usable snapshot, and the
+    /// journal was replayed from its beginning.
+    pub snapshot: Option<u64>,
+    /// Records in that snapshot.
+    pub snapshot_records: u64,
+    /// Newer snapshots that could not be used: the segment in the name, and why.
+    pub bad_snapshots: Vec<(u64, String)>,
+    /// Journal segments replayed.
+    pub segments: usize,
+    /// Records replayed, the snapshot's included.
+    pub records: u64,
+    /// Bytes of an unfinished, never acknowledged commit that were left out.
+    pub torn_bytes: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl RecoveryReport {
+    pub(super) fn new(contents: &Contents, duration: Duration) -> Self {
+        Self {
+            snapshot: contents.snapshot.map(|snapshot| snapshot.header.file_number),
+            snapshot_records: contents.snapshot.map_or(0, |snapshot| snapshot.records),
+            bad_snapshots: contents.bad_snapshots.clone(),
+            segments: contents.segments.len(),
+            records: contents.book.replayed(),
+            torn_bytes: contents.tail.torn_bytes,
+            duration,
+        }
+    }
+}
+
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.snapshot {
+            Some(segment) => {
+                write!(f, "snapshot {segment} with {} records", self.snapshot_records)?;
+            }
+            None => f.write_str("no snapshot")?,
+        }
+        write!(
+            f,
+            ", {} records in all after {} journal segments, in {} ms",
+            self.records,
+            self.segments,
+            self.duration.as_millis()
+        )?;
+        if self.torn_bytes > 0 {
+            write!(
+                f,
+                "; left out {} bytes of an unfinished commit that nobody had been answered for",
+                self.torn_bytes
+            )?;
+        }
+        for (segment, why) in &self.bad_snapshots {
+            write!(
+                f,
+                "\nWARNING: snapshot {segment} could not be used, the one before it was, with its \
+                 journal; nothing is lost, but check the disk: {why}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// How the store is, for metrics and alarms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Why the journal takes no more, if it does not.
+    pub failure: Option<String>,
+    /// Why no spare segment can be prepared, if so: when the current segment is full, commits fail.
+    pub spare_failure: Option<String>,
+    /// Spare segments that are ready.
+    pub spares: usize,
+    /// Bytes left in the current segment.
+    pub segment_bytes_left: u64,
+    /// Bytes of journal since the last finished snapshot was begun.
+    pub journal_bytes: u64,
+    /// Journal segments on disk.
+    pub segments: u64,
+}
+
+/// What a check of a store saw; it has changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckReport {
+    /// What a start would report now.
+    pub recovery: RecoveryReport,
+    /// Leases in the book.
+    pub leases: usize,
+    /// Registrations in the book.
+    pub registrations: usize,
+    /// Every snapshot on disk: the segment in its name, and its records or why it is bad.
+    pub snapshots: Vec<(u64, Result<u64, String>)>,
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.recovery)?;
+        write!(f, "{} leases, {} registrations", self.leases, self.registrations)?;
+        for (segment, result) in &self.snapshots {
+            match result {
+                Ok(records) => write!(f, "\nsnapshot {segment}: good, {records} records")?,
+                Err(why) => write!(f, "\nsnapshot {segment}: {why}")?,
+            }
+        }
+        Ok(())
+    }
+}
