@@ -2,15 +2,15 @@
 
 use super::kernel::KernelSets;
 use super::ledger::{Belief, Event, Ledger};
-use super::{ADDRESSES, Action, CLIENTS, Packet, RELAYS, SERVER, configuration, hardware};
+use super::{ADDRESSES, Action, Packet, RELAYS, SERVER, Told, configuration, hardware};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use vestibule_core::options::code;
 use vestibule_core::{
     ClientIdentifier, Command, Configuration, CoreStatus, Effect, Effects, Input, LeaseFilter,
-    MessageType, Query, QueryAnswer, Reason, Record, RegistrationTarget, Release, Reply, Request,
-    Sequence, Server, Side, Ticket, Timestamp,
+    LeaseView, MessageType, Query, QueryAnswer, Reason, Record, RegistrationTarget, Release, Reply,
+    Request, Sequence, Server, Side, Ticket, Timestamp,
 };
 
 /// A step that waits for its commit.
@@ -42,8 +42,7 @@ pub(crate) struct Judge {
     committed: KernelSets,
     offers: BTreeMap<Ipv4Addr, Offered>,
     wake: Option<Timestamp>,
-    last_offered: [Option<Ipv4Addr>; CLIENTS.len()],
-    last_acknowledged: [Option<Ipv4Addr>; CLIENTS.len()],
+    told: Told,
     tickets: u64,
     rapid_commit: bool,
     /// Everything that came out, for the comparison of two runs.
@@ -65,8 +64,7 @@ impl Judge {
             committed: KernelSets::default(),
             offers: BTreeMap::new(),
             wake: None,
-            last_offered: [None; CLIENTS.len()],
-            last_acknowledged: [None; CLIENTS.len()],
+            told: Told::default(),
             tickets: 0,
             rapid_commit,
             transcript: String::new(),
@@ -77,6 +75,11 @@ impl Judge {
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::Packet(packet) => self.packet(packet),
+            Action::Lease(discover) => {
+                self.packet(discover);
+                self.check();
+                self.packet(discover.select());
+            }
             Action::Commit(steps) => self.commit(steps),
             Action::Pass { milliseconds } => {
                 self.now = Timestamp::from_milliseconds(self.now.milliseconds() + milliseconds);
@@ -137,7 +140,7 @@ impl Judge {
             rapid_commit: false,
             xid: 0,
         };
-        let mut request = packet.request(None, None);
+        let mut request = packet.request(&Told::default());
         let stranger = [&b"\x00stranger"[..], &number.to_be_bytes()].concat();
         request.hardware = hardware(250);
         request.client_identifier = Some(stranger.into());
@@ -152,9 +155,8 @@ impl Judge {
     }
 
     fn packet(&mut self, packet: Packet) {
-        let client = packet.client;
-        let request = packet.request(self.last_offered[client], self.last_acknowledged[client]);
-        self.step(Input::Packet(Box::new(request.clone())), Some((client, request)));
+        let request = packet.request(&self.told);
+        self.step(Input::Packet(Box::new(request.clone())), Some((packet.client, request)));
     }
 
     fn command(&mut self, command: Command) {
@@ -189,9 +191,9 @@ impl Judge {
                     let (client, request) = packet.as_ref().expect("a reply answers a packet");
                     self.check_reply(reply, *release, *reason, request, sequence);
                     match reply.message_type {
-                        MessageType::Offer => self.last_offered[*client] = Some(reply.yiaddr),
+                        MessageType::Offer => self.told.offered[*client] = Some(reply.yiaddr),
                         MessageType::Ack if !reply.yiaddr.is_unspecified() => {
-                            self.last_acknowledged[*client] = Some(reply.yiaddr);
+                            self.told.acknowledged[*client] = Some(reply.yiaddr);
                             events.push(self.acknowledged(reply, request));
                         }
                         _ => {}
@@ -385,8 +387,7 @@ impl Judge {
         subnets
             .iter()
             .flat_map(|subnet| {
-                let in_pool =
-                    |address| subnet.pools.iter().any(move |pool| pool.contains(address));
+                let in_pool = |address| subnet.pools.iter().any(move |pool| pool.contains(address));
                 subnet.reservations.iter().map(|kept| kept.address).filter(move |a| in_pool(*a))
             })
             .collect()
@@ -423,6 +424,25 @@ impl Judge {
         }
     }
 
+    /// P4, reckoned once more from what the queries tell: a permit ends with its lease or with its
+    /// registration, whichever comes first.
+    fn check_gate(&self, leases: &[LeaseView]) {
+        let expected: Vec<_> = leases
+            .iter()
+            .filter(|view| view.held && self.network_of(view.lease.address) == 0)
+            .filter(|view| view.network.is_some())
+            .map(|view| {
+                let end = view.lease.ends;
+                let (side, end) = match &view.registration {
+                    Some(found) => (Side::Registered, found.expires.map_or(end, |e| e.min(end))),
+                    None => (Side::Unregistered, end),
+                };
+                (view.lease.address, side, end.milliseconds_after(self.now))
+            })
+            .collect();
+        assert_eq!(self.server.gate(self.now), expected);
+    }
+
     fn check_counters(&self) {
         let mut leases = Vec::new();
         let mut after = None;
@@ -438,6 +458,7 @@ impl Judge {
                 break;
             }
         }
+        self.check_gate(&leases);
         let status = self.status();
         assert_eq!(status.leases_known, leases.len() as u64);
         let live_offers = self.offers.iter().filter(|(_, offer)| self.now < offer.until);

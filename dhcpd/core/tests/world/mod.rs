@@ -81,8 +81,7 @@ pub(crate) fn configuration(other: bool, rapid_commit: bool) -> Configuration {
     };
     let in_pool = if other { Ipv4Addr::new(10, 1, 0, 12) } else { Ipv4Addr::new(10, 1, 0, 11) };
     let beside = Ipv4Addr::new(10, 1, 0, 100);
-    let mut halls =
-        vec![subnet(1, 12, vec![reservation(4, in_pool), reservation(5, beside)])];
+    let mut halls = vec![subnet(1, 12, vec![reservation(4, in_pool), reservation(5, beside)])];
     if !other {
         halls.push(subnet(2, 11, Vec::new()));
     }
@@ -117,6 +116,8 @@ pub(crate) enum Named {
     Offered,
     /// The one that its client was acknowledged last, perhaps long ago.
     Acknowledged,
+    /// The one that another client was acknowledged last: its number among [`CLIENTS`].
+    AcknowledgedTo(usize),
     /// One of [`ADDRESSES`].
     Listed(usize),
 }
@@ -158,24 +159,49 @@ pub(crate) struct Packet {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     Packet(Packet),
+    /// A DISCOVER, and the REQUEST that selects what was offered.
+    Lease(Packet),
     /// This many of the oldest waiting steps become durable.
     Commit(usize),
-    Pass { milliseconds: u64 },
+    Pass {
+        milliseconds: u64,
+    },
     /// A device, by its hardware address or by an address, with an end and a device that it replaces.
-    Register { number: u8, by_address: Option<usize>, seconds: Option<u64>, replaces: Option<u8> },
+    Register {
+        number: u8,
+        by_address: Option<usize>,
+        seconds: Option<u64>,
+        replaces: Option<u8>,
+    },
     Unregister(u8),
     GateLost,
     /// The process is killed, and started again with one of the two configurations.
-    Restart { other_configuration: bool },
+    Restart {
+        other_configuration: bool,
+    },
+}
+
+/// What each client was told last.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) offered: [Option<Ipv4Addr>; CLIENTS.len()],
+    pub(crate) acknowledged: [Option<Ipv4Addr>; CLIENTS.len()],
 }
 
 impl Packet {
+    /// The REQUEST that selects what this DISCOVER was offered.
+    pub(crate) fn select(self) -> Self {
+        let (requested, server) = (Named::Offered, NamedServer::Us);
+        Self { message_type: MessageType::Request, requested, server, ..self }
+    }
+
     /// The packet as the decoder would give it.
-    pub(crate) fn request(self, offered: Option<Ipv4Addr>, acknowledged: Option<Ipv4Addr>) -> Request {
+    pub(crate) fn request(self, told: &Told) -> Request {
         let address = |named| match named {
             Named::Nothing => None,
-            Named::Offered => offered,
-            Named::Acknowledged => acknowledged,
+            Named::Offered => told.offered[self.client],
+            Named::Acknowledged => told.acknowledged[self.client],
+            Named::AcknowledgedTo(client) => told.acknowledged[client],
             Named::Listed(index) => Some(ADDRESSES[index]),
         };
         let (number, identifier) = CLIENTS[self.client];
@@ -231,9 +257,10 @@ fn arrival(ours: Ipv4Addr, source: Ipv4Addr, broadcast: bool, attached: bool) ->
 /// get far; the others have any field wrong.
 pub(crate) fn actions(length: usize) -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
-        10 => honest().prop_map(Action::Packet),
-        4 => any_packet().prop_map(Action::Packet),
-        5 => (1..6_usize).prop_map(Action::Commit),
+        6 => discover().prop_map(Action::Lease),
+        8 => honest().prop_map(Action::Packet),
+        6 => any_packet().prop_map(Action::Packet),
+        6 => (1..6_usize).prop_map(Action::Commit),
         4 => passing(),
         2 => registration(),
         1 => (1..7_u8).prop_map(Action::Unregister),
@@ -247,13 +274,13 @@ pub(crate) fn actions(length: usize) -> impl Strategy<Value = Vec<Action>> {
 fn passing() -> impl Strategy<Value = Action> {
     let seconds = |seconds: u64| Just(seconds * 1000);
     prop_oneof![
-        1..1500_u64,
-        seconds(10),
-        seconds(30),
-        seconds(u64::from(LIFETIME_UNREGISTERED_SECONDS)),
-        seconds(u64::from(QUARANTINE_SECONDS)),
-        seconds(u64::from(LIFETIME_SECONDS)),
-        seconds(10_000),
+        8 => 1..1500_u64,
+        8 => seconds(10),
+        4 => seconds(30),
+        2 => seconds(u64::from(LIFETIME_UNREGISTERED_SECONDS)),
+        2 => seconds(u64::from(QUARANTINE_SECONDS)),
+        1 => seconds(u64::from(LIFETIME_SECONDS)),
+        1 => seconds(10_000),
     ]
     .prop_map(|milliseconds| Action::Pass { milliseconds })
 }
@@ -267,49 +294,52 @@ fn registration() -> impl Strategy<Value = Action> {
     })
 }
 
-/// A packet that fits what its client was told.
-fn honest() -> impl Strategy<Value = Packet> {
+fn discover() -> impl Strategy<Value = Packet> {
     let way = prop_oneof![
         3 => (0..3_usize).prop_map(Way::Relay),
         1 => (0..3_usize).prop_map(Way::Attached),
     ];
-    (0..CLIENTS.len(), way, 0..7_u8, 0..3_u32, lifetime(), any::<bool>()).prop_map(
-        |(client, way, what, xid, lifetime_seconds, rapid_commit)| {
-            let packet = Packet {
-                client,
-                message_type: MessageType::Request,
-                way,
-                requested: Named::Nothing,
-                ciaddr: Named::Nothing,
-                server: NamedServer::Nobody,
-                lifetime_seconds,
-                rapid_commit: false,
-                xid,
-            };
-            let server = NamedServer::Us;
-            let acknowledged = Named::Acknowledged;
-            match what {
-                0 => Packet { message_type: MessageType::Discover, rapid_commit, ..packet },
-                1 | 2 => Packet { requested: Named::Offered, server, ..packet },
-                3 => Packet { requested: acknowledged, ..packet },
-                4 => Packet { ciaddr: acknowledged, way: Way::Unicast, ..packet },
-                5 => Packet { ciaddr: acknowledged, ..packet },
-                _ if rapid_commit => Packet {
-                    message_type: MessageType::Release,
-                    ciaddr: acknowledged,
-                    server,
-                    way: Way::Unicast,
-                    ..packet
-                },
-                _ => Packet {
-                    message_type: MessageType::Decline,
-                    requested: acknowledged,
-                    server,
-                    ..packet
-                },
-            }
+    (0..CLIENTS.len(), way, 0..3_u32, lifetime(), any::<bool>()).prop_map(
+        |(client, way, xid, lifetime_seconds, rapid_commit)| Packet {
+            client,
+            message_type: MessageType::Discover,
+            way,
+            requested: Named::Nothing,
+            ciaddr: Named::Nothing,
+            server: NamedServer::Nobody,
+            lifetime_seconds,
+            rapid_commit,
+            xid,
         },
     )
+}
+
+/// A packet that fits what its client was told.
+fn honest() -> impl Strategy<Value = Packet> {
+    (discover(), 0..7_u8).prop_map(|(discover, what)| {
+        let (acknowledged, server) = (Named::Acknowledged, NamedServer::Us);
+        let request = Packet { message_type: MessageType::Request, ..discover };
+        match what {
+            0 => discover,
+            1 => discover.select(),
+            2 => Packet { requested: acknowledged, ..request },
+            3 => Packet { ciaddr: acknowledged, way: Way::Unicast, ..request },
+            4 => Packet { ciaddr: acknowledged, ..request },
+            5 => Packet {
+                message_type: MessageType::Release,
+                ciaddr: acknowledged,
+                server,
+                way: Way::Unicast,
+                ..discover
+            },
+            _ => Packet {
+                message_type: MessageType::Decline,
+                requested: acknowledged,
+                server,
+                ..discover
+            },
+        }
+    })
 }
 
 fn any_packet() -> impl Strategy<Value = Packet> {
@@ -327,9 +357,29 @@ fn any_packet() -> impl Strategy<Value = Packet> {
     ];
     let server =
         prop_oneof![Just(NamedServer::Nobody), Just(NamedServer::Us), Just(NamedServer::Another)];
-    (0..CLIENTS.len(), message_type, way, named(), named(), server, lifetime(), any::<bool>(), 0..3_u32)
+    (
+        0..CLIENTS.len(),
+        message_type,
+        way,
+        named(),
+        named(),
+        server,
+        lifetime(),
+        any::<bool>(),
+        0..3_u32,
+    )
         .prop_map(
-            |(client, message_type, way, requested, ciaddr, server, lifetime_seconds, rapid_commit, xid)| {
+            |(
+                client,
+                message_type,
+                way,
+                requested,
+                ciaddr,
+                server,
+                lifetime_seconds,
+                rapid_commit,
+                xid,
+            )| {
                 Packet {
                     client,
                     message_type,
@@ -350,6 +400,7 @@ fn named() -> impl Strategy<Value = Named> {
         3 => Just(Named::Nothing),
         1 => Just(Named::Offered),
         1 => Just(Named::Acknowledged),
+        2 => (0..CLIENTS.len()).prop_map(Named::AcknowledgedTo),
         2 => (0..ADDRESSES.len()).prop_map(Named::Listed),
     ]
 }
