@@ -8,6 +8,7 @@
 //! file but the one it is given and the token file that it names.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod checked;
 mod explain;
@@ -79,9 +80,11 @@ pub fn parse(text: &str, file_name: &str) -> Result<Vestibule, Mistakes> {
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         // One slip of the pen can make several errors on its line; the first one says it best.
-        let message = format!("syntax error: {}", error.message());
-        if std::mem::replace(&mut line_last, reader.line(at)) != reader.line(at) {
+        let line = reader.line(at);
+        if line != line_last {
+            let message = format!("syntax error: {}", error.message());
             reader.complain(at, String::new(), Complaint::plain(message));
+            line_last = line;
         }
     }
     if reader.found_any() {

@@ -133,10 +133,15 @@ impl<'t> Lines<'t> {
         Self { text, starts }
     }
 
+    /// The line, from 1, of the byte at `offset`; the last line if it lies beyond.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
+    }
+
     /// Line and column, both from 1, of the byte at `offset`; of the end if it lies beyond.
     pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
         let offset = offset.min(self.text.len());
-        let line = self.starts.partition_point(|start| *start <= offset);
+        let line = self.line(offset);
         let start = line.checked_sub(1).and_then(|index| self.starts.get(index)).copied();
         let before = self.text.get(start.unwrap_or(0)..offset).unwrap_or("");
         (line, before.chars().count() + 1)

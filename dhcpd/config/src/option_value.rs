@@ -3,8 +3,6 @@
 //! It promises that what it encodes is well-formed for its kind, and that [`in_words`] never fails:
 //! bytes that are not of their option's kind are shown in hexadecimal.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use crate::grammar::{self, nearest};
 use crate::limits::OPTION_LENGTH_MAX;
 use crate::mistake::{Complaint, quoted};

@@ -77,7 +77,7 @@ impl<'t> Reader<'t> {
 
     /// The line of a place, to be named in a message about another place.
     pub(crate) fn line(&self, at: usize) -> usize {
-        self.lines.position(at).0
+        self.lines.line(at)
     }
 
     /// Whether anything was wrong so far.

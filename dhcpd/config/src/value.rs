@@ -2,8 +2,6 @@
 //!
 //! Every function here is a pure function of its text, and says in its complaint what was expected.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use crate::limits::URL_LENGTH_MAX;
 use crate::mistake::{Complaint, quoted};
 use ipnetwork::Ipv4Network;
@@ -331,7 +329,6 @@ pub(crate) fn name(text: &str) -> Result<Box<str>, Complaint> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
