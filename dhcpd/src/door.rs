@@ -20,6 +20,8 @@ pub enum Call {
     Command(Command, oneshot::Sender<Answer>),
     /// Ask something.
     Query(Query, oneshot::Sender<QueryAnswer>),
+    /// Tell when everything that was decided before is durable and in the kernel.
+    Barrier(oneshot::Sender<()>),
 }
 
 /// Why a call got no answer.
@@ -87,6 +89,17 @@ impl Door {
         let (sender, answer) = oneshot::channel();
         self.put(Call::Query(query, sender))?;
         answer.blocking_recv().map_err(|_| DoorError::Closed)
+    }
+
+    /// Waits until everything that was decided before this call is durable, from a thread outside the
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`DoorError`] if that cannot be told.
+    pub fn barrier_blocking(&self) -> Result<(), DoorError> {
+        let (sender, done) = oneshot::channel();
+        self.put(Call::Barrier(sender))?;
+        done.blocking_recv().map_err(|_| DoorError::Closed)
     }
 
     fn put(&self, call: Call) -> Result<(), DoorError> {

@@ -10,7 +10,10 @@
 //! Beside that way, and never in it: [`api`], which asks the core through the [`door`].
 
 pub mod api;
+pub mod clock;
 pub mod commit;
+pub mod daemon;
+pub mod decide;
 pub mod door;
 pub mod metrics;
 pub mod net;

@@ -1,0 +1,325 @@
+//! The barrier's loop. See the [module](super).
+
+use super::limits::{
+    GATE_RETRY_INTERVAL, GROUP_STEPS_MAX, WAITING_FOR_GATE_LIFETIME, WAITING_FOR_GATE_MAX,
+};
+use super::work::{HeldReply, Work};
+use crate::metrics::Metrics;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+use vestibule_core::{GateChange, Reason, Record, Sequence, Side};
+
+/// Stable storage.
+pub trait Stable {
+    /// Why it failed.
+    type Error: fmt::Display;
+
+    /// Writes the records and syncs once. When it returns, they survive a power cut.
+    ///
+    /// # Errors
+    /// After an error nothing may be acknowledged any more, ever.
+    fn commit(&mut self, records: &[Record]) -> Result<(), Self::Error>;
+
+    /// Does what has to be done between two groups (snapshots).
+    ///
+    /// # Errors
+    /// As for [`Stable::commit`].
+    fn between_groups(&mut self) -> Result<(), Self::Error>;
+}
+
+/// The kernel sets.
+pub trait Enforcement {
+    /// Why it failed.
+    type Error: fmt::Display;
+
+    /// Carries out all changes in one transaction, then forgets the flows that they name.
+    ///
+    /// # Errors
+    /// After an error the sets are as they were, or unknown.
+    fn apply(&mut self, changes: &[GateChange]) -> Result<(), Self::Error>;
+
+    /// Replaces the contents of both sets in one transaction.
+    ///
+    /// # Errors
+    /// As for [`Enforcement::apply`].
+    fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)]) -> Result<(), Self::Error>;
+}
+
+/// Where things go once they are true.
+pub trait Outlet {
+    /// Sends the replies, in order.
+    fn send(&mut self, replies: Vec<HeldReply>);
+    /// Tells whoever follows the leases (the index). Must not wait.
+    fn tell(&mut self, records: Vec<Record>);
+    /// Tells the core that everything up to here is durable.
+    fn committed(&mut self, through: Sequence);
+    /// Asks the core for the whole of the kernel sets.
+    fn gate_lost(&mut self);
+}
+
+/// Stable storage failed: the process ends with this as its last word.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CommitError {
+    message: String,
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CommitError {}
+
+/// Replies and answers that wait for the kernel sets.
+struct Waiting {
+    since: Instant,
+    work: Work,
+}
+
+/// The one owner of stable storage and kernel sets.
+pub struct Barrier<S, E, O> {
+    stable: S,
+    /// `None`: the gate is off, and nothing is enforced.
+    enforcement: Option<E>,
+    outlet: O,
+    metrics: Arc<Metrics>,
+    gate_is_broken: bool,
+    /// Addresses whose flows could not be forgotten with the change that asked for it.
+    flows_owed: BTreeSet<Ipv4Addr>,
+    waiting: VecDeque<Waiting>,
+}
+
+impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
+    /// A barrier over storage and kernel sets that are in order.
+    pub fn new(stable: S, enforcement: Option<E>, outlet: O, metrics: Arc<Metrics>) -> Self {
+        Self {
+            stable,
+            enforcement,
+            outlet,
+            metrics,
+            gate_is_broken: false,
+            flows_owed: BTreeSet::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Commits group after group until all senders are gone and nothing is left.
+    ///
+    /// # Errors
+    /// [`CommitError`] if stable storage fails: at once, with nothing released that depends on it.
+    pub fn run(mut self, work: &Receiver<Work>) -> Result<(), CommitError> {
+        while let Some(mut group) = self.next_group(work) {
+            self.commit(&mut group)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that waits, up to the limit; waits if there is nothing. `None` at the end.
+    fn next_group(&mut self, work: &Receiver<Work>) -> Option<Vec<Work>> {
+        let first = loop {
+            if !self.gate_is_broken {
+                break work.recv().ok()?;
+            }
+            match work.recv_timeout(GATE_RETRY_INTERVAL) {
+                Ok(first) => break first,
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.give_up_the_old();
+                    self.outlet.gate_lost();
+                }
+            }
+        };
+        let mut group = vec![first];
+        group.extend(work.try_iter().take(GROUP_STEPS_MAX - 1));
+        Some(group)
+    }
+
+    /// One group, from the kernel sets to the release.
+    fn commit(&mut self, group: &mut Vec<Work>) -> Result<(), CommitError> {
+        let gate_changes: usize = group.iter().map(|work| work.gate.len()).sum();
+        let started = Instant::now();
+        let gate_was_replaced = self.enforce(group);
+        let gate = started.elapsed();
+
+        let mut records = Vec::new();
+        for work in &mut *group {
+            records.append(&mut work.records);
+        }
+        let started = Instant::now();
+        if !records.is_empty() {
+            self.stable.commit(&records).map_err(last_word)?;
+        }
+        let sync = started.elapsed();
+        if !records.is_empty() || gate_changes > 0 {
+            self.metrics.committed(records.len(), gate_changes, gate, sync);
+        }
+
+        let sequence = group.iter().filter_map(|work| work.sequence).max();
+        let mut ready = Vec::new();
+        if gate_was_replaced {
+            ready.extend(self.waiting.drain(..).map(|waiting| waiting.work));
+        }
+        let since = Instant::now();
+        for work in group.drain(..) {
+            if self.gate_is_broken && work.needs_gate() {
+                self.waiting.push_back(Waiting { since, work });
+            } else {
+                ready.push(work);
+            }
+        }
+        self.give_up_the_old();
+        self.release(ready);
+        if let Some(sequence) = sequence {
+            self.outlet.committed(sequence);
+        }
+        if !records.is_empty() {
+            self.outlet.tell(records);
+        }
+        self.stable.between_groups().map_err(last_word)
+    }
+
+    /// Brings the group's changes into the kernel. Whether the sets were replaced as a whole, so that
+    /// everything that waited for them may go.
+    fn enforce(&mut self, group: &mut [Work]) -> bool {
+        let Some(enforcement) = &mut self.enforcement else { return true };
+        let was_broken = self.gate_is_broken;
+        let mut was_replaced = false;
+        let mut failure: Option<String> = None;
+        // Changes up to a replacement belong before it: it was computed with them in mind, and they
+        // may name flows that have to go.
+        let mut changes: Vec<GateChange> = Vec::new();
+        for work in &mut *group {
+            changes.extend_from_slice(&work.gate);
+            let Some(elements) = work.gate_replace.take() else { continue };
+            self.flows_owed.extend(
+                changes.drain(..).filter(|change| change.forget_flows).map(|change| change.address),
+            );
+            match enforcement.replace(&elements) {
+                Ok(()) => {
+                    self.metrics.gate_reconcile();
+                    self.gate_is_broken = false;
+                    was_replaced = true;
+                    changes = owed_changes(&mut self.flows_owed, &elements);
+                }
+                Err(error) => {
+                    self.gate_is_broken = true;
+                    failure = Some(error.to_string());
+                }
+            }
+        }
+        if !changes.is_empty() && !self.gate_is_broken {
+            if let Err(error) = enforcement.apply(&changes) {
+                self.gate_is_broken = true;
+                was_replaced = false;
+                failure = Some(error.to_string());
+            }
+        }
+        if self.gate_is_broken {
+            let owed = changes.iter().filter(|change| change.forget_flows);
+            self.flows_owed.extend(owed.map(|change| change.address));
+        }
+        if let Some(error) = failure {
+            self.metrics.gate_failure();
+            if was_broken {
+                tracing::debug!(%error, "the kernel sets still cannot be changed");
+            } else {
+                tracing::error!(
+                    %error,
+                    "the kernel sets cannot be changed; replies that need them are held back while they are tried again"
+                );
+                self.outlet.gate_lost();
+            }
+        } else if was_broken && !self.gate_is_broken {
+            tracing::info!("the kernel sets are right again");
+        }
+        was_replaced
+    }
+
+    fn release(&mut self, ready: Vec<Work>) {
+        let mut replies = Vec::new();
+        let mut answers = Vec::new();
+        let mut barriers = Vec::new();
+        for mut work in ready {
+            replies.append(&mut work.replies);
+            answers.append(&mut work.answers);
+            barriers.append(&mut work.barriers);
+        }
+        if !replies.is_empty() {
+            self.outlet.send(replies);
+        }
+        // Whoever asked may have gone meanwhile; what was asked for is true all the same.
+        for held in answers {
+            let _gone = held.to.send(held.answer);
+        }
+        for barrier in barriers {
+            let _gone = barrier.send(());
+        }
+        let held = self.waiting.iter().map(|waiting| waiting.work.replies.len()).sum();
+        self.metrics.replies_held(held);
+    }
+
+    /// Drops replies whose clients have asked again meanwhile, and the oldest if there are too many.
+    /// Answers stay: their callers wait for them as long as they like.
+    fn give_up_the_old(&mut self) {
+        let excess = self.waiting.len().saturating_sub(WAITING_FOR_GATE_MAX);
+        let mut kept = VecDeque::new();
+        for (index, mut waiting) in self.waiting.drain(..).enumerate() {
+            if index < excess || waiting.since.elapsed() >= WAITING_FOR_GATE_LIFETIME {
+                for _ in waiting.work.replies.drain(..) {
+                    self.metrics.unanswered(Reason::GateUnavailable);
+                }
+            }
+            if !waiting.work.replies.is_empty()
+                || !waiting.work.answers.is_empty()
+                || !waiting.work.barriers.is_empty()
+            {
+                kept.push_back(waiting);
+            }
+        }
+        self.waiting = kept;
+    }
+}
+
+impl<S, E, O> fmt::Debug for Barrier<S, E, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier")
+            .field("gate_is_broken", &self.gate_is_broken)
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Changes that leave the sets as the replacement made them and forget the flows that are owed.
+fn owed_changes(
+    owed: &mut BTreeSet<Ipv4Addr>,
+    elements: &[(Ipv4Addr, Side, u64)],
+) -> Vec<GateChange> {
+    let owed = std::mem::take(owed);
+    if owed.is_empty() {
+        return Vec::new();
+    }
+    let sides: BTreeMap<Ipv4Addr, (Side, u64)> = elements
+        .iter()
+        .filter(|(address, ..)| owed.contains(address))
+        .map(|(address, side, milliseconds)| (*address, (*side, *milliseconds)))
+        .collect();
+    owed.into_iter()
+        .map(|address| GateChange {
+            address,
+            side: sides.get(&address).copied(),
+            forget_flows: true,
+        })
+        .collect()
+}
+
+fn last_word(error: impl fmt::Display) -> CommitError {
+    CommitError { message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! What leaves, and in which order, when all goes well and when something fails.
+
+use super::*;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+use vestibule_core::{Answer, Destination, HardwareAddress, MessageType, SocketIndex, Timestamp};
+
+/// What happened, in order.
+type Events = Arc<Mutex<Vec<String>>>;
+
+fn note(events: &Events, event: impl Into<String>) {
+    events.lock().unwrap().push(event.into());
+}
+
+struct Disk {
+    events: Events,
+    fails: bool,
+}
+
+impl Stable for Disk {
+    type Error = &'static str;
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), Self::Error> {
+        note(&self.events, format!("sync {}", records.len()));
+        if self.fails { Err("the disk is gone") } else { Ok(()) }
+    }
+
+    fn between_groups(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+struct Kernel {
+    events: Events,
+    applies_that_fail: usize,
+    replaces_that_fail: usize,
+}
+
+impl Enforcement for Kernel {
+    type Error = &'static str;
+
+    fn apply(&mut self, changes: &[GateChange]) -> Result<(), Self::Error> {
+        if self.applies_that_fail > 0 {
+            self.applies_that_fail -= 1;
+            note(&self.events, "apply fails");
+            return Err("no buffer space");
+        }
+        let flows = changes.iter().filter(|change| change.forget_flows).count();
+        note(&self.events, format!("apply {} forget {flows}", changes.len()));
+        Ok(())
+    }
+
+    fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)]) -> Result<(), Self::Error> {
+        if self.replaces_that_fail > 0 {
+            self.replaces_that_fail -= 1;
+            note(&self.events, "replace fails");
+            return Err("no buffer space");
+        }
+        note(&self.events, format!("replace {}", elements.len()));
+        Ok(())
+    }
+}
+
+struct Out {
+    events: Events,
+    /// What the core would answer to `gate_lost`: a step with the whole of the sets.
+    work: Option<mpsc::Sender<Work>>,
+    next: u64,
+}
+
+impl Outlet for Out {
+    fn send(&mut self, replies: Vec<HeldReply>) {
+        for reply in replies {
+            note(&self.events, format!("reply {}", reply.bytes[0]));
+        }
+    }
+
+    fn tell(&mut self, records: Vec<Record>) {
+        note(&self.events, format!("tell {}", records.len()));
+    }
+
+    fn committed(&mut self, through: Sequence) {
+        note(&self.events, format!("committed {}", through.0));
+    }
+
+    fn gate_lost(&mut self) {
+        note(&self.events, "gate lost");
+        if let Some(work) = self.work.take() {
+            let elements = vec![(ADDRESS, Side::Unregistered, 1000)];
+            let step = Work {
+                sequence: Some(Sequence(self.next)),
+                gate_replace: Some(elements),
+                ..Work::default()
+            };
+            work.send(step).unwrap();
+        }
+    }
+}
+
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 10);
+
+fn record() -> Record {
+    Record::Time(Timestamp::from_seconds(1))
+}
+
+fn reply(number: u8) -> HeldReply {
+    HeldReply {
+        bytes: vec![number],
+        message_type: MessageType::Ack,
+        socket: SocketIndex(0),
+        source: Ipv4Addr::LOCALHOST,
+        destination: Destination::Client(ADDRESS),
+    }
+}
+
+fn gated(number: u8) -> Work {
+    Work {
+        sequence: Some(Sequence(number.into())),
+        records: vec![record()],
+        gate: vec![GateChange {
+            address: ADDRESS,
+            side: Some((Side::Unregistered, 1000)),
+            forget_flows: true,
+        }],
+        replies: vec![reply(number)],
+        ..Work::default()
+    }
+}
+
+fn open(number: u8) -> Work {
+    Work { gate: Vec::new(), ..gated(number) }
+}
+
+struct Case {
+    applies_that_fail: usize,
+    replaces_that_fail: usize,
+    disk_fails: bool,
+    core_answers: bool,
+}
+
+const FINE: Case =
+    Case { applies_that_fail: 0, replaces_that_fail: 0, disk_fails: false, core_answers: true };
+
+/// Runs the barrier over these steps, all there from the beginning. What happened, and how it ended.
+fn run(case: &Case, steps: Vec<Work>) -> (Vec<String>, Result<(), CommitError>) {
+    let events = Events::default();
+    let (sender, receiver) = mpsc::channel();
+    for step in steps {
+        sender.send(step).unwrap();
+    }
+    let barrier = Barrier::new(
+        Disk { events: events.clone(), fails: case.disk_fails },
+        Some(Kernel {
+            events: events.clone(),
+            applies_that_fail: case.applies_that_fail,
+            replaces_that_fail: case.replaces_that_fail,
+        }),
+        Out { events: events.clone(), work: case.core_answers.then_some(sender), next: 99 },
+        Arc::new(Metrics::new()),
+    );
+    let end = barrier.run(&receiver);
+    let events = events.lock().unwrap().clone();
+    (events, end)
+}
+
+#[test]
+fn a_group_goes_through_gate_and_one_sync_before_anything_leaves() {
+    let case = Case { core_answers: false, ..FINE };
+    let (events, end) = run(&case, vec![gated(1), open(2), gated(3)]);
+    assert_eq!(
+        events,
+        ["apply 2 forget 2", "sync 3", "reply 1", "reply 2", "reply 3", "committed 3", "tell 3"]
+    );
+    assert_eq!(end, Ok(()));
+}
+
+#[test]
+fn a_failed_sync_releases_nothing_and_ends_the_thread() {
+    let case = Case { disk_fails: true, core_answers: false, ..FINE };
+    let (events, end) = run(&case, vec![open(1), open(2)]);
+    assert_eq!(events, ["sync 2"]);
+    assert_eq!(end.unwrap_err().to_string(), "the disk is gone");
+}
+
+#[test]
+fn replies_that_need_a_broken_gate_wait_for_it_and_the_others_do_not() {
+    let case = Case { applies_that_fail: 1, ..FINE };
+    let (events, _) = run(&case, vec![gated(1), open(2)]);
+    assert_eq!(
+        events,
+        [
+            "apply fails",
+            "gate lost",
+            "sync 2",
+            "reply 2",
+            "committed 2",
+            "tell 2",
+            // The core's answer: the whole of the sets, and the flows that are owed.
+            "replace 1",
+            "apply 1 forget 1",
+            "reply 1",
+            "committed 99",
+        ]
+    );
+}
+
+#[test]
+fn an_answer_waits_for_a_broken_gate_too() {
+    let (to, mut answer) = oneshot::channel();
+    let mut step = gated(1);
+    let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]);
+    step.answers = vec![crate::commit::HeldAnswer { answer: Answer::NotRegistered(hardware), to }];
+    let case = Case { applies_that_fail: 1, replaces_that_fail: 1, ..FINE };
+    let (events, _) = run(&case, vec![step]);
+    assert!(events.iter().any(|event| event == "replace fails"), "{events:?}");
+    assert!(!events.iter().any(|event| event.starts_with("reply")), "{events:?}");
+    assert!(answer.try_recv().is_err(), "nothing was promised that is not in the kernel");
+}
+
+#[test]
+fn a_replacement_takes_the_place_of_the_changes_before_it_but_forgets_their_flows() {
+    let mut replacement = Work {
+        sequence: Some(Sequence(2)),
+        gate_replace: Some(vec![(ADDRESS, Side::Registered, 500)]),
+        ..Work::default()
+    };
+    let (to, mut done) = oneshot::channel();
+    replacement.barriers.push(to);
+    let case = Case { core_answers: false, ..FINE };
+    let (events, _) = run(&case, vec![gated(1), replacement]);
+    assert_eq!(
+        events,
+        ["replace 1", "apply 1 forget 1", "sync 1", "reply 1", "committed 2", "tell 1"]
+    );
+    assert_eq!(done.try_recv(), Ok(()));
+}

@@ -1,0 +1,57 @@
+//! What the decide thread hands to the barrier: one step of the core each, with what is held for it.
+
+use std::net::Ipv4Addr;
+use tokio::sync::oneshot;
+use vestibule_core::{
+    Answer, Destination, GateChange, MessageType, Record, Sequence, Side, SocketIndex,
+};
+
+/// A reply, encoded, that leaves after the commit.
+#[derive(Debug)]
+pub struct HeldReply {
+    /// The message.
+    pub bytes: Vec<u8>,
+    /// What it is, for the counters.
+    pub message_type: MessageType,
+    /// The socket that it leaves by.
+    pub socket: SocketIndex,
+    /// The address that it leaves from.
+    pub source: Ipv4Addr,
+    /// Where it goes.
+    pub destination: Destination,
+}
+
+/// An answer that is given after the commit.
+#[derive(Debug)]
+pub struct HeldAnswer {
+    /// What.
+    pub answer: Answer,
+    /// To whom.
+    pub to: oneshot::Sender<Answer>,
+}
+
+/// One step of the core that has something to commit, or somebody who waits for what came before.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Its number; the steps before it have lower ones. `None` for one that changes nothing.
+    pub sequence: Option<Sequence>,
+    /// What has to be durable.
+    pub records: Vec<Record>,
+    /// What the kernel has to be told.
+    pub gate: Vec<GateChange>,
+    /// The whole of what the kernel sets should hold, as of this step.
+    pub gate_replace: Option<Vec<(Ipv4Addr, Side, u64)>>,
+    /// Replies that wait for it.
+    pub replies: Vec<HeldReply>,
+    /// Answers that wait for it.
+    pub answers: Vec<HeldAnswer>,
+    /// Who wants to know when it is done.
+    pub barriers: Vec<oneshot::Sender<()>>,
+}
+
+impl Work {
+    /// Whether its replies and answers need the kernel sets to be right.
+    pub(super) fn needs_gate(&self) -> bool {
+        !self.gate.is_empty()
+    }
+}

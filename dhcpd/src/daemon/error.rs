@@ -1,0 +1,71 @@
+//! Why the daemon did not start, or had to end: by whose fault, with a remedy.
+
+use crate::api::ListenError;
+use crate::commit::CommitError;
+use crate::net::NetError;
+use crate::store::StoreError;
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+use vestibule_config::Mistakes;
+use vestibule_firewall::FirewallError;
+
+/// See the module.
+#[derive(Debug)]
+pub enum StartError {
+    /// The operator's: the file has mistakes.
+    Configuration(Mistakes),
+    /// The operator's or the kernel's: a DHCP socket cannot be had.
+    Net(NetError),
+    /// The operator's: the API's address cannot be had.
+    Api(ListenError),
+    /// The disk's: the store cannot be opened or written.
+    Store(StoreError),
+    /// The kernel's or the operator's: the gate cannot be set up.
+    Gate(FirewallError),
+    /// The disk's: a write or a sync failed while serving. Nothing that depends on it was sent.
+    Commit(CommitError),
+    /// The kernel's: no thread, no runtime.
+    Runtime(io::Error),
+    /// Ours: a thread ended that must not.
+    ThreadLost(&'static str),
+}
+
+impl StartError {
+    /// The process's exit status: 1 for what an operator can set right before the next start, 70 (as
+    /// `EX_SOFTWARE` of sysexits) for a fault of ours, 74 (`EX_IOERR`) for a disk that failed while
+    /// serving.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Commit(_) => ExitCode::from(74),
+            Self::ThreadLost(_) => ExitCode::from(70),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(mistakes) => mistakes.fmt(f),
+            Self::Net(error) => error.fmt(f),
+            Self::Api(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Gate(error) => write!(f, "the gate cannot be set up: {error}"),
+            Self::Commit(error) => write!(
+                f,
+                "stable storage failed, so nothing can be acknowledged any more: {error}; every lease that was \
+                 acknowledged is safe; mend the disk, then start the server again"
+            ),
+            Self::Runtime(error) => write!(f, "the system gives no thread or event loop: {error}"),
+            Self::ThreadLost(thread) => write!(
+                f,
+                "the thread `{thread}` ended although it must not: a defect of this server; start it again and report \
+                 the log above"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,68 @@
+//! The gate on this host, as the daemon uses it: made from the configuration.
+
+use crate::commit::Enforcement;
+use std::net::Ipv4Addr;
+use vestibule_config::{GardenEntry, GateMode, Vestibule};
+use vestibule_core::{GateChange, Side};
+use vestibule_firewall::{FirewallError, Gate, Ruleset, TABLE_DEFAULT, Watch};
+
+/// The kernel sets as the barrier changes them.
+pub(super) struct LocalGate(Gate);
+
+impl Enforcement for LocalGate {
+    type Error = FirewallError;
+
+    fn apply(&mut self, changes: &[GateChange]) -> Result<(), FirewallError> {
+        self.0.apply(changes)
+    }
+
+    fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)]) -> Result<(), FirewallError> {
+        self.0.replace(elements)
+    }
+}
+
+/// What the table is to say; `None` if the gate is off.
+pub(super) fn plan(vestibule: &Vestibule) -> Option<Ruleset> {
+    let gate = &vestibule.gate;
+    let (GateMode::Local, Some(lying_resolver), Some(redirect), Some(portal)) =
+        (gate.mode, gate.lying_resolver, gate.redirect, &gate.portal)
+    else {
+        return None;
+    };
+    let gated = vestibule.core.networks.iter().filter(|network| network.gated);
+    let subnets = gated.flat_map(|network| &network.subnets);
+    let mut addresses: u64 = 0;
+    let mut gated_prefixes = Vec::new();
+    for subnet in subnets {
+        gated_prefixes.push(subnet.prefix);
+        addresses += subnet.pools.iter().map(vestibule_core::AddressRange::size).sum::<u64>();
+        addresses += subnet.reservations.len() as u64;
+    }
+    Some(Ruleset {
+        table: TABLE_DEFAULT.to_owned(),
+        gated_prefixes,
+        portal: portal.address,
+        garden_prefixes: gate
+            .walled_garden
+            .iter()
+            .filter_map(|entry| match entry {
+                GardenEntry::Prefix(prefix) => Some(*prefix),
+                GardenEntry::Name(_) | GardenEntry::Below(_) => None,
+            })
+            .collect(),
+        lying_resolver,
+        redirect,
+        server_addresses: vestibule.server.relay_listen.clone(),
+        elements_max: u32::try_from(addresses.max(1)).unwrap_or(u32::MAX),
+    })
+}
+
+/// Makes the table with these contents.
+pub(super) fn open(
+    plan: Option<Ruleset>,
+    elements: &[(Ipv4Addr, Side, u64)],
+) -> Result<(Option<LocalGate>, Option<Watch>), FirewallError> {
+    let Some(ruleset) = plan else { return Ok((None, None)) };
+    let (gate, watch) = Gate::open_watched(ruleset, elements)?;
+    Ok((Some(LocalGate(gate)), Some(watch)))
+}

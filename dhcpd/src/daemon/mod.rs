@@ -1,0 +1,290 @@
+//! The daemon: puts the parts together, in an order in which a refused start changes nothing.
+//!
+//! Configuration, then sockets, then the store, then the kernel sets, then the API: whatever is refused
+//! is refused before anything is served, with its cause and a remedy. Only then does the line `ready`
+//! appear. The threads that follow:
+//!
+//! | thread | what it does |
+//! | --- | --- |
+//! | decide | receives, decides, sends what promises nothing durable |
+//! | commit | kernel sets, journal, held replies |
+//! | snapshot | now and then, a snapshot |
+//! | index | follows the leases for searches |
+//! | api | the API's runtime, and a task that tells when somebody else touched the kernel sets |
+//!
+//! SIGTERM and SIGINT: nothing more is taken in, what was decided is committed and answered, then the
+//! process ends with status 0. The kernel sets stay: their elements end with their leases.
+
+mod error;
+mod gate;
+mod outlet;
+mod watch;
+
+pub use error::StartError;
+
+use crate::api::{self, ApiState, Listener};
+use crate::clock::Clock;
+use crate::commit::{Barrier, CommitError, SnapshottingStore, WORK_WAITING_MAX, Work};
+use crate::decide::{Decide, Quiet};
+use crate::door::Door;
+use crate::metrics::Metrics;
+use crate::net::{Monitor, SocketPlan, Sockets, Waker};
+use crate::store::{Store, StoreOptions};
+use outlet::DaemonOutlet;
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use vestibule_config::{GateMode, Token, Vestibule};
+use vestibule_core::{Record, Server};
+
+/// UDP port of DHCP servers and relays (RFC 2131 section 4.1).
+const SERVER_PORT: u16 = 67;
+
+/// UDP port of DHCP clients (RFC 2131 section 4.1).
+const CLIENT_PORT: u16 = 68;
+
+/// How often the kernel's drop counters are read.
+const DROPS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sends the log to standard error: with times in a terminal and in files, without them under systemd,
+/// whose journal has its own. `RUST_LOG` chooses what is said; `info` if it is not set.
+pub fn log_to_standard_error() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.without_time().init();
+    } else {
+        builder.init();
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// [`StartError`] if it cannot start, or if stable storage fails while it serves.
+pub fn run(config: &Path) -> Result<(), StartError> {
+    let (vestibule, token) =
+        vestibule_config::load_with_token(config).map_err(StartError::Configuration)?;
+    for warning in vestibule_config::warnings(&vestibule) {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name("api")
+        .build()
+        .map_err(StartError::Runtime)?;
+    let metrics = Arc::new(Metrics::new());
+    let sockets = open_sockets(&vestibule, &metrics)?;
+    let listener = {
+        let _runtime = runtime.enter();
+        runtime.block_on(Listener::bind(&vestibule.api.listen)).map_err(StartError::Api)?
+    };
+    let parts = Parts { vestibule, token, metrics, sockets };
+    let serving = parts.start(&runtime, listener)?;
+    serving.until_the_end(runtime)
+}
+
+fn open_sockets(vestibule: &Vestibule, metrics: &Metrics) -> Result<Sockets, StartError> {
+    let plan = SocketPlan {
+        relay_listen: vestibule.server.relay_listen.clone(),
+        interfaces: vestibule.server.interfaces.clone(),
+        port: SERVER_PORT,
+        client_port: CLIENT_PORT,
+        receive_buffer_bytes: vestibule.server.receive_buffer_bytes,
+    };
+    let sockets = Sockets::open(&plan).map_err(StartError::Net)?;
+    for socket in sockets.monitor.sockets() {
+        metrics.socket(&socket.name, socket.receive_buffer_bytes as u64);
+        if socket.receive_buffer_bytes < plan.receive_buffer_bytes {
+            tracing::warn!(
+                socket = %socket.name,
+                bytes = socket.receive_buffer_bytes,
+                wanted = plan.receive_buffer_bytes,
+                "the kernel gave a smaller receive buffer than asked for; raise net.core.rmem_max or grant CAP_NET_ADMIN"
+            );
+        }
+    }
+    Ok(sockets)
+}
+
+/// What is there before the store is opened.
+struct Parts {
+    vestibule: Vestibule,
+    token: Token,
+    metrics: Arc<Metrics>,
+    sockets: Sockets,
+}
+
+/// What runs.
+struct Serving {
+    name: Box<str>,
+    decide: JoinHandle<()>,
+    commit: JoinHandle<Result<(), CommitError>>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    ended: tokio::sync::mpsc::Receiver<()>,
+}
+
+impl Parts {
+    fn start(
+        self,
+        runtime: &tokio::runtime::Runtime,
+        listener: Listener,
+    ) -> Result<Serving, StartError> {
+        let Self { vestibule, token, metrics, sockets } = self;
+        let Sockets { receiver, sender, waker, monitor } = sockets;
+        let state_dir = &vestibule.server.state_dir;
+        let (mut store, recovered) =
+            Store::open(state_dir, StoreOptions::default()).map_err(StartError::Store)?;
+        tracing::info!("{}", recovered.report);
+        let clock = Clock::start(recovered.newest_time);
+        // A disk that cannot be written is found out now, not by the first client.
+        store.commit(&[Record::Time(clock.now())]).map_err(StartError::Store)?;
+
+        let own_addresses = vestibule.server.relay_listen.iter().copied();
+        let server =
+            Server::new(vestibule.core.clone(), own_addresses, recovered.records, clock.now());
+
+        let door_waker = waker.clone();
+        let (door, calls) = Door::new(Arc::new(move || door_waker.wake()));
+        let (told_sender, told) = mpsc::channel();
+        let (work, work_receiver) = mpsc::sync_channel::<Work>(WORK_WAITING_MAX);
+        let (ended_sender, ended) = tokio::sync::mpsc::channel(2);
+
+        let outlet = DaemonOutlet {
+            sender: sender.clone(),
+            metrics: Arc::clone(&metrics),
+            told: told_sender.clone(),
+            waker: waker.clone(),
+            quiet: Quiet::default(),
+        };
+        let elements = server.gate(clock.now());
+        let plan = gate::plan(&vestibule);
+        let stable = SnapshottingStore::new(store, door.clone());
+        let (opened_sender, opened) = mpsc::channel();
+        let commit_metrics = Arc::clone(&metrics);
+        let commit_ended = ended_sender.clone();
+        // The kernel sets belong to the thread that changes them: their socket stays on it.
+        let commit = spawn("commit", move || {
+            let enforcement = match gate::open(plan, &elements) {
+                Ok((enforcement, watch)) => {
+                    let _told = opened_sender.send(Ok(watch));
+                    enforcement
+                }
+                Err(error) => {
+                    let _told = opened_sender.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let barrier = Barrier::new(stable, enforcement, outlet, commit_metrics);
+            let end = barrier.run(&work_receiver);
+            let _told = commit_ended.blocking_send(());
+            end
+        })?;
+        match opened.recv() {
+            Ok(Ok(Some(watch))) => watch::start(runtime, watch, told_sender, waker.clone())?,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => return Err(StartError::Gate(error)),
+            Err(mpsc::RecvError) => return Err(StartError::ThreadLost("commit")),
+        }
+
+        let state = ApiState::new(
+            door,
+            Arc::clone(&metrics),
+            token,
+            &vestibule.server.name,
+            vestibule.gate.mode,
+            None,
+        );
+        runtime.spawn(api::serve(listener, state));
+        runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));
+
+        let stop = Arc::new(AtomicBool::new(false));
+        let decide = Decide {
+            server,
+            clock,
+            receiver,
+            sender,
+            calls,
+            told,
+            work,
+            metrics,
+            stop: Arc::clone(&stop),
+        };
+        let decide = spawn("decide", move || {
+            decide.run();
+            let _told = ended_sender.blocking_send(());
+        })?;
+        let networks = vestibule.core.networks.len();
+        tracing::info!(
+            server = %vestibule.server.name,
+            networks,
+            gate = match vestibule.gate.mode { GateMode::Local => "local", GateMode::Off => "off" },
+            "ready"
+        );
+        let name = vestibule.server.name.clone();
+        Ok(Serving { name, decide, commit, stop, waker, ended })
+    }
+}
+
+impl Serving {
+    fn until_the_end(mut self, runtime: tokio::runtime::Runtime) -> Result<(), StartError> {
+        let signal = runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
+            Ok(tokio::select! {
+                _ = terminate.recv() => Some("SIGTERM"),
+                _ = interrupt.recv() => Some("SIGINT"),
+                _ = self.ended.recv() => None,
+            })
+        })?;
+        if let Some(signal) = signal {
+            tracing::info!(signal, "ending: what was decided is committed and answered first");
+        }
+        self.stop.store(true, Ordering::Release);
+        self.waker.wake();
+        // The decide thread drops the way to the barrier; the barrier ends when it has done the rest.
+        if self.decide.join().is_err() {
+            return Err(StartError::ThreadLost("decide"));
+        }
+        match self.commit.join() {
+            Ok(Ok(())) if signal.is_none() => Err(StartError::ThreadLost("decide")),
+            Ok(Ok(())) => {
+                runtime.shutdown_background();
+                tracing::info!(server = %self.name, "ended");
+                Ok(())
+            }
+            Ok(Err(error)) => Err(StartError::Commit(error)),
+            Err(_) => Err(StartError::ThreadLost("commit")),
+        }
+    }
+}
+
+/// Reads the kernel's drop counters into the metrics, also while no packet arrives.
+async fn follow_drops(monitor: Monitor, metrics: Arc<Metrics>) {
+    let mut interval = tokio::time::interval(DROPS_INTERVAL);
+    loop {
+        interval.tick().await;
+        for socket in monitor.sockets() {
+            metrics.kernel_drops(&socket.name, socket.dropped);
+        }
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Runtime)
+}

@@ -1,0 +1,54 @@
+//! Where the barrier's results go in the daemon: to the sockets, the index, and the core.
+
+use crate::commit::{HeldReply, Outlet};
+use crate::decide::{self, Quiet, Told};
+use crate::metrics::Metrics;
+use crate::net::{Outgoing, Sender, Waker};
+use std::sync::Arc;
+use std::sync::mpsc;
+use vestibule_core::{MessageType, Record, Sequence};
+
+/// See the module.
+pub(super) struct DaemonOutlet {
+    pub(super) sender: Sender,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) told: mpsc::Sender<Told>,
+    pub(super) waker: Waker,
+    pub(super) quiet: Quiet,
+}
+
+impl DaemonOutlet {
+    fn to_core(&self, told: Told) {
+        // A decide thread that is gone has nothing more to be told.
+        let _gone = self.told.send(told);
+        self.waker.wake();
+    }
+}
+
+impl Outlet for DaemonOutlet {
+    fn send(&mut self, replies: Vec<HeldReply>) {
+        let batch: Vec<Outgoing<'_>> = replies
+            .iter()
+            .map(|reply| Outgoing {
+                bytes: &reply.bytes,
+                socket: reply.socket,
+                source: reply.source,
+                destination: reply.destination,
+            })
+            .collect();
+        let kinds: Vec<MessageType> = replies.iter().map(|reply| reply.message_type).collect();
+        decide::send(&self.sender, &batch, &kinds, &self.metrics, &mut self.quiet);
+    }
+
+    fn tell(&mut self, records: Vec<Record>) {
+        drop(records);
+    }
+
+    fn committed(&mut self, through: Sequence) {
+        self.to_core(Told::Committed(through));
+    }
+
+    fn gate_lost(&mut self) {
+        self.to_core(Told::GateLost);
+    }
+}
