@@ -4,16 +4,21 @@
 //! was registered a moment ago would get its lie again on the same source port, and a new holder of an
 //! address would inherit the former one's flows.
 //!
-//! Two ways, by what costs less: the kernel deletes by filter, which walks its table once for each
-//! address; or the table is read once and each flow of the wanted addresses is deleted by name. The
-//! second works on every kernel. A flow whose first packet is on its way through the rules while the
-//! sets change can escape both; it lives as long as one without packets.
+//! Walking the kernel's table costs milliseconds whatever is in it, and the DHCP server changes
+//! thousands of addresses in a second, so this keeps in mind which addresses can have flows at all. A
+//! packet that the gate refuses begins no tracked flow, so these are the addresses that were in a set
+//! since their flows were last deleted, and those that the kernel's table showed when the gate was made.
+//!
+//! Two ways to delete, by what costs less: the kernel deletes by filter, which walks its table once for
+//! each address; or the table is read once and each flow of the wanted addresses is deleted by name.
+//! The second works on every kernel. A flow whose first packet is on its way through the rules while
+//! the sets change can escape both; it lives as long as one without packets.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::netlink::Socket;
 use crate::{FirewallError, wire};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -52,29 +57,29 @@ const VERSION_WITH_FAMILY: u8 = 1;
 /// What exists if connection tracking does.
 const TRACKING_PATH: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 
-/// How flows are deleted on this kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How flows are deleted on this kernel, and whose there can be.
+#[derive(Debug, Default)]
 pub(crate) struct Flows {
     filters: bool,
+    /// Addresses that may have begun flows. No more than the addresses that were ever put into a set,
+    /// and the sources in the kernel's table, which has a limit of its own.
+    possible: HashSet<Ipv4Addr>,
 }
 
 impl Flows {
-    /// The way that works everywhere.
-    pub(crate) const fn portable() -> Self {
-        Self { filters: false }
-    }
-
     /// Tries out whether the kernel deletes by filter (a deletion for an address that no flow has).
-    pub(crate) fn probe(socket: &mut Socket) -> Result<Self, FirewallError> {
-        Self::check(socket)?;
+    pub(crate) fn probe(&mut self, socket: &mut Socket) -> Result<(), FirewallError> {
+        if !is_tracking() {
+            return Ok(());
+        }
         // A kernel without filters takes this for one flow's incomplete name and refuses it.
         match delete_by_filter(socket, &[Ipv4Addr::BROADCAST]) {
-            Ok(()) => Ok(Self { filters: true }),
+            Ok(()) => self.filters = true,
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-                Ok(Self::portable())
             }
-            Err(source) => Err(FirewallError::Flows { source }),
+            Err(source) => return Err(FirewallError::Flows { source }),
         }
+        Ok(())
     }
 
     /// Whether tracked flows can be deleted at all, if there are any.
@@ -87,7 +92,7 @@ impl Flows {
         match exchange(socket, &writer, &[]) {
             Ok(()) => Ok(()),
             // Nothing is tracked, so nothing can be remembered.
-            Err(_) if !Path::new(TRACKING_PATH).exists() => Ok(()),
+            Err(_) if !is_tracking() => Ok(()),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
                 Err(FirewallError::KernelLacks {
                     feature: "the connection tracking interface (module nf_conntrack_netlink)"
@@ -98,17 +103,45 @@ impl Flows {
         }
     }
 
-    /// Deletes all flows that one of these addresses began.
-    pub(crate) fn forget(&self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
-        if addresses.is_empty() || !Path::new(TRACKING_PATH).exists() {
+    /// Reads whose flows there are: for a gate that was made anew.
+    pub(crate) fn learn(&mut self, socket: &mut Socket) -> io::Result<()> {
+        self.possible.clear();
+        if !is_tracking() {
             return Ok(());
         }
-        if self.filters && addresses.len() <= FILTERED_MAX {
-            delete_by_filter(socket, addresses)
-        } else {
-            delete_by_name(socket, &addresses.iter().copied().collect())
-        }
+        read_all(socket, |source, _| {
+            self.possible.insert(source);
+        })
     }
+
+    /// These addresses are in a set, so they may begin flows.
+    pub(crate) fn expect(&mut self, addresses: impl Iterator<Item = Ipv4Addr>) {
+        self.possible.extend(addresses);
+    }
+
+    /// Deletes all flows that these addresses began.
+    pub(crate) fn forget(&mut self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
+        let mut wanted = addresses.to_vec();
+        wanted.retain(|address| self.possible.contains(address));
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if is_tracking() {
+            if self.filters && wanted.len() <= FILTERED_MAX {
+                delete_by_filter(socket, &wanted)?;
+            } else {
+                delete_by_name(socket, &wanted.iter().copied().collect())?;
+            }
+        }
+        for address in wanted {
+            self.possible.remove(&address);
+        }
+        Ok(())
+    }
+}
+
+fn is_tracking() -> bool {
+    Path::new(TRACKING_PATH).exists()
 }
 
 fn delete_by_filter(socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
@@ -136,8 +169,25 @@ fn begin_delete(writer: &mut wire::Writer, sequence: u32) {
     writer.begin(what, libc::NLM_F_ACK, sequence, family, VERSION_WITH_FAMILY);
 }
 
-fn delete_by_name(socket: &mut Socket, addresses: &BTreeSet<Ipv4Addr>) -> io::Result<()> {
-    let mut names = Names::default();
+fn delete_by_name(socket: &mut Socket, addresses: &HashSet<Ipv4Addr>) -> io::Result<()> {
+    let mut requests = Vec::new();
+    read_all(socket, |source, message| {
+        if addresses.contains(&source) {
+            add_deletion(&mut requests, message);
+        }
+    })?;
+    for writer in &requests {
+        // ENOENT: it ended by itself meanwhile.
+        exchange(socket, writer, &[libc::ENOENT])?;
+    }
+    Ok(())
+}
+
+/// Reads all flows of IPv4: who began each, and what the kernel says of it.
+fn read_all(
+    socket: &mut Socket,
+    mut each: impl FnMut(Ipv4Addr, &wire::Message<'_>),
+) -> io::Result<()> {
     let sequence = socket.reserve_sequence(1);
     let mut writer = wire::Writer::default();
     let family = u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default();
@@ -145,67 +195,49 @@ fn delete_by_name(socket: &mut Socket, addresses: &BTreeSet<Ipv4Addr>) -> io::Re
     writer.end();
     socket.discard()?;
     socket.send(writer.bytes())?;
-    'dump: loop {
+    loop {
         let received = socket.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
         for message in wire::messages(received) {
             if message.sequence != sequence {
                 continue;
             }
             match (message.message_type, message.error_number()) {
-                (wire::DONE, _) | (_, Some(0)) => break 'dump,
+                (wire::DONE, _) | (_, Some(0)) => return Ok(()),
                 (_, Some(number)) => return Err(io::Error::from_raw_os_error(number)),
-                (_, None) => names.take_if_wanted(&message, addresses),
+                (_, None) => {
+                    if let Some(source) = source(&message) {
+                        each(source, &message);
+                    }
+                }
             }
         }
     }
-    names.delete(socket)
 }
 
-/// The names of flows to be deleted: attributes as the kernel wrote them.
-#[derive(Default)]
-struct Names {
-    /// Whole deletions, without their sequence numbers' meaning: errors are matched by number range.
-    requests: Vec<wire::Writer>,
+/// The address that began a flow.
+fn source(message: &wire::Message<'_>) -> Option<Ipv4Addr> {
+    let original = message.attributes().find(|attribute| attribute.number == ORIGINAL)?;
+    let tuple = original.attributes().find(|attribute| attribute.number == TUPLE_IP)?;
+    let source = tuple.attributes().find(|attribute| attribute.number == SOURCE_V4)?;
+    source.u32().map(Ipv4Addr::from)
 }
 
-impl Names {
-    fn take_if_wanted(&mut self, message: &wire::Message<'_>, addresses: &BTreeSet<Ipv4Addr>) {
-        let Some(original) = message.attributes().find(|attribute| attribute.number == ORIGINAL)
-        else {
-            return;
-        };
-        let source = original
-            .attributes()
-            .filter(|attribute| attribute.number == TUPLE_IP)
-            .flat_map(|tuple| tuple.attributes())
-            .find(|attribute| attribute.number == SOURCE_V4)
-            .and_then(|source| source.u32());
-        if !source.is_some_and(|source| addresses.contains(&Ipv4Addr::from(source))) {
-            return;
-        }
-        if self.requests.last().is_none_or(|last| last.bytes().len() > REQUEST_BYTES_MAX) {
-            self.requests.push(wire::Writer::default());
-        }
-        let Some(writer) = self.requests.last_mut() else { return };
-        begin_delete(writer, 0);
-        for attribute in message.attributes() {
-            match attribute.number {
-                ORIGINAL => writer.attribute(ORIGINAL | wire::NESTED, attribute.contents),
-                // The identity too: a flow that took this one's place since is left alone.
-                ID | ZONE => writer.attribute(attribute.number, attribute.contents),
-                _ => {}
-            }
-        }
-        writer.end();
+/// Adds the deletion of a flow by the name that the kernel gave it.
+fn add_deletion(requests: &mut Vec<wire::Writer>, message: &wire::Message<'_>) {
+    if requests.last().is_none_or(|last| last.bytes().len() > REQUEST_BYTES_MAX) {
+        requests.push(wire::Writer::default());
     }
-
-    fn delete(self, socket: &mut Socket) -> io::Result<()> {
-        for writer in &self.requests {
-            // ENOENT: it ended by itself meanwhile.
-            exchange(socket, writer, &[libc::ENOENT])?;
+    let Some(writer) = requests.last_mut() else { return };
+    begin_delete(writer, 0);
+    for attribute in message.attributes() {
+        match attribute.number {
+            ORIGINAL => writer.attribute(ORIGINAL | wire::NESTED, attribute.contents),
+            // The identity too: a flow that took this one's place since is left alone.
+            ID | ZONE => writer.attribute(attribute.number, attribute.contents),
+            _ => {}
         }
-        Ok(())
     }
+    writer.end();
 }
 
 /// Sends requests and takes their answers; the first error that is not harmless is given.

@@ -126,7 +126,7 @@ impl Gate {
         Ok(Self {
             transaction: Transaction::new(&table),
             abilities: Abilities { destroys: false, restarts: false },
-            flows: Flows::portable(),
+            flows: Flows::default(),
             ruleset,
             socket,
             bytes_max,
@@ -139,12 +139,9 @@ impl Gate {
         dialect: Dialect,
     ) -> Result<(), FirewallError> {
         self.replace(contents)?;
-        match dialect {
-            Dialect::Probed => {
-                self.abilities = self.probe()?;
-                self.flows = Flows::probe(&mut self.socket)?;
-            }
-            Dialect::Portable => Flows::check(&mut self.socket)?,
+        if dialect == Dialect::Probed {
+            self.abilities = self.probe()?;
+            self.flows.probe(&mut self.socket)?;
         }
         Ok(())
     }
@@ -197,16 +194,18 @@ impl Gate {
         self.change(SetName::Registered, &registered);
         self.change(SetName::Unregistered, &unregistered);
         self.commit()?;
-        self.flows
-            .forget(&mut self.socket, &forgotten)
-            .map_err(|source| FirewallError::Flows { source })
+        let forgot = self.flows.forget(&mut self.socket, &forgotten);
+        let put = registered.put.iter().chain(&unregistered.put);
+        self.flows.expect(put.map(|(address, _)| *address));
+        forgot.map_err(|source| FirewallError::Flows { source })
     }
 
     /// Makes the whole table anew with these contents, in one transaction, whatever became of it. An
     /// address that is named twice is on the side of its last mention. Tracked flows are left alone.
     ///
     /// # Errors
-    /// [`FirewallError`]; then the table is as it was.
+    /// [`FirewallError`]; then the table is as it was, except that [`FirewallError::Flows`] means that
+    /// the table is right.
     pub fn replace(&mut self, contents: &[(Ipv4Addr, Side, u64)]) -> Result<(), FirewallError> {
         let last: BTreeMap<Ipv4Addr, (Side, u64)> =
             contents.iter().map(|&(address, side, life)| (address, (side, life))).collect();
@@ -229,7 +228,12 @@ impl Gate {
         let (registered, unregistered) = (on(Side::Registered), on(Side::Unregistered));
         self.transaction.elements(SetName::Registered, Elements::Put, &registered);
         self.transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
-        self.commit()
+        self.commit()?;
+        // After the commit: the chains that it made are what loads tracking into the kernel.
+        Flows::check(&mut self.socket)?;
+        let learned = self.flows.learn(&mut self.socket);
+        self.flows.expect(last.into_keys());
+        learned.map_err(|source| FirewallError::Flows { source })
     }
 
     /// What is in the two sets: address, side, milliseconds left; in the order of the addresses. For
