@@ -41,6 +41,13 @@ pub enum Obstacle {
 
 /// A UDP socket for DNS.
 pub(crate) fn udp(address: SocketAddr, key: &'static str) -> Result<UdpSocket, BindError> {
+    if address.ip().is_unspecified() {
+        tracing::warn!(
+            %address,
+            "answers leave from whatever address the route chooses, and a client ignores an answer \
+             from another address than it asked: name this host's addresses in {key}"
+        );
+    }
     let bound = || -> io::Result<UdpSocket> {
         let socket = socket(address, Type::DGRAM)?;
         socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER_BYTES)?;
@@ -137,5 +144,39 @@ impl std::error::Error for BindError {
             Obstacle::Kernel(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port_holder::Process;
+
+    #[test]
+    fn every_obstacle_has_its_remedy() {
+        let text = |obstacle| {
+            let address = SocketAddr::from(([10, 0, 0, 54], 53));
+            let key = "dns.listen";
+            BindError { protocol: Protocol::Udp, address, key, obstacle }.to_string()
+        };
+        let holder = |ip: [u8; 4], process| {
+            Obstacle::Taken(Some(Holder { address: SocketAddr::from((ip, 53)), process }))
+        };
+        let dnsmasq = || Some(Process { name: "dnsmasq".into(), id: 123 });
+        let remedy = ": stop it, or name another address or port in dns.listen";
+        assert_eq!(
+            text(holder([10, 0, 0, 54], dnsmasq())),
+            format!("UDP port 53 of 10.0.0.54 is taken by dnsmasq (pid 123){remedy}")
+        );
+        assert_eq!(
+            text(holder([0, 0, 0, 0], dnsmasq())),
+            format!("UDP port 53 of 10.0.0.54 is taken by dnsmasq (pid 123) on 0.0.0.0:53{remedy}")
+        );
+        assert!(text(holder([10, 0, 0, 54], None)).contains("a process that cannot be seen"));
+        assert!(text(Obstacle::Taken(None)).contains("a socket that cannot be seen"));
+        assert!(text(Obstacle::NotOurs).contains("ip address add"));
+        assert!(text(Obstacle::NotPermitted).contains("CAP_NET_BIND_SERVICE"));
+        let kernel = text(Obstacle::Kernel(io::Error::from_raw_os_error(12)));
+        assert!(kernel.contains("memory"), "{kernel}");
     }
 }

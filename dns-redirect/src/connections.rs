@@ -52,6 +52,7 @@ pub(crate) async fn accept<S, F>(
             },
             Err(error) => {
                 counters.receives_failed.add_one();
+                counters.last_receive_error.note(&error);
                 tracing::debug!(%error, "the kernel gave no connection");
                 tokio::time::sleep(KERNEL_REFUSAL_REST).await;
             }

@@ -5,7 +5,8 @@
 //! too). Counters only grow, and wrap after 2^64. No name and no address of a client is kept.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -13,6 +14,10 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[doc = $doc])+ pub $name: Counter,)+
+            /// Why the last answer was not sent.
+            pub last_send_error: LastError,
+            /// Why the kernel last refused to hand us something.
+            pub last_receive_error: LastError,
         }
 
         /// The counters at one moment.
@@ -73,6 +78,9 @@ counters! {
     truncated,
     /// Answers that the kernel did not send.
     sends_failed,
+    /// Datagrams that the kernel dropped because our receive buffer was full, as far as it was last
+    /// asked.
+    dropped_by_kernel,
     /// DNS connections closed unread because too many were open.
     connections_refused,
     /// DNS connections closed unread because their source had too many open.
@@ -103,9 +111,31 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The number becomes `total`, which somebody else counts, unless it is larger already.
+    pub fn raise_to(&self, total: u64) {
+        self.0.fetch_max(total, Ordering::Relaxed);
+    }
+
     /// The number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The error that the kernel last gave at one place.
+#[derive(Debug, Default)]
+pub struct LastError(AtomicI32);
+
+impl LastError {
+    /// This one is the last.
+    pub fn note(&self, error: &io::Error) {
+        self.0.store(error.raw_os_error().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The last one; `None` if there was none, or not from the kernel.
+    pub fn get(&self) -> Option<io::Error> {
+        let code = self.0.load(Ordering::Relaxed);
+        (code != 0).then(|| io::Error::from_raw_os_error(code))
     }
 }
 

@@ -64,6 +64,7 @@ async fn converse(
         let write = timeout(DNS_CONNECTION_IDLE, write_message(&mut stream, &answer));
         if let Err(error) = write.await.map_err(|_elapsed| End::TimedOut)? {
             resolver.counters.sends_failed.add_one();
+            resolver.counters.last_send_error.note(&error);
             return Err(End::Broken(error));
         }
     }

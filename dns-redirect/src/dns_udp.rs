@@ -22,6 +22,7 @@ pub(crate) async fn serve(socket: UdpSocket, resolver: Arc<Resolver>) {
             Ok(received) => received,
             Err(error) => {
                 resolver.counters.receives_failed.add_one();
+                resolver.counters.last_receive_error.note(&error);
                 tracing::debug!(%error, "the kernel gave no datagram");
                 tokio::time::sleep(KERNEL_REFUSAL_REST).await;
                 continue;
@@ -49,6 +50,7 @@ pub(crate) async fn serve(socket: UdpSocket, resolver: Arc<Resolver>) {
 async fn send(socket: &UdpSocket, resolver: &Resolver, answer: &[u8], to: SocketAddr) {
     if let Err(error) = socket.send_to(answer, to).await {
         resolver.counters.sends_failed.add_one();
+        resolver.counters.last_send_error.note(&error);
         tracing::debug!(%error, %to, "an answer was not sent");
     }
 }

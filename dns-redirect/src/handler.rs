@@ -340,3 +340,110 @@ fn response_edns(request: &Edns) -> Edns {
     edns.set_dnssec_ok(request.flags().dnssec_ok);
     edns
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+    use hickory_proto::op::{MessageType, Query as HickoryQuery};
+    use hickory_proto::rr::RecordType;
+    use proptest::prelude::*;
+
+    fn handler() -> Handler {
+        let name = |text| DomainName::from_text(text).unwrap();
+        let rules = Rules::new([name("a.example")], [name("example")]);
+        Handler::new(rules, Ipv4Addr::new(10, 0, 0, 80), 7, Arc::default())
+    }
+
+    fn source() -> SocketAddr {
+        SocketAddr::from(([10, 20, 0, 10], 4242))
+    }
+
+    fn question(text: &str) -> Vec<u8> {
+        let mut message = Message::query();
+        message.add_query(HickoryQuery::query(Name::from_ascii(text).unwrap(), RecordType::A));
+        message.set_edns(Edns::new());
+        message.to_vec().unwrap()
+    }
+
+    /// Bytes that are nearly a message, or nothing like one.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let damaged = (
+            prop_oneof![Just("a.example."), Just("www.edu."), Just(".")],
+            prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            any::<prop::sample::Index>(),
+            prop::collection::vec(any::<u8>(), 0..40),
+        )
+            .prop_map(|(text, damages, cut, tail)| {
+                let mut message = question(text);
+                for (index, byte) in damages {
+                    let index = index.index(message.len());
+                    message[index] = byte;
+                }
+                message.truncate(cut.index(2 * message.len()));
+                message.extend(tail);
+                message
+            });
+        prop_oneof![4 => damaged, 1 => prop::collection::vec(any::<u8>(), 0..600)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_survived_and_an_answer_fits(message in bytes(), tcp: bool) {
+            let handler = handler();
+            let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+            match handler.receive(&message, source(), transport) {
+                Step::Drop => prop_assert!(message.len() < 12 || message[2] & 0x80 != 0),
+                Step::Answer(answer) => {
+                    prop_assert_eq!(&answer[..2], &message[..2]);
+                    prop_assert!(answer[2] & 0x80 != 0);
+                    prop_assert!(tcp || answer.len() <= usize::from(UDP_ANSWER_BYTES_MAX));
+                    // And somebody else can read it.
+                    prop_assert!(Message::from_vec(&answer).is_ok());
+                }
+                Step::Forward(forwarding) => {
+                    prop_assert!(Message::from_vec(&forwarding.bytes).is_ok());
+                    prop_assert!(Message::from_vec(&handler.failure(&forwarding)).is_ok());
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_from_upstream_are_survived(damage in bytes(), index: usize, byte: u8) {
+            let handler = handler();
+            let Step::Forward(forwarding) =
+                handler.receive(&question("a.example."), source(), Transport::Udp)
+            else {
+                panic!("it is in the garden");
+            };
+            let _verdict = handler.upstream(&forwarding, &damage);
+            // A good answer, with one byte changed and a tail.
+            let mut good = Message::from_vec(&forwarding.bytes).unwrap();
+            good.metadata.message_type = MessageType::Response;
+            let mut good = good.to_vec().unwrap();
+            prop_assert!(matches!(handler.upstream(&forwarding, &good), Upstream::Answer(_)));
+            let index = index % good.len();
+            good[index] = byte;
+            good.extend(damage);
+            if let Upstream::Answer(answer) = handler.upstream(&forwarding, &good) {
+                prop_assert!(Message::from_vec(&answer).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_forwarded_questions_are_not_the_clients() {
+        let handler = handler();
+        let message = question("a.example.");
+        let numbers: std::collections::BTreeSet<u16> = (0..64)
+            .filter_map(|_| match handler.receive(&message, source(), Transport::Udp) {
+                Step::Forward(forwarding) => Some(forwarding.id),
+                Step::Drop | Step::Answer(_) => None,
+            })
+            .collect();
+        // 64 numbers out of 65,536: that half of them are the same does not happen by chance.
+        assert!(numbers.len() > 32, "{numbers:?}");
+    }
+}

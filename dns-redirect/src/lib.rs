@@ -23,6 +23,7 @@ pub mod decision;
 mod dns_tcp;
 mod dns_udp;
 mod handler;
+mod kernel_drops;
 pub mod limits;
 pub mod port_holder;
 mod redirect;
@@ -33,5 +34,5 @@ mod upstream;
 mod wire_header;
 
 pub use bind::{BindError, Obstacle};
-pub use counters::{Counter, Counters, Counts};
+pub use counters::{Counter, Counters, Counts, LastError};
 pub use service::{Addresses, Service, StartError, Stopped};

@@ -97,8 +97,8 @@ fn parse(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
     Some((parse_address(local)?, inode))
 }
 
-/// An address as the kernel writes it: words of 32 bits in the byte order of the machine, in hex.
-fn parse_address(text: &str) -> Option<SocketAddr> {
+/// An address as the kernel's tables have it: words of 32 bits in the byte order of the machine, in hex.
+pub(crate) fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let mut octets = Vec::with_capacity(16);

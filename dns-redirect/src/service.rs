@@ -16,7 +16,7 @@ use crate::redirect::Redirect;
 use crate::resolver::Resolver;
 use crate::slots::Slots;
 use crate::upstream::Upstream;
-use crate::{dns_tcp, dns_udp, redirect};
+use crate::{dns_tcp, dns_udp, kernel_drops, redirect};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -133,6 +133,7 @@ impl Service {
     ///
     /// [`Stopped`] if a listener ended by itself: a fault of ours.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Stopped> {
+        let udp = self.udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let mut parts = JoinSet::new();
         for socket in self.udp {
             parts.spawn(dns_udp::serve(socket, Arc::clone(&self.resolver)));
@@ -147,7 +148,7 @@ impl Service {
             let (redirect, counters) = (Arc::clone(&self.redirect), Arc::clone(&self.counters));
             parts.spawn(redirect::serve(listener, Arc::clone(&slots), redirect, counters));
         }
-        parts.spawn(log_counters(Arc::clone(&self.counters)));
+        parts.spawn(log_counters(Arc::clone(&self.counters), udp));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             _ended = parts.join_next() => Err(Stopped),
@@ -177,17 +178,36 @@ fn rules(gate: &Gate) -> Result<Rules, StartError> {
     Ok(Rules::new(names, below))
 }
 
-async fn log_counters(counters: Arc<Counters>) {
+/// Logs the counters now and then, and what the kernel holds against us.
+async fn log_counters(counters: Arc<Counters>, udp: Vec<SocketAddr>) {
     let mut logged = Counts::default();
     let mut interval = tokio::time::interval(COUNTERS_LOG_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
+        counters.dropped_by_kernel.raise_to(kernel_drops::of_udp_sockets(&udp));
         let counts = counters.counts();
-        if counts != logged {
-            tracing::info!("since the start: {counts}");
-            logged = counts;
+        if counts == logged {
+            continue;
         }
+        tracing::info!("since the start: {counts}");
+        if counts.dropped_by_kernel > logged.dropped_by_kernel {
+            tracing::warn!(
+                "questions were lost because the receive buffer was full: give the host more CPU, or \
+                 limit the rate of questions at the gate"
+            );
+        }
+        if let Some(error) = counters.last_send_error.get()
+            && counts.sends_failed > logged.sends_failed
+        {
+            tracing::warn!(%error, "answers were not sent; the last time because of");
+        }
+        if let Some(error) = counters.last_receive_error.get()
+            && counts.receives_failed > logged.receives_failed
+        {
+            tracing::warn!(%error, "the kernel gave no datagram or connection; the last time because of");
+        }
+        logged = counts;
     }
 }
 

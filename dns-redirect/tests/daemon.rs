@@ -59,10 +59,15 @@ struct Daemon {
 
 impl Daemon {
     fn start(configuration: &NamedTempFile) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_vestibule-dns"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule-dns"));
+        command.env_remove("RUST_LOG");
+        Self::spawn(command, configuration)
+    }
+
+    fn spawn(mut command: Command, configuration: &NamedTempFile) -> Self {
+        let mut child = command
             .arg("--config")
             .arg(configuration.path())
-            .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -83,6 +88,15 @@ impl Daemon {
         }
     }
 
+    /// Sends it a signal and waits for the end.
+    fn stop(self, signal: i32) -> (Option<i32>, String) {
+        let id = libc::pid_t::try_from(self.child.id()).unwrap();
+        // SAFETY: `kill` touches no memory of ours, and the child has not been waited for, so that
+        // its number is still its own.
+        assert_eq!(unsafe { libc::kill(id, signal) }, 0);
+        self.end()
+    }
+
     /// Waits for the end: the exit status, and the rest of what was said.
     fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
@@ -99,6 +113,24 @@ impl Drop for Daemon {
     }
 }
 
+/// The address in the start line behind these words: what it says is where it is.
+fn address(line: &str, before: &str) -> SocketAddr {
+    let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("{line}"));
+    let end = rest.find([',', ';', '\n']).unwrap();
+    rest.get(..end).unwrap().trim().parse().unwrap()
+}
+
+/// Asks for an address over UDP, and gets the lie.
+fn ask(server: SocketAddr) {
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
+    client.send_to(query, server).unwrap();
+    let mut answer = [0; 512];
+    let length = client.recv(&mut answer).unwrap();
+    assert!(answer.get(..length).unwrap().ends_with(&[10, 0, 0, 80]));
+}
+
 fn signal_ends_it(signal: i32) {
     let directory = TempDir::new().unwrap();
     let file = configuration(
@@ -107,31 +139,15 @@ fn signal_ends_it(signal: i32) {
     );
     let mut daemon = Daemon::start(&file);
     let line = daemon.line("started: ");
-    // "DNS over UDP on A, over TCP on B; redirect on C": what it says is where it is.
-    let address = |before: &str| -> SocketAddr {
-        let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("{line}"));
-        let end = rest.find([',', ';', '\n']).unwrap();
-        rest.get(..end).unwrap().trim().parse().unwrap()
-    };
-    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
-    client.send_to(query, address("UDP on ")).unwrap();
-    let mut answer = [0; 512];
-    let length = client.recv(&mut answer).unwrap();
-    assert!(answer[..length].ends_with(&[10, 0, 0, 80]));
-    let _idle = TcpStream::connect(address("TCP on ")).unwrap();
-    let mut http = TcpStream::connect(address("redirect on ")).unwrap();
+    ask(address(&line, "UDP on "));
+    let _idle = TcpStream::connect(address(&line, "TCP on ")).unwrap();
+    let mut http = TcpStream::connect(address(&line, "redirect on ")).unwrap();
     http.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let mut response = String::new();
     http.read_to_string(&mut response).unwrap();
     assert!(response.contains("https://register.campus.example/"), "{response}");
 
-    let id = libc::pid_t::try_from(daemon.child.id()).unwrap();
-    // SAFETY: `kill` touches no memory of ours, and the child has not been waited for, so that its
-    // number is still its own.
-    assert_eq!(unsafe { libc::kill(id, signal) }, 0);
-    let (status, rest) = daemon.end();
+    let (status, rest) = daemon.stop(signal);
     assert_eq!(status, Some(0), "{rest}");
     assert!(rest.contains("stopped; since the start: lies=1 redirects=1"), "{rest}");
     assert!(!rest.contains("example"), "no name of a client in the log: {rest}");
@@ -145,6 +161,54 @@ fn sigterm_ends_it_with_status_0() {
 #[test]
 fn sigint_ends_it_with_status_0() {
     signal_ends_it(libc::SIGINT);
+}
+
+/// With no descriptor left, the kernel gives no connection. What needs none goes on, the daemon does
+/// not ask the kernel in a loop, and when there is room again, connections are accepted again.
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    let directory = TempDir::new().unwrap();
+    let file = configuration(
+        &directory,
+        "[dns]\nlisten = [\"127.0.0.1:0\"]\nupstream = [\"127.0.0.1:9\"]",
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 24; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_vestibule-dns")]);
+    command.env("RUST_LOG", "vestibule_dns=debug");
+    let mut daemon = Daemon::spawn(command, &file);
+    let line = daemon.line("started: ");
+    let (udp, tcp) = (address(&line, "UDP on "), address(&line, "TCP on "));
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
+    let framed = [&[0, u8::try_from(query.len()).unwrap()], &query[..]].concat();
+    // More connections than there are descriptors; from several addresses, so that it is not the
+    // cap for one that keeps them out.
+    let mut open = Vec::new();
+    for last in 1..=5 {
+        for _ in 0..8 {
+            let socket =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 2, 0, last], 0)).into()).unwrap();
+            socket.connect(&tcp.into()).unwrap();
+            open.push(socket);
+        }
+    }
+    daemon.line("the kernel gave no connection");
+    // Lies go on.
+    ask(udp);
+    drop(open);
+    // There is room again. Until the daemon has seen the ends, one may have to wait its turn.
+    let mut stream = TcpStream::connect(tcp).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(&framed).unwrap();
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer).unwrap();
+    // A loop would have counted thousands of refusals by now.
+    let (status, rest) = daemon.stop(libc::SIGTERM);
+    assert_eq!(status, Some(0), "{rest}");
+    let (_, refusals) = rest.rsplit_once("receives_failed=").unwrap_or_else(|| panic!("{rest}"));
+    let refusals = refusals.split_ascii_whitespace().next().unwrap();
+    let refusals: u32 = refusals.parse().unwrap_or_else(|_| panic!("{rest}"));
+    assert!((1..100).contains(&refusals), "{rest}");
 }
 
 #[test]

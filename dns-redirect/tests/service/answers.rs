@@ -239,7 +239,8 @@ async fn garbage_never_ends_the_service() {
     // Every one of them is counted, once.
     let counts = lab.counts();
     let dropped = counts.dropped_short + counts.dropped_response;
-    assert_eq!(dropped as usize, messages.iter().filter(|m| answered(m).is_none()).count());
+    let silent = messages.iter().filter(|message| answered(message).is_none()).count();
+    assert_eq!(usize::try_from(dropped).unwrap(), silent);
     assert_eq!(counts.iter().map(|(_, value)| value).sum::<u64>(), expected + dropped, "{counts}");
     assert!(counts.format_error > 0);
     // And the next question is served.
