@@ -152,6 +152,12 @@ fn warn_of_target(
     listen: Option<&[SocketAddr]>,
 ) {
     let Some(target) = target else { return };
+    if target.ip().is_loopback() {
+        warnings.push(format!(
+            "{key} is {target}: the kernel leads no host to a loopback address unless \
+             net.ipv4.conf.*.route_localnet is set; give an address of an interface"
+        ));
+    }
     let Some(listen) = listen else {
         warnings.push(format!("there is no [dns]: something else must answer at {key} {target}"));
         return;

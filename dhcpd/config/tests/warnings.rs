@@ -136,6 +136,9 @@ fn the_gate() {
     check(GATED, "listen = [\"10.0.0.54\"]", "listen = [\"0.0.0.0\"]", &[IPV6]);
     let elsewhere = "gate.redirect is 10.0.0.54:80, which is not in dns.redirect-listen";
     check(GATED, "[dns]", "redirect = \"10.0.0.54:80\"\n[dns]", &[IPV6, elsewhere]);
+    let loopback = GATED.replace("10.0.0.54", "127.0.0.54");
+    let warnings = of(&loopback);
+    assert_eq!(warnings.iter().filter(|warning| warning.contains("route_localnet")).count(), 2);
     let without_dns = GATED.split("[dns]").next().unwrap_or_default();
     let none = [
         "there is no [dns]: something else must answer at gate.lying-resolver 10.0.0.54:53",
