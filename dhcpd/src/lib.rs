@@ -10,6 +10,7 @@
 //! Beside that way, and never in it: [`api`], which asks the core through the [`door`].
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod commit;
 pub mod daemon;

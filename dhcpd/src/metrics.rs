@@ -21,7 +21,7 @@ pub use exposition::{CONTENT_TYPE, METRIC_NAMES};
 pub const RELAYS_COUNTED_MAX: usize = 256;
 
 /// Distinct networks that exhausted pools are counted by; further ones are counted under [`OTHER`].
-pub const NETWORKS_COUNTED_MAX: usize = 1024;
+pub const NETWORKS_COUNTED_MAX: usize = 4096;
 
 /// Distinct sockets that are told apart; further ones are counted under [`OTHER`].
 pub const SOCKETS_COUNTED_MAX: usize = 64;

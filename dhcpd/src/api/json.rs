@@ -16,7 +16,7 @@ use time::macros::format_description;
 use vestibule_core::Timestamp;
 
 /// The value as JSON.
-pub(super) fn text<T: Serialize>(value: &T) -> String {
+pub(crate) fn text<T: Serialize>(value: &T) -> String {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, SafeFormatter);
     match value.serialize(&mut serializer) {

@@ -45,6 +45,7 @@ use std::time::{Duration, Instant, SystemTime};
 use vestibule_config::{GateMode, Token};
 use vestibule_core::{Answer, Command, HardwareAddress, Query, QueryAnswer};
 
+pub(crate) use json::{is_active, text as json_text};
 pub use json::{parse_time, time_text};
 pub use listener::{ListenError, Listener, reachable};
 pub use problem::{Problem, ProblemKind};

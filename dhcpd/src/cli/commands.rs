@@ -1,0 +1,241 @@
+//! The commands that ask a server, and how their answers look.
+
+use super::client::{Client, path_with_query};
+use super::show::{or_dash, percent_encoded, shown};
+use super::{Device, Failure, LeasesArguments, RegisterArguments};
+use crate::api::{
+    LeaseView, PAGE_ENTRIES_MAX, RegistrationWithAddresses, StatusView, UnregisteredView, json_text,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use vestibule_core::HardwareAddress;
+
+/// `vestibule status`
+pub(super) fn status(client: &Client, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let answer = client.get("/v1/status")?;
+    if json {
+        return Ok(writeln!(out, "{}", json_text(&answer))?);
+    }
+    let status: StatusView = understood(answer)?;
+    writeln!(
+        out,
+        "{}  vestibule-dhcpd {}, up {}, since {}",
+        shown(&status.server),
+        shown(&status.version),
+        duration(status.uptime_seconds),
+        or_dash(status.started.as_deref())
+    )?;
+    if status.everything_well {
+        writeln!(out, "everything is well")?;
+    }
+    for complaint in &status.not_well {
+        writeln!(out, "NOT WELL: {}", shown(complaint))?;
+    }
+    writeln!(
+        out,
+        "gate {}; {} registrations; {} offers open; {} leases known",
+        shown(&status.gate.mode),
+        status.registrations,
+        status.offers,
+        status.leases_known
+    )?;
+    writeln!(
+        out,
+        "{} records committed in {} groups; kernel dropped {} packets; {} replies could not be sent",
+        status.storage.records_committed,
+        status.storage.groups_committed,
+        status.kernel_drops,
+        status.send_errors
+    )?;
+    writeln!(out)?;
+    let width = status.networks.iter().map(|network| shown(&network.name).chars().count()).max();
+    let width = width.unwrap_or(0).max("NETWORK".len());
+    writeln!(
+        out,
+        "{:width$} {:>5} {:>9} {:>9} {:>9} {:>9} {:>10} {:>12}",
+        "NETWORK", "GATED", "POOL", "FREE", "HELD", "DECLINED", "REGISTERED", "UNREGISTERED"
+    )?;
+    for network in &status.networks {
+        writeln!(
+            out,
+            "{:width$} {:>5} {:>9} {:>9} {:>9} {:>9} {:>10} {:>12}",
+            shown(&network.name),
+            if network.gated { "yes" } else { "no" },
+            network.pool_size,
+            network.free,
+            network.held,
+            network.declined,
+            network.registered,
+            network.unregistered
+        )?;
+    }
+    Ok(())
+}
+
+/// `vestibule leases`: page after page, so that memory does not grow with the campus.
+pub(super) fn leases(
+    client: &Client,
+    wanted: &LeasesArguments,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let limit = PAGE_ENTRIES_MAX.to_string();
+    let mac = wanted.mac.map(|mac| mac.to_string());
+    let mut after: Option<Ipv4Addr> = None;
+    let mut shown_before = false;
+    if json {
+        write!(out, "{{\"leases\":[")?;
+    } else {
+        lease_row(
+            out,
+            ["ADDRESS", "HARDWARE", "STATE", "ENDS", "REGISTERED", "NETWORK", "HOST NAME", "OWNER"]
+                .map(str::to_owned),
+        )?;
+    }
+    loop {
+        let after_text = after.map(|address| address.to_string());
+        let mut page = client.get(&path_with_query(
+            "/v1/leases",
+            &[
+                ("limit", Some(&limit)),
+                ("after", after_text.as_deref()),
+                ("mac", mac.as_deref()),
+                ("network", wanted.network.as_deref()),
+                ("all", wanted.all.then_some("true")),
+            ],
+        ))?;
+        let next: Option<Ipv4Addr> =
+            understood(page.get_mut("next").map(Value::take).unwrap_or_default())?;
+        let entries: Vec<Value> =
+            understood(page.get_mut("leases").map(Value::take).unwrap_or_default())?;
+        for entry in entries {
+            if json {
+                let separator = if shown_before { "," } else { "" };
+                write!(out, "{separator}\n{}", json_text(&entry))?;
+            } else {
+                let lease: LeaseView = understood(entry)?;
+                lease_row(out, columns(&lease))?;
+            }
+            shown_before = true;
+        }
+        match next {
+            // Addresses ascend; a server that does not keep to it would be asked for ever.
+            Some(next) if after.is_none_or(|after| next > after) => after = Some(next),
+            Some(_) => return Err(not_understood("the pages of its answer do not come to an end")),
+            None => break,
+        }
+    }
+    if json {
+        writeln!(out, "\n]}}")?;
+    }
+    Ok(())
+}
+
+/// `vestibule register`
+pub(super) fn register(
+    client: &Client,
+    wanted: &RegisterArguments,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let (field, device) = match wanted.device {
+        Device::Address(address) => ("ip", address.to_string()),
+        Device::Hardware(mac) => ("mac", mac.to_string()),
+    };
+    let mut body = Map::new();
+    body.insert(field.to_owned(), device.into());
+    let mut insert = |field: &str, value: Option<String>| {
+        if let Some(value) = value {
+            body.insert(field.to_owned(), value.into());
+        }
+    };
+    insert("owner", wanted.owner.clone());
+    insert("expires", wanted.expires.clone());
+    insert("replaces", wanted.replaces.map(|mac| mac.to_string()));
+    let answer = client.post("/v1/registrations", &body.into())?;
+    if json {
+        return Ok(writeln!(out, "{}", json_text(&answer))?);
+    }
+    let RegistrationWithAddresses { registration, addresses } = understood(answer)?;
+    write!(out, "{} is registered", registration.mac)?;
+    if let Some(owner) = &registration.owner {
+        write!(out, " for {}", shown(owner))?;
+    }
+    if let Some(expires) = &registration.expires {
+        write!(out, " until {}", shown(expires))?;
+    }
+    match addresses.as_slice() {
+        [] => writeln!(out, "; it holds no address in a gated network now")?,
+        addresses => writeln!(out, "; the gate is open for {}", list(addresses))?,
+    }
+    Ok(())
+}
+
+/// `vestibule unregister`
+pub(super) fn unregister(
+    client: &Client,
+    mac: HardwareAddress,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let path = format!("/v1/registrations/{}", percent_encoded(&mac.to_string()));
+    let answer = client.delete(&path)?;
+    if json {
+        return Ok(writeln!(out, "{}", json_text(&answer))?);
+    }
+    let UnregisteredView { mac, addresses } = understood(answer)?;
+    write!(out, "{mac} is not registered any more")?;
+    match addresses.as_slice() {
+        [] => writeln!(out, "; it holds no address in a gated network now")?,
+        addresses => writeln!(out, "; the gate is closed for {}", list(addresses))?,
+    }
+    Ok(())
+}
+
+fn columns(lease: &LeaseView) -> [String; 8] {
+    [
+        lease.ip.to_string(),
+        lease.mac.to_string(),
+        shown(&lease.state),
+        lease.ends.as_deref().map_or_else(|| "never".to_owned(), shown),
+        if lease.registered { "yes" } else { "no" }.to_owned(),
+        or_dash(lease.network.as_deref()),
+        or_dash(lease.host_name.as_deref()),
+        or_dash(lease.owner.as_deref()),
+    ]
+}
+
+fn lease_row(out: &mut dyn Write, columns: [String; 8]) -> io::Result<()> {
+    let [address, hardware, state, ends, registered, network, host_name, owner] = columns;
+    let row = format!(
+        "{address:15} {hardware:17} {state:8} {ends:24} {registered:10} {network:16} {host_name:24} {owner}"
+    );
+    writeln!(out, "{}", row.trim_end())
+}
+
+fn list(addresses: &[Ipv4Addr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Whole units only: nobody needs the seconds of a day.
+fn duration(seconds: u64) -> String {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+fn understood<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
+    serde_json::from_value(value).map_err(|error| not_understood(&error.to_string()))
+}
+
+fn not_understood(why: &str) -> Failure {
+    Failure::Refused(format!(
+        "the server's answer cannot be understood: {}; are server and tool of the same version?",
+        shown(why)
+    ))
+}

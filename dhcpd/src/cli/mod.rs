@@ -1,0 +1,221 @@
+//! `vestibule`, the operator's tool: what it takes, and what it says.
+//!
+//! It asks a running server through its API, and checks configuration files. It promises that what
+//! strangers chose (host names, owners) cannot act on the terminal, that `--json` is for programs and
+//! stays stable, that an error says what to do, and that the exit status tells what kind of error it
+//! was: [`OK`], [`REFUSED`], [`USAGE`], [`UNREACHABLE`]. It never changes a file, and never shows the
+//! token.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod access;
+mod check;
+mod client;
+mod commands;
+mod show;
+
+use access::Access;
+use clap::{Args, Parser, Subcommand};
+use client::Client;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use vestibule_core::HardwareAddress;
+
+pub use show::shown;
+
+/// Exit status: done.
+pub const OK: u8 = 0;
+/// Exit status: the server refused, or what was asked for does not exist, or the file has mistakes.
+pub const REFUSED: u8 = 1;
+/// Exit status: the command line, or what it names, cannot be used.
+pub const USAGE: u8 = 2;
+/// Exit status: no server answered.
+pub const UNREACHABLE: u8 = 3;
+
+const EXIT_STATUSES: &str = "Exit status: 0 done; 1 refused, not found, or mistakes in the file; \
+                             2 wrong usage; 3 the server cannot be reached.";
+
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, about = "Asks a Vestibule DHCP server, and tells it who may pass", after_help = EXIT_STATUSES)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug)]
+struct Global {
+    /// The configuration file that names the API's address and token file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/vestibule/vestibule.toml"
+    )]
+    config: PathBuf,
+    /// The API's address instead: http://HOST:PORT or unix:PATH
+    #[arg(long, global = true, value_name = "URL")]
+    api: Option<String>,
+    /// The token file instead
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// How the server is
+    Status,
+    /// Who holds which address
+    Leases(LeasesArguments),
+    /// Register a device: it may pass the gate
+    Register(RegisterArguments),
+    /// End a device's registration
+    Unregister {
+        /// Its hardware address
+        mac: HardwareAddress,
+    },
+    /// Say what a configuration file means, or every mistake in it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct LeasesArguments {
+    /// Only of this network
+    #[arg(long)]
+    network: Option<String>,
+    /// Only of this hardware address
+    #[arg(long)]
+    mac: Option<HardwareAddress>,
+    /// Ended ones too
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Args, Debug)]
+struct RegisterArguments {
+    /// The device: its hardware address, or the address that it holds a lease for
+    #[arg(value_name = "MAC|IP")]
+    device: Device,
+    /// Who answers for it
+    #[arg(long)]
+    owner: Option<String>,
+    /// When the registration ends, as in 2027-02-28T22:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// The device whose place it takes, and whose registration ends
+    #[arg(long, value_name = "MAC")]
+    replaces: Option<HardwareAddress>,
+}
+
+/// How a device is named.
+#[derive(Clone, Copy, Debug)]
+enum Device {
+    Address(Ipv4Addr),
+    Hardware(HardwareAddress),
+}
+
+impl std::str::FromStr for Device {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        text.parse()
+            .map(Self::Hardware)
+            .map_err(|_| "neither an IPv4 address nor a hardware address such as 02:00:5e:00:53:01")
+    }
+}
+
+/// Why a command ended without doing what it should.
+#[derive(Debug)]
+enum Failure {
+    /// The server says no, or the file has mistakes. Already worded.
+    Refused(String),
+    /// What the command line names cannot be used.
+    Usage(String),
+    /// No server answers.
+    Unreachable(String),
+    /// Whoever reads our output went away, or it cannot be written.
+    Output(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(text) | Self::Usage(text) | Self::Unreachable(text) => f.write_str(text),
+            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Runs the tool: `arguments` begin with its name; it writes to `out` and complains to `complaints`.
+/// Returns the exit status.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    complaints: &mut dyn Write,
+) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors, and go where they were asked for.
+            return if error.use_stderr() {
+                let _ = write!(complaints, "{error}");
+                USAGE
+            } else {
+                let _ = write!(out, "{error}");
+                OK
+            };
+        }
+    };
+    match execute(arguments, out, complaints).and_then(|()| Ok(out.flush()?)) {
+        Ok(()) => OK,
+        // As with `vestibule leases | head`: the reader has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => OK,
+        Err(failure) => {
+            let _ = writeln!(complaints, "vestibule: {failure}");
+            match failure {
+                Failure::Refused(_) | Failure::Output(_) => REFUSED,
+                Failure::Usage(_) => USAGE,
+                Failure::Unreachable(_) => UNREACHABLE,
+            }
+        }
+    }
+}
+
+fn execute(
+    arguments: Arguments,
+    out: &mut dyn Write,
+    complaints: &mut dyn Write,
+) -> Result<(), Failure> {
+    let Arguments { global, command } = arguments;
+    let json = global.json;
+    match command {
+        Command::Check { file } => check::check(&file, json, out, complaints),
+        Command::Status => commands::status(&client(&global)?, json, out),
+        Command::Leases(wanted) => commands::leases(&client(&global)?, &wanted, json, out),
+        Command::Register(wanted) => commands::register(&client(&global)?, &wanted, json, out),
+        Command::Unregister { mac } => commands::unregister(&client(&global)?, mac, json, out),
+    }
+}
+
+fn client(global: &Global) -> Result<Client, Failure> {
+    Client::new(Access::find(&global.config, global.api.as_deref(), global.token_file.as_deref())?)
+}
