@@ -106,10 +106,10 @@ impl Portal {
 
     fn ask(&self, method: &str, target: &str, json: Option<&str>) -> io::Result<(u16, Value)> {
         let result = http::ask(self.api, &self.token, method, target, json);
-        let asked = json.unwrap_or_default();
+        let asked = json.map_or(String::new(), |json| format!(" {json}"));
         match &result {
-            Ok((status, body)) => eprintln!("{method} {target} {asked}\n  -> {status} {body}"),
-            Err(error) => eprintln!("{method} {target} {asked}\n  -> {error}"),
+            Ok((status, body)) => eprintln!("{method} {target}{asked}\n  -> {status} {body}"),
+            Err(error) => eprintln!("{method} {target}{asked}\n  -> {error}"),
         }
         let (status, body) = result?;
         Ok((status, serde_json::from_str(&body).unwrap_or_default()))

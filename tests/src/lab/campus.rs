@@ -11,7 +11,7 @@
 //!
 //! A [`Site`] is a LAN with its network, behind an edge router or attached to the gateway itself.
 
-use super::{Host, Lab, LabError, Process, own_program, programs_folder};
+use super::{Host, Lab, LabError, Process, own_program, programs_folder, until_ok};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -295,26 +295,37 @@ impl Campus {
     /// # Errors
     /// [`LabError::NotBuilt`], or [`LabError::Deadline`] with its log.
     pub fn start_dhcpd(&self) -> Result<Process, LabError> {
-        self.start_program("vestibule-dhcpd")
+        let mut dhcpd = self.start_program("vestibule-dhcpd")?;
+        dhcpd.wait_line("ready")?;
+        Ok(dhcpd)
     }
 
-    /// Starts `vestibule-dns` on the gateway, and waits until it serves.
+    /// Starts `vestibule-dns` on the gateway, and waits until it answers.
     ///
     /// # Errors
     /// [`LabError::NotBuilt`], or [`LabError::Deadline`] with its log.
     pub fn start_dns(&self) -> Result<Process, LabError> {
-        self.start_program("vestibule-dns")
+        let mut dns = self.start_program("vestibule-dns")?;
+        until_ok("vestibule-dns answers", || {
+            if let Some(status) = dns.ended() {
+                return Ok(Err(LabError::Deadline {
+                    what: format!("vestibule-dns serves; it ended: {status}"),
+                    seen: dns.log(),
+                }));
+            }
+            let answer = self.gateway.run("dig +short +tries=1 +time=1 @10.0.0.54 any.example");
+            match answer {
+                Ok(answer) if answer.stdout.trim() == "10.0.0.80" => Ok(Ok(())),
+                Ok(answer) => Err(format!("{}{}", answer.both(), dns.log())),
+                Err(error) => Ok(Err(error)),
+            }
+        })??;
+        Ok(dns)
     }
 
     fn start_program(&self, name: &str) -> Result<Process, LabError> {
         program(name)?;
-        let line = format!("{name} --config {VESTIBULE_TOML}");
-        // A second start appends to the same log; only what follows counts.
-        let offset = std::fs::metadata(self.lab.logs().join(format!("gateway-{name}")))
-            .map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
-        let mut process = self.gateway.start(name, &line)?;
-        process.wait_line_after(offset, "ready")?;
-        Ok(process)
+        self.gateway.start(name, &format!("{name} --config {VESTIBULE_TOML}"))
     }
 
     /// Starts a web server outside, which says `it is really me`.

@@ -19,6 +19,8 @@ pub struct Process {
     child: Child,
     process_id: u32,
     log: PathBuf,
+    /// Where this process's part of the log begins: one of the same name may have written before it.
+    log_from: usize,
     /// The lab lives at least as long as its processes.
     _lab: Lab,
 }
@@ -31,7 +33,7 @@ impl Process {
         let log = host.lab().logs().join(&name);
         let file = |error| LabError::File { path: log.display().to_string(), error };
         let output = File::options().create(true).append(true).open(&log).map_err(file)?;
-        let log_from = fs::metadata(&log).map_err(file)?.len();
+        let log_from = output.metadata().map_err(file)?.len();
         let errors = output.try_clone().map_err(file)?;
 
         let id_name = format!("{name}.{log_from}.id");
@@ -55,7 +57,10 @@ impl Process {
             text.strip_suffix('\n')?.parse().ok()
         });
         match id {
-            Ok(process_id) => Ok(Self { name, child, process_id, log, _lab: host.lab().clone() }),
+            Ok(process_id) => {
+                let log_from = usize::try_from(log_from).unwrap_or(usize::MAX);
+                Ok(Self { name, child, process_id, log, log_from, _lab: host.lab().clone() })
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -70,12 +75,11 @@ impl Process {
         self.process_id
     }
 
-    /// Everything that this process, and those of the same name before it, wrote.
+    /// Everything that it wrote.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(self.log_from..).unwrap_or_default()).into_owned()
     }
 
     /// Waits until a line of the log holds `needle`; gives that line.
