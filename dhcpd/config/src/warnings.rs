@@ -101,7 +101,7 @@ fn warn_of_subnet(
     let insecure = contents(CAPTIVE_PORTAL).filter(|url| !url.starts_with(b"https:"));
     if insecure.is_some() {
         warnings.push(format!(
-            "{place} gives a captive-portal that is not https: clients ignore it (RFC 8908)"
+            "{place} gives a captive-portal that is not https: clients ignore it (RFC 8908 section 4)"
         ));
     }
     let (routers, _) = contents(code::ROUTERS).unwrap_or_default().as_chunks::<4>();

@@ -2,6 +2,7 @@
 //! consistent by a check that is too simple to be wrong.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use vestibule_config::{explain, limits, parse};
@@ -91,9 +92,12 @@ fn confused() -> impl Strategy<Value = String> {
 type Plan = (Vec<(u8, u8)>, Vec<u8>);
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let pools = proptest::collection::vec((0_u8..20, 0_u8..20), 0..4);
-    let reserved = proptest::collection::vec(0_u8..20, 0..4);
-    (pools, reserved)
+    // Wild plans are mostly wrong; tame ones are right or wrong by one address.
+    let wild = proptest::collection::vec((0_u8..20, 0_u8..20), 0..4);
+    let pool = (1_u8..=14, 0_u8..4).prop_map(|(first, more)| (first, first + more));
+    let tame = proptest::collection::vec(pool, 1..4);
+    let reserved = proptest::collection::vec(0_u8..20, 0..3);
+    prop_oneof![(wild, reserved.clone()), (tame.clone(), reserved), (tame, Just(Vec::new())),]
 }
 
 fn plan_text((pools, reserved): &Plan) -> String {
@@ -138,22 +142,29 @@ fn prefixes_text(prefixes: &[(u8, u8)]) -> String {
     text
 }
 
-/// The indexes of the prefixes that share an address with another, compared pair by pair.
-fn overlapping(prefixes: &[(u8, u8)]) -> usize {
-    let mask = |length: &u8| 0xff_u8 << (32 - length);
-    let overlap = |a: &(u8, u8), b: &(u8, u8)| {
-        let wider = mask(&a.1.min(b.1));
-        a.0 & wider == b.0 & wider
+/// How many prefixes lie in another one, compared pair by pair; of equal ones, all but the first.
+fn enclosed(prefixes: &[(u8, u8)]) -> usize {
+    let mask = |length: u8| 0xff_u8 << (32 - length);
+    let encloses = |(outer, a): (usize, &(u8, u8)), (inner, b): (usize, &(u8, u8))| {
+        let wider = a.1 < b.1 || (a.1 == b.1 && outer < inner);
+        wider && (a.0 & mask(a.1)) == (b.0 & mask(a.1))
     };
-    let pairs = prefixes.iter().enumerate();
-    pairs
-        .filter(|(index, a)| {
-            prefixes.iter().enumerate().any(|(other, b)| other != *index && overlap(a, b))
-        })
-        .count()
+    let numbered = || prefixes.iter().enumerate();
+    numbered().filter(|inner| numbered().any(|outer| encloses(outer, *inner))).count()
+}
+
+/// The same cases in every run; `PROPTEST_CASES` asks for more of them.
+fn seeded() -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(0x5eed),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
+    #![proptest_config(seeded())]
+
     #[test]
     fn arbitrary_text_never_panics(text in "(?s).{0,200}") {
         check(&text);
@@ -176,11 +187,11 @@ proptest! {
     }
 
     #[test]
-    fn prefixes_are_refused_exactly_if_two_share_an_address(
+    fn every_prefix_inside_another_is_a_mistake_and_nothing_else_is(
         prefixes in proptest::collection::vec((any::<u8>(), 25_u8..=32), 1..6)
     ) {
-        let answer = parse(&prefixes_text(&prefixes), "f");
-        prop_assert_eq!(answer.is_ok(), overlapping(&prefixes) == 0, "{:?}", answer);
+        let mistakes = parse(&prefixes_text(&prefixes), "f").map_or_else(|found| found.list, |_| Vec::new());
+        prop_assert_eq!(mistakes.len(), enclosed(&prefixes), "{:?}", mistakes);
     }
 }
 
