@@ -1,5 +1,7 @@
 //! Runs every kept fuzz input through the very checks of the fuzz targets.
 
+#![allow(unreachable_pub, reason = "the checks are shared with the fuzz targets, a library")]
+
 #[path = "../../tests/fuzz/src/decode_check.rs"]
 mod decode_check;
 #[path = "../../tests/fuzz/src/frame_check.rs"]

@@ -40,9 +40,10 @@ pub const fn explain(errno: i32) -> Explanation {
             "the interface's send queue is full: raise its txqueuelen or lower the load",
         ),
         libc::ENOMEM => ("ENOMEM", "the kernel is out of memory for packets"),
-        libc::ENETUNREACH => {
-            ("ENETUNREACH", "no route to the relay or client: the routing table lacks its network")
-        }
+        libc::ENETUNREACH => (
+            "ENETUNREACH",
+            "no route to the relay or client, or the reply's source address is no longer an address of this host",
+        ),
         libc::EHOSTUNREACH => {
             ("EHOSTUNREACH", "the relay or client does not answer ARP, or a route says unreachable")
         }
