@@ -50,6 +50,13 @@ pub(crate) struct Forwarding {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Forwarding {
+    /// Who asks.
+    pub(crate) fn source(&self) -> SocketAddr {
+        self.request.src()
+    }
+}
+
 /// What a message from an upstream resolver is.
 pub(crate) enum Upstream {
     /// Not the answer to this question.
@@ -138,17 +145,30 @@ impl Handler {
 
     /// What `message`, that came from the upstream resolver asked, is.
     pub(crate) fn upstream(&self, forwarding: &Forwarding, message: &[u8]) -> Upstream {
-        // As above: no decoder before the counts are known to be sane.
-        match WireHeader::read(message) {
-            Some(header)
-                if header.response && header.id == forwarding.id && header.questions == 1 => {}
+        // As above: no decoder before the counts are known to be sane. Some resolvers leave the
+        // question out of an error.
+        let bare = match WireHeader::read(message) {
+            Some(header) if header.response && header.id == forwarding.id => {
+                match header.questions {
+                    0 => true,
+                    1 => false,
+                    _ => return Upstream::Other,
+                }
+            }
             _ => return Upstream::Other,
-        }
+        };
         let Ok(upstream) = Message::from_vec(message) else {
             return Upstream::Other;
         };
         // Names compare without regard to case.
         let asked = forwarding.request.queries.queries().first().map(|query| query.original());
+        if bare {
+            let code = upstream.metadata.response_code;
+            if code == ResponseCode::NoError || !upstream.answers.is_empty() {
+                return Upstream::Other;
+            }
+            return Upstream::Answer(self.coded(&forwarding.request, forwarding.transport, code));
+        }
         if upstream.queries.first() != asked {
             return Upstream::Other;
         }

@@ -23,8 +23,17 @@ pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 /// Failures in a row after which an upstream resolver counts as down.
 pub const UPSTREAM_FAILURES_MAX: u32 = 3;
 
-/// How long an upstream resolver that counts as down is asked nothing.
+/// How long an upstream resolver that counts as down is passed over while there is another one.
+/// Then one look-up tries it again.
 pub const UPSTREAM_REST: Duration = Duration::from_secs(3);
+
+/// Look-ups at once while every upstream resolver counts as down. One more is answered SERVFAIL at
+/// once. Not 0, because "down" can be no more than some names that are slow to resolve: whoever
+/// asks for those must not be able to take the portal's name from everybody else.
+pub const UPSTREAM_PROBES_MAX: usize = 16;
+
+/// The same for one client address.
+pub const UPSTREAM_PROBES_PER_SOURCE_MAX: usize = 2;
 
 /// Datagrams looked at while waiting for the answer to one question: those that do not match it
 /// are ignored, but not for ever.

@@ -181,7 +181,8 @@ fn rules(gate: &Gate) -> Result<Rules, StartError> {
 /// Logs the counters now and then, and what the kernel holds against us.
 async fn log_counters(counters: Arc<Counters>, udp: Vec<SocketAddr>) {
     let mut logged = Counts::default();
-    let mut interval = tokio::time::interval(COUNTERS_LOG_INTERVAL);
+    let first = tokio::time::Instant::now() + COUNTERS_LOG_INTERVAL;
+    let mut interval = tokio::time::interval_at(first, COUNTERS_LOG_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;

@@ -1,20 +1,22 @@
 //! Asking the true resolvers.
 //!
 //! It promises that a question ends in time: each resolver gets one datagram (and one connection,
-//! if its answer is cut short), at most [`UPSTREAM_ATTEMPTS_MAX`] resolvers are asked, and one that
-//! failed several times in a row is left alone for a while, so that a dead resolver costs its
-//! clients a quick SERVFAIL and not a time-out each, and gets no storm when it comes back. Each
-//! question has a socket of its own, so that its source port is as hard to guess as its number, and
-//! the kernel drops what comes from elsewhere. It keeps no cache: the resolvers behind have one.
+//! if its answer is cut short), and at most [`UPSTREAM_ATTEMPTS_MAX`] resolvers are asked. One that
+//! failed several times in a row counts as down: it is passed over while there is another, and if
+//! there is none, only a few look-ups at once still try, so that a dead resolver costs its clients
+//! a quick SERVFAIL and not a time-out each, and gets no storm when it comes back. Each question
+//! has a socket of its own, so that its source port is as hard to guess as its number, and the
+//! kernel drops what comes from elsewhere. It keeps no cache: the resolvers behind have one.
 
 use crate::handler::{Forwarding, Handler, Upstream as Reply};
 use crate::limits::{
-    UPSTREAM_ATTEMPTS_MAX, UPSTREAM_DATAGRAMS_MAX, UPSTREAM_FAILURES_MAX, UPSTREAM_REST,
-    UPSTREAM_TIMEOUT,
+    UPSTREAM_ATTEMPTS_MAX, UPSTREAM_DATAGRAMS_MAX, UPSTREAM_FAILURES_MAX, UPSTREAM_PROBES_MAX,
+    UPSTREAM_PROBES_PER_SOURCE_MAX, UPSTREAM_REST, UPSTREAM_TIMEOUT,
 };
+use crate::slots::Slots;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
@@ -23,6 +25,7 @@ use tokio::time::{Instant, timeout};
 #[derive(Debug)]
 pub(crate) struct Upstream {
     servers: Vec<Server>,
+    probes: Arc<Slots>,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,10 @@ impl Upstream {
     /// The resolvers at `addresses`.
     pub(crate) fn new(addresses: &[SocketAddr]) -> Self {
         let server = |address: &SocketAddr| Server { address: *address, health: Mutex::default() };
-        Self { servers: addresses.iter().map(server).collect() }
+        Self {
+            servers: addresses.iter().map(server).collect(),
+            probes: Slots::new(UPSTREAM_PROBES_MAX, UPSTREAM_PROBES_PER_SOURCE_MAX),
+        }
     }
 
     /// The answer for the client; `None` if no resolver gave one.
@@ -57,19 +63,24 @@ impl Upstream {
         let mut attempts = 0;
         for server in &self.servers {
             if attempts == UPSTREAM_ATTEMPTS_MAX {
-                break;
+                return None;
             }
-            if server.is_down(Instant::now()) {
+            if !server.may_be_asked(Instant::now()) {
                 continue;
             }
             attempts += 1;
-            let outcome = timeout(UPSTREAM_TIMEOUT, server.ask(handler, forwarding)).await;
-            match outcome.unwrap_or(Err(Failure::TimedOut)) {
-                Ok(answer) => {
-                    server.succeeded();
-                    return Some(answer);
-                }
-                Err(failure) => server.failed(Instant::now(), &failure),
+            if let Some(answer) = server.try_once(handler, forwarding).await {
+                return Some(answer);
+            }
+        }
+        if attempts > 0 {
+            return None;
+        }
+        // All of them are down, as far as we know.
+        let _probe = self.probes.take(forwarding.source()).ok()?;
+        for server in self.servers.iter().take(UPSTREAM_ATTEMPTS_MAX) {
+            if let Some(answer) = server.try_once(handler, forwarding).await {
+                return Some(answer);
             }
         }
         None
@@ -77,6 +88,20 @@ impl Upstream {
 }
 
 impl Server {
+    async fn try_once(&self, handler: &Handler, forwarding: &Forwarding) -> Option<Vec<u8>> {
+        let outcome = timeout(UPSTREAM_TIMEOUT, self.ask(handler, forwarding)).await;
+        match outcome.unwrap_or(Err(Failure::TimedOut)) {
+            Ok(answer) => {
+                self.succeeded();
+                Some(answer)
+            }
+            Err(failure) => {
+                self.failed(Instant::now(), &failure);
+                None
+            }
+        }
+    }
+
     async fn ask(&self, handler: &Handler, forwarding: &Forwarding) -> Result<Vec<u8>, Failure> {
         let unspecified: SocketAddr = match self.address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -92,7 +117,11 @@ impl Server {
             match handler.upstream(forwarding, message) {
                 Reply::Other => {}
                 Reply::Answer(answer) => return Ok(answer),
-                Reply::Truncated => return self.ask_over_tcp(handler, forwarding).await,
+                Reply::Truncated => {
+                    // One descriptor at a time for each look-up: the limits count on it.
+                    drop(socket);
+                    return self.ask_over_tcp(handler, forwarding).await;
+                }
             }
         }
         Err(Failure::TooManyOthers)
@@ -116,8 +145,17 @@ impl Server {
         }
     }
 
-    fn is_down(&self, now: Instant) -> bool {
-        self.health().down_until.is_some_and(|until| now < until)
+    /// Whether it is up; or down, but it is time to try, which is true for one caller only.
+    fn may_be_asked(&self, now: Instant) -> bool {
+        let mut health = self.health();
+        match health.down_until {
+            None => true,
+            Some(until) if now < until => false,
+            Some(_) => {
+                health.down_until = Some(now + UPSTREAM_REST);
+                true
+            }
+        }
     }
 
     fn succeeded(&self) {
@@ -137,8 +175,8 @@ impl Server {
                 tracing::warn!(
                     resolver = %self.address,
                     cause = %failure,
-                    "the upstream resolver counts as down: the portal's name and the walled garden \
-                     get SERVFAIL if there is no other"
+                    "the upstream resolver counts as down: if there is no other, most questions for \
+                     the portal's name and the walled garden get SERVFAIL"
                 );
             }
             health.down_until = Some(now + UPSTREAM_REST);

@@ -9,7 +9,8 @@ use hickory_proto::rr::{RData, RecordType};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use vestibule_dns::limits::{
-    UPSTREAM_FAILURES_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX, UPSTREAM_REST, UPSTREAM_TIMEOUT,
+    UPSTREAM_FAILURES_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX, UPSTREAM_PROBES_PER_SOURCE_MAX,
+    UPSTREAM_REST, UPSTREAM_TIMEOUT,
 };
 
 const TRUE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -65,6 +66,7 @@ async fn negative_answers_and_codes_are_passed_on() {
     for (text, code) in [
         ("refused.idp.example.", ResponseCode::Refused),
         ("failing.idp.example.", ResponseCode::ServFail),
+        ("bare.idp.example.", ResponseCode::NotImp),
     ] {
         let answer = ask(&lab, text, RecordType::A).await;
         assert_eq!(answer.metadata.response_code, code);
@@ -183,31 +185,76 @@ async fn without_a_free_slot_the_failure_is_at_once_and_lies_go_on() {
     assert_eq!(addresses(&ask(&lab, "sso.example.", RecordType::A).await), [(TRUE, 300)]);
 }
 
-/// Time is not real here: it leaps whenever everybody waits.
-#[tokio::test(start_paused = true)]
-async fn a_silent_resolver_is_given_up_left_alone_and_asked_again() {
-    let upstream = Upstream::start().await;
-    let lab = Lab::start(&[upstream.address]);
-    let query = question("silent.idp.example.", RecordType::A);
+/// Has the resolver time out until it counts as down. Time is not real: it leaps whenever everybody
+/// waits.
+async fn take_down(lab: &Lab, upstream: &Upstream) {
+    let already = upstream.asked().len();
     for _ in 0..UPSTREAM_FAILURES_MAX {
         let before = tokio::time::Instant::now();
-        let answer = lab.ask(&query).await;
+        let answer = lab.ask(&question("slow.silent.idp.example.", RecordType::A)).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
         assert!(before.elapsed() >= UPSTREAM_TIMEOUT);
     }
-    // Now it counts as down: failure at once, and not one packet to it.
+    let failures = usize::try_from(UPSTREAM_FAILURES_MAX).unwrap();
+    assert_eq!(upstream.asked().len(), already + failures);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_is_down_gets_no_storm() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    take_down(&lab, &upstream).await;
+    // A few look-ups still try; every other one fails at once and costs the resolver no packet.
     let asked = upstream.asked().len();
-    assert_eq!(asked, usize::try_from(UPSTREAM_FAILURES_MAX).unwrap());
+    let before = tokio::time::Instant::now();
+    let held = Client::new(lab.udp).await;
+    for index in 0..UPSTREAM_PROBES_PER_SOURCE_MAX {
+        let query = question(&format!("{index}.silent.idp.example."), RecordType::A);
+        held.send(&query.to_vec().unwrap()).await;
+    }
     for _ in 0..10 {
-        let before = tokio::time::Instant::now();
         let answer = lab.ask(&question("sso.example.", RecordType::A)).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
-        assert!(before.elapsed() < UPSTREAM_TIMEOUT);
     }
-    assert_eq!(upstream.asked().len(), asked);
+    assert!(before.elapsed() < UPSTREAM_TIMEOUT);
+    for _ in 0..UPSTREAM_PROBES_PER_SOURCE_MAX {
+        let answer = held.receive_message().await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    }
+    assert_eq!(upstream.asked().len(), asked + UPSTREAM_PROBES_PER_SOURCE_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_names_do_not_take_the_portals_name_away() {
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    take_down(&lab, &upstream).await;
+    let portal = lab.ask(&question("register.campus.example.", RecordType::A)).await;
+    assert_eq!(addresses(&portal), [(PORTAL, 3600)]);
+    // And with that the resolver is up again, for everybody.
+    take_down(&lab, &upstream).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_is_down_is_passed_over_and_tried_again() {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let lab = Lab::start(&[first.address, second.address]);
+    let slow = question("slow.silent.idp.example.", RecordType::A);
+    second.release.add_permits(usize::try_from(UPSTREAM_FAILURES_MAX).unwrap());
+    for _ in 0..UPSTREAM_FAILURES_MAX {
+        assert_eq!(addresses(&lab.ask(&slow).await), [(TRUE, 60)]);
+    }
+    let asked = first.asked().len();
+    for _ in 0..5 {
+        lab.ask(&question("sso.example.", RecordType::A)).await;
+    }
+    assert_eq!((first.asked().len(), second.asked().len()), (asked, asked + 5));
     tokio::time::sleep(UPSTREAM_REST + Duration::from_millis(1)).await;
-    let answer = lab.ask(&question("sso.example.", RecordType::A)).await;
-    assert_eq!(addresses(&answer), [(TRUE, 300)]);
+    for _ in 0..5 {
+        let answer = lab.ask(&question("sso.example.", RecordType::A)).await;
+        assert_eq!(addresses(&answer), [(TRUE, 300)]);
+    }
+    assert_eq!((first.asked().len(), second.asked().len()), (asked + 5, asked + 5));
 }
 
 #[tokio::test]

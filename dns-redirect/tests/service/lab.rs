@@ -296,6 +296,10 @@ async fn answer(
         }
         "refused.idp.example." => message.metadata.response_code = ResponseCode::Refused,
         "failing.idp.example." => message.metadata.response_code = ResponseCode::ServFail,
+        "bare.idp.example." => {
+            message.metadata.response_code = ResponseCode::NotImp;
+            message.queries.clear();
+        }
         "alias.idp.example." => {
             let target = name("Target.Elsewhere.example.");
             let cname = RData::CNAME(CNAME(target.clone()));
