@@ -8,8 +8,10 @@ help:
 	@echo "make fuzz    the decoders under fuzzing for a minute, from the kept corpus"
 	@echo "make build   the programs, into target/release"
 
-demo: build
+# First all that the demo needs, so that nobody waits for a build only to be told of a package.
+demo:
 	@tests/setup.sh demo
+	@$(MAKE) --no-print-directory build
 	@target/release/vestibule-demo
 
 build:
