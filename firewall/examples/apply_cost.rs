@@ -118,6 +118,7 @@ fn flows() -> Result<(), Box<dyn Error>> {
         report(&format!("{count} changes that forget flows, hosts seen before"), later);
     }
     let own = GateChange { address: Ipv4Addr::LOCALHOST, side: None, forget_flows: true };
+    gate.apply(&[GateChange { side: Some((Side::Registered, 1)), forget_flows: false, ..own }])?;
     let start = Instant::now();
     gate.apply(&[own])?;
     report("one change that forgets all of these flows", vec![start.elapsed()]);

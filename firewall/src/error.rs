@@ -65,7 +65,8 @@ pub enum FirewallError {
     },
     /// The kernel's: an answer that does not follow the protocol.
     AnswerMalformed,
-    /// Nobody's: the sets changed so often during a read that no read was whole.
+    /// Somebody else's: the firewall was changed so often meanwhile that nothing whole could be read or
+    /// replaced.
     Unsteady,
 }
 
@@ -117,7 +118,7 @@ impl fmt::Display for FirewallError {
                 f.write_str("an answer of the kernel does not follow the netlink protocol")
             }
             Self::Unsteady => {
-                f.write_str("the kernel sets changed again and again while they were read; try again")
+                f.write_str("the firewall was changed again and again by others meanwhile; try again")
             }
         }
     }

@@ -193,25 +193,13 @@ fn read_all(
     let family = u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default();
     writer.begin((wire::SUBSYSTEM_TRACKING, GET), libc::NLM_F_DUMP, sequence, family, 0);
     writer.end();
-    socket.discard()?;
-    socket.send(writer.bytes())?;
-    loop {
-        let received = socket.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        for message in wire::messages(received) {
-            if message.sequence != sequence {
-                continue;
-            }
-            match (message.message_type, message.error_number()) {
-                (wire::DONE, _) | (_, Some(0)) => return Ok(()),
-                (_, Some(number)) => return Err(io::Error::from_raw_os_error(number)),
-                (_, None) => {
-                    if let Some(source) = source(&message) {
-                        each(source, &message);
-                    }
-                }
-            }
+    // A table that changes while it is read is read on; what is new in it follows the new sets.
+    socket.ask(&writer, sequence, |message| {
+        if let Some(source) = source(message) {
+            each(source, message);
         }
-    }
+    })?;
+    Ok(())
 }
 
 /// The address that began a flow.

@@ -6,6 +6,7 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::existing::{self, Existing};
 use crate::flows::Flows;
 use crate::message::{Elements, Subject, Transaction};
 use crate::netlink::Socket;
@@ -21,19 +22,10 @@ use vestibule_core::{GateChange, Side};
 const SEND_BUFFER_BYTES_MIN: usize = 16 << 20;
 /// Bytes of a transaction for each element of a replacement.
 const ELEMENT_BYTES: usize = 40;
-/// Times that a read of the sets is begun again because they changed under it.
-const READS_MAX: usize = 16;
+/// Times that a read or a replacement is tried because somebody changes something meanwhile.
+const ATTEMPTS_MAX: usize = 16;
 /// An address that no host has: what the kernel's abilities are tried with.
 const PROBE_ADDRESS: Ipv4Addr = Ipv4Addr::BROADCAST;
-
-/// `NFTA_SET_ELEM_LIST_ELEMENTS`
-const LIST: u16 = 3;
-/// `NFTA_LIST_ELEM`
-const ELEMENT: u16 = 1;
-/// `NFTA_SET_ELEM_KEY`
-const KEY: u16 = 1;
-/// `NFTA_DATA_VALUE`
-const VALUE: u16 = 1;
 
 /// Which messages are used for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,16 +211,26 @@ impl Gate {
                 .map(|(&address, &(_, life))| (address, life))
                 .collect()
         };
-        self.begin(last.len());
-        // Deleting a table that is not there is an error, adding one that is there is none.
-        self.transaction.add_table();
-        self.transaction.delete_table();
-        self.transaction.add_table();
-        self.transaction.add_ruleset(&self.ruleset);
         let (registered, unregistered) = (on(Side::Registered), on(Side::Unregistered));
-        self.transaction.elements(SetName::Registered, Elements::Put, &registered);
-        self.transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
-        self.commit()?;
+        let mut attempts = 0;
+        loop {
+            let existing = self.existing()?;
+            let besides = existing.chains_foreign.len() + existing.sets.len();
+            self.begin(last.len().saturating_add(besides));
+            self.transaction.only_if_generation_is(existing.generation);
+            self.transaction.add_table();
+            self.transaction.clear(&existing);
+            self.transaction.add_ruleset(&self.ruleset);
+            self.transaction.elements(SetName::Registered, Elements::Put, &registered);
+            self.transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
+            attempts += 1;
+            match self.commit() {
+                // Somebody changed something, perhaps in our table, after we read it.
+                Err(FirewallError::Unsteady) if attempts < ATTEMPTS_MAX => {}
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
         // After the commit: the chains that it made are what loads tracking into the kernel.
         Flows::check(&mut self.socket)?;
         let learned = self.flows.learn(&mut self.socket);
@@ -355,9 +357,10 @@ impl Gate {
         };
         put(self, FIRST_MILLISECONDS)?;
         put(self, SECOND_MILLISECONDS)?;
-        let restarts = self
-            .dump_one(SetName::Unregistered, PROBE_ADDRESS)?
-            .is_some_and(|life| life > FIRST_MILLISECONDS);
+        let name = SetName::Unregistered;
+        let life = existing::element(&mut self.socket, &self.ruleset.table, name, PROBE_ADDRESS)
+            .map_err(|source| self.unread(Subject::Elements(name), source))?;
+        let restarts = life.is_some_and(|life| life > FIRST_MILLISECONDS);
         self.begin(1);
         let element = [(PROBE_ADDRESS, 0)];
         self.transaction.elements(SetName::Unregistered, Elements::TakeIfThere, &element);
@@ -376,81 +379,32 @@ impl Gate {
         Ok(Abilities { destroys, restarts })
     }
 
-    /// The milliseconds left of one element.
-    fn dump_one(&mut self, set: SetName, address: Ipv4Addr) -> Result<Option<u64>, FirewallError> {
-        let request = |writer: &mut wire::Writer| {
-            writer.nest(LIST, |writer| {
-                writer.nest(ELEMENT, |writer| {
-                    writer.nest(KEY, |writer| writer.attribute(VALUE, &address.octets()));
-                });
-            });
-        };
-        let mut elements = Vec::new();
-        self.read(set, libc::NLM_F_ACK, request, &mut elements)?;
-        Ok(elements.into_iter().find(|(key, _)| *key == address).map(|(_, life)| life))
-    }
-
     fn dump(&mut self, set: SetName) -> Result<Vec<(Ipv4Addr, u64)>, FirewallError> {
-        let mut elements = Vec::new();
-        for _ in 0..READS_MAX {
-            elements.clear();
-            if self.read(set, libc::NLM_F_DUMP, |_| {}, &mut elements)? {
+        for _ in 0..ATTEMPTS_MAX {
+            let read = existing::elements(&mut self.socket, &self.ruleset.table, set)
+                .map_err(|source| self.unread(Subject::Elements(set), source))?;
+            if let Some(elements) = read {
                 return Ok(elements);
             }
         }
         Err(FirewallError::Unsteady)
     }
 
-    /// Reads elements of a set; `false` if they changed meanwhile.
-    fn read(
-        &mut self,
-        set: SetName,
-        flags: i32,
-        request: impl FnOnce(&mut wire::Writer),
-        elements: &mut Vec<(Ipv4Addr, u64)>,
-    ) -> Result<bool, FirewallError> {
-        /// `NFT_MSG_GETSETELEM`
-        const GET_ELEMENTS: u8 = 13;
-        /// `NFTA_SET_ELEM_LIST_TABLE`
-        const TABLE: u16 = 1;
-        /// `NFTA_SET_ELEM_LIST_SET`
-        const SET: u16 = 2;
-        let failed = |operation| move |source| FirewallError::Netlink { operation, source };
-        let sequence = self.socket.reserve_sequence(1);
-        let mut writer = wire::Writer::default();
-        let family = u8::try_from(libc::NFPROTO_INET).unwrap_or_default();
-        writer.begin((wire::SUBSYSTEM_NFTABLES, GET_ELEMENTS), flags, sequence, family, 0);
-        let mut table = self.ruleset.table.clone().into_bytes();
-        table.push(0);
-        writer.attribute(TABLE, &table);
-        writer.attribute(SET, set.name().to_bytes_with_nul());
-        request(&mut writer);
-        writer.end();
-        self.socket.discard().map_err(failed("receiving"))?;
-        self.socket.send(writer.bytes()).map_err(failed("asking for a set"))?;
-        let mut whole = true;
-        loop {
-            let received = self.socket.receive().map_err(failed("reading a set"))?;
-            let received = received.ok_or(FirewallError::AnswerMalformed)?;
-            for message in wire::messages(received) {
-                if message.sequence != sequence {
-                    continue;
-                }
-                whole &= message.flags & wire::FLAG_DUMP_INTERRUPTED == 0;
-                match (message.message_type, message.error_number()) {
-                    (wire::DONE, _) | (_, Some(0)) => return Ok(whole),
-                    // The set changed so much that the dump could not go on.
-                    (_, Some(libc::EINTR)) => return Ok(false),
-                    (_, Some(number)) => {
-                        return Err(refusal(&self.ruleset, number, Subject::Elements(set)));
-                    }
-                    (_, None) => {
-                        let lists = message.attributes().filter(|list| list.number == LIST);
-                        elements
-                            .extend(lists.flat_map(|list| list.attributes()).filter_map(element));
-                    }
-                }
+    fn existing(&mut self) -> Result<Existing, FirewallError> {
+        Existing::read(&mut self.socket, &self.ruleset.table).map_err(|source| {
+            match source.raw_os_error() {
+                Some(libc::EPERM) => FirewallError::CapabilityMissing,
+                // There is no such subsystem.
+                Some(libc::EINVAL) => refusal(&self.ruleset, libc::EOPNOTSUPP, Subject::Batch),
+                _ => self.unread(Subject::Table, source),
             }
+        })
+    }
+
+    fn unread(&self, subject: Subject, source: io::Error) -> FirewallError {
+        match source.raw_os_error() {
+            Some(number) => refusal(&self.ruleset, number, subject),
+            None => FirewallError::AnswerMalformed,
         }
     }
 }
@@ -471,6 +425,7 @@ struct SetChanges {
 /// What the kernel's error number means for a message about `subject`.
 fn refusal(ruleset: &Ruleset, number: i32, subject: Subject) -> FirewallError {
     match (number, subject) {
+        (libc::ERESTART, Subject::Batch) => FirewallError::Unsteady,
         (libc::EPERM, Subject::Batch) => FirewallError::CapabilityMissing,
         (libc::EPERM, _) => FirewallError::TableOwned { table: ruleset.table.clone() },
         (libc::EOPNOTSUPP, Subject::Batch | Subject::Table) | (libc::EAFNOSUPPORT, _) => {
@@ -491,26 +446,4 @@ fn refusal(ruleset: &Ruleset, number: i32, subject: Subject) -> FirewallError {
             source: io::Error::from_raw_os_error(number),
         },
     }
-}
-
-/// Reads one element of a dump: its address and the milliseconds left.
-fn element(element: wire::Attribute<'_>) -> Option<(Ipv4Addr, u64)> {
-    /// `NFTA_SET_ELEM_EXPIRATION`
-    const EXPIRATION: u16 = 5;
-    let mut address = None;
-    let mut life = None;
-    for attribute in element.attributes() {
-        match attribute.number {
-            KEY => {
-                address = attribute
-                    .attributes()
-                    .find(|value| value.number == VALUE)
-                    .and_then(|value| value.u32())
-                    .map(Ipv4Addr::from);
-            }
-            EXPIRATION => life = attribute.u64(),
-            _ => {}
-        }
-    }
-    Some((address?, life?))
 }

@@ -14,9 +14,11 @@
 //! else changed ours.
 //!
 //! The way through the files: [`Ruleset`] (what the table says), `message` (nf_tables messages),
-//! `netlink` (the socket), [`Gate`] (transactions), `flows` (tracked flows), [`Watch`].
+//! `netlink` (the socket), `existing` (what the kernel has), [`Gate`] (transactions), `flows` (tracked
+//! flows), [`Watch`].
 
 mod error;
+mod existing;
 mod flows;
 mod gate;
 mod message;

@@ -10,7 +10,9 @@
 )]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::existing::Existing;
 use crate::ruleset::{Action, Chain, Hook, Match, Rule, Ruleset, SetName};
+use crate::wire;
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
 use nftnl::expr::{IcmpCode, RejectionType, Verdict};
 use nftnl::set::Set;
@@ -34,6 +36,8 @@ const COLLECTION_INTERVAL_MILLISECONDS: u32 = 30_000;
 pub(crate) enum Subject {
     Batch,
     Table,
+    /// Something that was in the table before.
+    Remains,
     Set(SetName),
     Elements(SetName),
     Chain(&'static CStr),
@@ -45,6 +49,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Batch => f.write_str("the batch"),
             Self::Table => f.write_str("the table"),
+            Self::Remains => f.write_str("the removal of former contents"),
             Self::Set(set) => write!(f, "the set {}", set.name().to_string_lossy()),
             Self::Elements(set) => {
                 write!(f, "elements of the set {}", set.name().to_string_lossy())
@@ -171,7 +176,74 @@ impl Transaction {
         });
     }
 
-    /// Adds sets, chains and rules to an empty table, and fills the sets that do not follow the leases.
+    /// Has the kernel refuse the batch if anything was changed by anybody since `generation`. Only right
+    /// after [`begin`](Self::begin).
+    pub(crate) fn only_if_generation_is(&mut self, generation: u32) {
+        /// `NFNL_BATCH_GENID`
+        const GENERATION: u16 = 1;
+        let mut attribute = wire::Writer::default();
+        attribute.attribute(GENERATION, &generation.to_be_bytes());
+        let end = self.used + attribute.bytes().len();
+        if let Some(room) = self.buffer.get_mut(self.used..end) {
+            room.copy_from_slice(attribute.bytes());
+        }
+        self.used = end;
+        let length = u32::try_from(self.used - self.last_message).unwrap_or(u32::MAX);
+        if let Some(field) = self.buffer.get_mut(self.last_message..self.last_message + 4) {
+            field.copy_from_slice(&length.to_ne_bytes());
+        }
+    }
+
+    /// Takes rules and sets out of the table, and chains that are not ours. Our chains stay: a chain
+    /// that is deleted and made anew in one transaction has a moment in which a packet meets neither,
+    /// while rules and sets of one chain change in one moment.
+    pub(crate) fn clear(&mut self, existing: &Existing) {
+        /// `NFT_MSG_DELCHAIN`
+        const DELETE_CHAIN: u8 = 5;
+        /// `NFTA_CHAIN_NAME`
+        const CHAIN_NAME: u16 = 3;
+        /// `NFT_MSG_DELRULE`
+        const DELETE_RULES: u8 = 8;
+        /// `NFT_MSG_DELSET`
+        const DELETE_SET: u8 = 11;
+        /// `NFTA_SET_NAME`
+        const SET_NAME: u16 = 2;
+        // Without a chain: those of all chains.
+        self.delete(DELETE_RULES, None);
+        for chain in &existing.chains_foreign {
+            self.delete(DELETE_CHAIN, Some((CHAIN_NAME, chain)));
+        }
+        for set in &existing.sets {
+            self.delete(DELETE_SET, Some((SET_NAME, set)));
+        }
+    }
+
+    fn delete(&mut self, what: u8, name: Option<(u16, &[u8])>) {
+        /// `NFTA_RULE_TABLE`, and the same in chains and sets.
+        const TABLE: u16 = 1;
+        let sequence = self.next_sequence();
+        let family = u8::try_from(libc::NFPROTO_INET).unwrap_or_default();
+        let mut writer = wire::Writer::default();
+        writer.begin((wire::SUBSYSTEM_NFTABLES, what), 0, sequence, family, 0);
+        writer.attribute(TABLE, self.table.get_name().to_bytes_with_nul());
+        if let Some((number, name)) = name {
+            writer.attribute(number, name);
+        }
+        writer.end();
+        self.write(Subject::Remains, |buffer, _, _| {
+            let bytes = writer.bytes();
+            // SAFETY: the buffer has room for any message, and these bytes are not in it.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast(), bytes.len()) };
+        });
+    }
+
+    /// The number of the message that is written next.
+    fn next_sequence(&self) -> u32 {
+        let position = u32::try_from(self.subjects.len()).unwrap_or(u32::MAX);
+        self.sequence.wrapping_add(position)
+    }
+
+    /// Adds sets, chains and rules to a table that was [cleared](Self::clear), and fills the sets that do not follow the leases.
     pub(crate) fn add_ruleset(&mut self, ruleset: &Ruleset) {
         for name in SetName::ALL {
             self.add_set(name, ruleset.elements_max);
@@ -277,9 +349,9 @@ impl Transaction {
             let doubled = self.buffer.len().saturating_mul(2);
             self.buffer.resize(doubled.max(self.used + room), 0);
         }
+        let sequence = self.next_sequence();
         let Some(rest) = self.buffer.get_mut(self.used..) else { return };
-        let position = u32::try_from(self.subjects.len()).unwrap_or(u32::MAX);
-        build(rest.as_mut_ptr().cast(), self.sequence.wrapping_add(position), &self.table);
+        build(rest.as_mut_ptr().cast(), sequence, &self.table);
         let length = rest.first_chunk::<4>().map_or(0, |length| u32::from_ne_bytes(*length));
         self.last_message = self.used;
         self.used += usize::try_from(length).unwrap_or_default().next_multiple_of(4);
@@ -351,19 +423,15 @@ fn write_elements(set: &Set<'_, Ipv4Addr>, what: Elements, buffer: *mut c_void, 
 }
 
 fn new_chain(table: &Table, chain: Chain) -> nftnl::Chain<'_> {
-    const PRIORITY_RAW: i32 = -300;
-    const PRIORITY_DESTINATION_NAT: i32 = -100;
-    const PRIORITY_FILTER: i32 = 0;
     let mut new = nftnl::Chain::new(chain.name, table);
     if let Some(hook) = chain.hook {
-        let (kind, hook, priority) = match hook {
-            Hook::RawPrerouting => (ChainType::Filter, nftnl::Hook::PreRouting, PRIORITY_RAW),
-            Hook::RawOutput => (ChainType::Filter, nftnl::Hook::Out, PRIORITY_RAW),
-            Hook::NatPrerouting => {
-                (ChainType::Nat, nftnl::Hook::PreRouting, PRIORITY_DESTINATION_NAT)
-            }
-            Hook::Forward => (ChainType::Filter, nftnl::Hook::Forward, PRIORITY_FILTER),
-            Hook::Input => (ChainType::Filter, nftnl::Hook::In, PRIORITY_FILTER),
+        let (_, _, priority) = hook.place();
+        let (kind, hook) = match hook {
+            Hook::RawPrerouting => (ChainType::Filter, nftnl::Hook::PreRouting),
+            Hook::RawOutput => (ChainType::Filter, nftnl::Hook::Out),
+            Hook::NatPrerouting => (ChainType::Nat, nftnl::Hook::PreRouting),
+            Hook::Forward => (ChainType::Filter, nftnl::Hook::Forward),
+            Hook::Input => (ChainType::Filter, nftnl::Hook::In),
         };
         new.set_type(kind);
         new.set_hook(hook, priority);

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "socket options, recv and the socket filter have no safe call")]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::wire;
 use mnl::mnl_sys::MNL_SOCKET_AUTOPID;
 use std::io;
 use std::mem::size_of;
@@ -111,6 +112,35 @@ impl Socket {
                 Some(received) => Ok(Some(received)),
                 None => Err(io::ErrorKind::InvalidData.into()),
             };
+        }
+    }
+
+    /// Sends a request whose answers end with an acknowledgement or the end of a list, and hands each
+    /// answer on. `false` if the list changed while it was read.
+    pub(crate) fn ask(
+        &mut self,
+        request: &wire::Writer,
+        sequence: u32,
+        mut each: impl FnMut(&wire::Message<'_>),
+    ) -> io::Result<bool> {
+        self.discard()?;
+        self.send(request.bytes())?;
+        let mut whole = true;
+        loop {
+            let received = self.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            for message in wire::messages(received) {
+                if message.sequence != sequence {
+                    continue;
+                }
+                whole &= message.flags & wire::FLAG_DUMP_INTERRUPTED == 0;
+                match (message.message_type, message.error_number()) {
+                    (wire::DONE, _) | (_, Some(0)) => return Ok(whole),
+                    // It changed so much that the kernel could not go on.
+                    (_, Some(libc::EINTR)) => return Ok(false),
+                    (_, Some(number)) => return Err(io::Error::from_raw_os_error(number)),
+                    (_, None) => each(&message),
+                }
+            }
         }
     }
 

@@ -96,6 +96,23 @@ pub(crate) enum Hook {
     Input,
 }
 
+impl Hook {
+    /// Kind of chain, number of the hook and priority, as the kernel has them.
+    pub(crate) const fn place(self) -> (&'static str, u32, i32) {
+        const PRIORITY_RAW: i32 = -300;
+        const PRIORITY_DESTINATION_NAT: i32 = -100;
+        const PRIORITY_FILTER: i32 = 0;
+        let (kind, hook, priority) = match self {
+            Self::RawPrerouting => ("filter", libc::NF_INET_PRE_ROUTING, PRIORITY_RAW),
+            Self::RawOutput => ("filter", libc::NF_INET_LOCAL_OUT, PRIORITY_RAW),
+            Self::NatPrerouting => ("nat", libc::NF_INET_PRE_ROUTING, PRIORITY_DESTINATION_NAT),
+            Self::Forward => ("filter", libc::NF_INET_FORWARD, PRIORITY_FILTER),
+            Self::Input => ("filter", libc::NF_INET_LOCAL_IN, PRIORITY_FILTER),
+        };
+        (kind, hook.unsigned_abs(), priority)
+    }
+}
+
 /// One chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chain {
