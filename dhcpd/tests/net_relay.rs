@@ -148,7 +148,7 @@ fn more_than_a_batch_from_several_sockets_arrives_once_and_in_order() {
         })
         .collect();
     sockets.sender.send(&replies, no_error);
-    let mut answered = vec![false; 200];
+    let mut answered = [false; 200];
     for _ in 0..200 {
         let mut buffer = [0; 2];
         let (_, from) = relay.recv_from(&mut buffer).unwrap();
