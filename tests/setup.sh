@@ -39,10 +39,9 @@ needs() {
 		demo  curl              command:curl           HTTP questions
 		test  isc-dhcp-client   command:dhclient       DHCP client
 		test  dhcpcd-base       command:dhcpcd         DHCP client
-		test  conntrack         command:conntrack      shows what connection tracking remembers
+		test  conntrack         command:conntrack      shows the flows that connection tracking remembers
 		test  iputils-ping      command:ping           reachability
-		test  tcpdump           command:tcpdump        captures packets of a failing test
-		test  netcat-openbsd    command:nc             raw UDP and TCP
+		test  git               command:git            lists the files that a test holds to the rules
 	LIST
 }
 
