@@ -255,7 +255,6 @@ impl Judge {
         let belief = Belief {
             client: request.client(),
             hardware: request.hardware,
-            network: self.network_of(reply.yiaddr),
             ends: self.now.plus_seconds(seconds.into()),
         };
         let reserved_for_it = self
@@ -265,7 +264,14 @@ impl Judge {
             .flat_map(|network| &network.subnets)
             .flat_map(|subnet| &subnet.reservations)
             .any(|kept| kept.address == reply.yiaddr && kept.hardware == request.hardware);
-        Event::Acknowledged { address: reply.yiaddr, belief, at: self.now, reserved_for_it }
+        let left = ADDRESSES
+            .into_iter()
+            .filter(|other| {
+                self.is_configured(*other)
+                    && self.network_of(*other) == self.network_of(reply.yiaddr)
+            })
+            .collect();
+        Event::Acknowledged { address: reply.yiaddr, belief, at: self.now, reserved_for_it, left }
     }
 
     /// What a packet without a reply has ended.
@@ -373,6 +379,11 @@ impl Judge {
             network.subnets.iter().any(|subnet| subnet.prefix.contains(address))
         };
         self.configuration.networks.iter().position(subnets)
+    }
+
+    fn is_configured(&self, address: Ipv4Addr) -> bool {
+        let mut subnets = self.configuration.networks.iter().flat_map(|network| &network.subnets);
+        subnets.any(|subnet| subnet.prefix.contains(address))
     }
 
     fn status(&self) -> CoreStatus {

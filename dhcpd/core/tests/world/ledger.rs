@@ -12,16 +12,31 @@ use vestibule_core::{ClientIdentifier, HardwareAddress, Timestamp};
 pub(crate) struct Belief {
     pub(crate) client: ClientIdentifier,
     pub(crate) hardware: HardwareAddress,
-    pub(crate) network: usize,
     pub(crate) ends: Timestamp,
 }
 
 /// A promise to a client as it left, or its end, in the order of the steps.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    Acknowledged { address: Ipv4Addr, belief: Belief, at: Timestamp, reserved_for_it: bool },
-    Released { address: Ipv4Addr, client: ClientIdentifier, at: Timestamp },
-    Declined { address: Ipv4Addr, client: ClientIdentifier, at: Timestamp, until: Timestamp },
+    Acknowledged {
+        address: Ipv4Addr,
+        belief: Belief,
+        at: Timestamp,
+        reserved_for_it: bool,
+        /// The client's other addresses of the same network, as far as the server serves it now.
+        left: Vec<Ipv4Addr>,
+    },
+    Released {
+        address: Ipv4Addr,
+        client: ClientIdentifier,
+        at: Timestamp,
+    },
+    Declined {
+        address: Ipv4Addr,
+        client: ClientIdentifier,
+        at: Timestamp,
+        until: Timestamp,
+    },
 }
 
 /// See the module.
@@ -35,7 +50,7 @@ impl Ledger {
     /// Notes what has become durable.
     pub(crate) fn note(&mut self, event: Event) {
         match event {
-            Event::Acknowledged { address, belief, at, reserved_for_it } => {
+            Event::Acknowledged { address, belief, at, reserved_for_it, left } => {
                 let until = self.quarantined.get(&address).copied().unwrap_or(Timestamp::ZERO);
                 assert!(at >= until, "{address} was acknowledged while in quarantine: {belief:?}");
                 if let Some(other) = self.believed.get(&address)
@@ -47,8 +62,8 @@ impl Ledger {
                     assert!(takes_over, "{address} has two holders: {other:?} and {belief:?}");
                 }
                 // A client that takes another address of the same network has left its former one.
-                self.believed.retain(|_, other| {
-                    other.client != belief.client || other.network != belief.network
+                self.believed.retain(|other, former| {
+                    former.client != belief.client || !left.contains(other)
                 });
                 self.believed.insert(address, belief);
             }
