@@ -13,6 +13,7 @@
 //! `docs/storage.md`.
 
 pub mod disk;
+pub mod index;
 
 pub mod record;
 

@@ -1,0 +1,233 @@
+//! The index's own thread: probe, open or rebuild, then put in what comes, in passes.
+
+use super::keys::Prefixes;
+use super::tree::{IndexError, Tree};
+use super::{GATHERING, IndexState, LeaseSource, REBUILD_AGAIN_AFTER, Shared};
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::sync::PoisonError;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a running probe is looked at.
+const PROBE_LOOK: Duration = Duration::from_millis(10);
+
+/// What there is to do next.
+enum Task {
+    /// Make the index anew.
+    Rebuild(LeaseSource),
+    /// Put in what waits.
+    Pass,
+    /// Stop using the index, because updates for it were lost.
+    Close,
+    End,
+}
+
+/// Runs until the index is dropped.
+pub(super) fn run(shared: &Shared) {
+    open(shared);
+    loop {
+        let result = match next_task(shared) {
+            Task::Rebuild(source) => rebuild(shared, source),
+            Task::Pass => pass(shared),
+            Task::Close => {
+                close(shared);
+                Ok(())
+            }
+            Task::End => break,
+        };
+        if let Err(error) = result {
+            give_up(shared, &error);
+        }
+    }
+    close(shared);
+}
+
+/// Reuses the index that is there if it is sound and has come as far as the journal.
+fn open(shared: &Shared) {
+    let position = shared.lock().fed;
+    let reason = match find(shared) {
+        Ok(tree) => match tree.position() {
+            Ok(Some(reached)) if reached == position => {
+                put_to_use(shared, Some(tree));
+                let mut state = shared.lock();
+                state.is_open = true;
+                state.source = None;
+                if state.loss.is_none() {
+                    state.reached = reached;
+                    state.state = IndexState::Ready;
+                }
+                shared.changed.notify_all();
+                return;
+            }
+            Ok(_) => "it has not come as far as the journal".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        Err(reason) => reason,
+    };
+    tracing::info!(directory = %shared.directory.display(), reason, "the index is made anew");
+}
+
+/// The index that is there, if a process that may die of it could open it first.
+fn find(shared: &Shared) -> Result<Tree, String> {
+    if !shared.directory.join("db").exists() {
+        return Err("there is none".into());
+    }
+    let options = &shared.options;
+    let mut probe = Command::new(&options.probe_program)
+        .args(&options.probe_arguments)
+        .arg(&shared.directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        // A panic there is an expected answer, and not for the log.
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| {
+            format!("the probe {} cannot be started: {error}", options.probe_program.display())
+        })?;
+    let deadline = Instant::now() + options.probe_time_max;
+    let status = loop {
+        match probe.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline && !shared.lock().is_ending => {
+                thread::sleep(PROBE_LOOK);
+            }
+            unfinished => {
+                // It may have ended in between; then there is nothing to end.
+                let _ = probe.kill();
+                let _ = probe.wait();
+                return Err(match unfinished {
+                    Ok(_) => "the probe did not come to an end".into(),
+                    Err(error) => format!("the probe was lost: {error}"),
+                });
+            }
+        }
+    };
+    if !status.success() {
+        return Err(format!("the probe could not read it ({status})"));
+    }
+    Tree::open(&shared.directory).map_err(|error| error.to_string())
+}
+
+/// Waits until there is something to do.
+fn next_task(shared: &Shared) -> Task {
+    let mut state = shared.lock();
+    let mut gathering_since: Option<Instant> = None;
+    loop {
+        if state.loss.is_some() && state.is_open {
+            return Task::Close;
+        }
+        if let Some(source) = state.source.take() {
+            if state.is_ending {
+                return Task::End;
+            }
+            state.state = IndexState::Rebuilding;
+            state.reached = 0;
+            return Task::Rebuild(source);
+        }
+        let has_work = state.is_open && state.reached != state.fed;
+        if !has_work {
+            if state.is_ending {
+                return Task::End;
+            }
+            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        let gathered = gathering_since.get_or_insert_with(Instant::now).elapsed();
+        if state.is_ending || state.is_urgent || gathered >= GATHERING {
+            return Task::Pass;
+        }
+        let (woken, _) = shared
+            .changed
+            .wait_timeout(state, GATHERING.saturating_sub(gathered))
+            .unwrap_or_else(PoisonError::into_inner);
+        state = woken;
+    }
+}
+
+/// Deletes the index and makes it anew.
+fn rebuild(shared: &Shared, source: LeaseSource) -> Result<(), IndexError> {
+    let begun = Instant::now();
+    close(shared);
+    let leases: BTreeMap<_, _> =
+        source.map(|lease| (lease.address, Some(Prefixes::of(&lease)))).collect();
+    let count = leases.len();
+    let tree = Tree::make_new(&shared.directory)?;
+    let is_whole = tree.apply(leases.into_iter(), &|| shared.lock().is_ending)?;
+    if !is_whole {
+        // Without a position it counts as incomplete, and is made anew at the next start.
+        return Ok(());
+    }
+    // What came in meanwhile follows, before anybody is told that it is ready.
+    let reached = put_in(shared, &tree)?;
+    put_to_use(shared, Some(tree));
+    let mut state = shared.lock();
+    state.is_open = true;
+    if state.loss.is_none() {
+        state.reached = reached;
+        state.state = IndexState::Ready;
+        shared.changed.notify_all();
+        drop(state);
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(leases = count, milliseconds, "the index has been made anew");
+    }
+    Ok(())
+}
+
+/// Brings the index as far as it has been fed.
+fn pass(shared: &Shared) -> Result<(), IndexError> {
+    let tree = shared.tree.read().unwrap_or_else(PoisonError::into_inner);
+    let reached = match tree.as_ref() {
+        Some(tree) => put_in(shared, tree)?,
+        None => return Err(IndexError::NotReady),
+    };
+    let mut state = shared.lock();
+    if state.loss.is_none() {
+        state.reached = reached;
+    }
+    shared.changed.notify_all();
+    Ok(())
+}
+
+/// Closes the index; when this returns, its directory is free.
+fn close(shared: &Shared) {
+    put_to_use(shared, None);
+    shared.lock().is_open = false;
+}
+
+fn put_to_use(shared: &Shared, tree: Option<Tree>) {
+    *shared.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
+}
+
+/// Puts in what waits, then the position, and gives it. A loss in between is noticed by the caller.
+fn put_in(shared: &Shared, tree: &Tree) -> Result<u64, IndexError> {
+    let (changes, position, losses) = {
+        let mut state = shared.lock();
+        if state.loss.is_some() || state.source.is_some() {
+            // It is closed or made anew next.
+            return Ok(state.reached);
+        }
+        (std::mem::take(&mut state.waiting), state.fed, state.losses)
+    };
+    tree.apply(changes.into_iter(), &|| false)?;
+    // If nothing was lost meanwhile, what was taken is all there was.
+    let is_complete = shared.lock().losses == losses;
+    if is_complete {
+        tree.set_position(position)?;
+    }
+    Ok(position)
+}
+
+/// Stops using the index until it is rebuilt.
+fn give_up(shared: &Shared, error: &IndexError) {
+    tracing::error!(
+        directory = %shared.directory.display(), %error,
+        "the index failed; it is rebuilt from the book, and searches look through the book until then"
+    );
+    close(shared);
+    let mut state = shared.lock();
+    state.lose();
+    state.rebuild_not_before = Some(Instant::now() + REBUILD_AGAIN_AFTER);
+    state.state = IndexState::Failed(error.to_string());
+    shared.changed.notify_all();
+}
