@@ -1,9 +1,9 @@
 //! `vestibule-dhcpd`: the DHCP server.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use vestibule_dhcpd::daemon;
+use vestibule_dhcpd::{daemon, store::index};
 
 /// The Vestibule DHCP server: no ACK leaves before its lease is durable and the kernel gate is right.
 ///
@@ -13,12 +13,34 @@ use vestibule_dhcpd::daemon;
 #[command(version)]
 struct Arguments {
     /// The configuration.
-    #[arg(long, value_name = "FILE", default_value = "/etc/vestibule/vestibule.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/vestibule/vestibule.toml",
+        global = true
+    )]
     config: PathBuf,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tries in a process of its own whether the index can be opened, because a damaged one can end
+    /// the process that opens it. The server calls this itself.
+    #[command(hide = true)]
+    IndexProbe {
+        /// Where the index lies.
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::IndexProbe { directory }) = arguments.command {
+        return index::probe_main(&directory);
+    }
     daemon::log_to_standard_error();
     match daemon::run(&arguments.config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,6 +24,9 @@ pub trait Stable {
     /// After an error nothing may be acknowledged any more, ever.
     fn commit(&mut self, records: &[Record]) -> Result<(), Self::Error>;
 
+    /// The number of the last durable frame: how far an index that is told everything has come.
+    fn frame_number(&self) -> u64;
+
     /// Does what has to be done between two groups (snapshots).
     ///
     /// # Errors
@@ -53,8 +56,9 @@ pub trait Enforcement {
 pub trait Outlet {
     /// Sends the replies, in order.
     fn send(&mut self, replies: Vec<HeldReply>);
-    /// Tells whoever follows the leases (the index). Must not wait.
-    fn tell(&mut self, records: Vec<Record>);
+    /// Tells whoever follows the leases (the index) what is durable now, and the number of its last
+    /// frame. Must not wait.
+    fn tell(&mut self, frame_number: u64, records: Vec<Record>);
     /// Tells the core that everything up to here is durable.
     fn committed(&mut self, through: Sequence);
     /// Asks the core for the whole of the kernel sets.
@@ -178,7 +182,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             self.outlet.committed(sequence);
         }
         if !records.is_empty() {
-            self.outlet.tell(records);
+            self.outlet.tell(self.stable.frame_number(), records);
         }
         self.stable.between_groups().map_err(last_word)
     }

@@ -111,6 +111,10 @@ impl Stable for SnapshottingStore {
         self.store.commit(records)
     }
 
+    fn frame_number(&self) -> u64 {
+        self.store.frame_number()
+    }
+
     fn between_groups(&mut self) -> Result<(), StoreError> {
         self.take_result()?;
         if self.running.is_none() && self.store.snapshot_is_due() {

@@ -18,6 +18,7 @@
 mod error;
 mod gate;
 mod outlet;
+mod search;
 mod watch;
 
 pub use error::StartError;
@@ -31,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
 use outlet::DaemonOutlet;
+use search::IndexSearch;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -151,6 +153,10 @@ impl Parts {
         // A disk that cannot be written is found out now, not by the first client.
         store.commit(&[Record::Time(clock.now())]).map_err(StartError::Store)?;
 
+        let index = search::open(state_dir, &recovered);
+        if let Some(index) = &index {
+            index.feed(store.frame_number(), &[]);
+        }
         let own_addresses = vestibule.server.relay_listen.iter().copied();
         let server =
             Server::new(vestibule.core.clone(), own_addresses, recovered.records, clock.now());
@@ -166,6 +172,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             told: told_sender.clone(),
             waker: waker.clone(),
+            index: index.clone(),
             quiet: Quiet::default(),
         };
         let elements = server.gate(clock.now());
@@ -198,13 +205,18 @@ impl Parts {
             Err(mpsc::RecvError) => return Err(StartError::ThreadLost("commit")),
         }
 
+        if let Some(index) = &index {
+            let (index, door) = (Arc::clone(index), door.clone());
+            runtime.spawn(search::keep_rebuilt(index, door, Arc::clone(&metrics)));
+        }
+        let search = index.map(|index| Arc::new(IndexSearch(index)) as Arc<dyn api::Search>);
         let state = ApiState::new(
             door,
             Arc::clone(&metrics),
             token,
             &vestibule.server.name,
             vestibule.gate.mode,
-            None,
+            search,
         );
         runtime.spawn(api::serve(listener, state));
         runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));

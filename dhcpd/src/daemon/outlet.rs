@@ -4,6 +4,7 @@ use crate::commit::{HeldReply, Outlet};
 use crate::decide::{self, Quiet, Told};
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Sender, Waker};
+use crate::store::index::Index;
 use std::sync::Arc;
 use std::sync::mpsc;
 use vestibule_core::{MessageType, Record, Sequence};
@@ -14,6 +15,7 @@ pub(super) struct DaemonOutlet {
     pub(super) metrics: Arc<Metrics>,
     pub(super) told: mpsc::Sender<Told>,
     pub(super) waker: Waker,
+    pub(super) index: Option<Arc<Index>>,
     pub(super) quiet: Quiet,
 }
 
@@ -40,8 +42,10 @@ impl Outlet for DaemonOutlet {
         decide::send(&self.sender, &batch, &kinds, &self.metrics, &mut self.quiet);
     }
 
-    fn tell(&mut self, records: Vec<Record>) {
-        drop(records);
+    fn tell(&mut self, frame_number: u64, records: Vec<Record>) {
+        if let Some(index) = &self.index {
+            index.feed(frame_number, &records);
+        }
     }
 
     fn committed(&mut self, through: Sequence) {

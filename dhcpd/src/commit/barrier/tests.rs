@@ -26,6 +26,10 @@ impl Stable for Disk {
         if self.fails { Err("the disk is gone") } else { Ok(()) }
     }
 
+    fn frame_number(&self) -> u64 {
+        1
+    }
+
     fn between_groups(&mut self) -> Result<(), Self::Error> {
         Ok(())
     }
@@ -76,7 +80,7 @@ impl Outlet for Out {
         }
     }
 
-    fn tell(&mut self, records: Vec<Record>) {
+    fn tell(&mut self, _frame_number: u64, records: Vec<Record>) {
         note(&self.events, format!("tell {}", records.len()));
     }
 
