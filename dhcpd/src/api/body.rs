@@ -4,7 +4,7 @@ use super::problem::{Problem, ProblemKind};
 use super::{ApiState, BODY_BYTES_MAX};
 use axum::body::Body;
 use http_body_util::BodyExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 /// Bytes of a body over its limit that are still read and thrown away, so that a caller who is
@@ -23,13 +23,24 @@ pub(super) async fn json<T: DeserializeOwned>(state: &ApiState, body: Body) -> R
             ));
         }
     };
-    serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
-        // serde_json's words end with the line and the column.
-        Category::Data => Problem::new(ProblemKind::BadField, error.to_string()),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Problem::new(ProblemKind::BadJson, error.to_string())
-        }
-    })
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        Problem::new(ProblemKind::BadJson, format!("the body is not UTF-8: {error}"))
+    })?;
+    // What comes is always an object. A list would be taken for the values of its fields in their order.
+    if !text.trim_ascii_start().starts_with('{') {
+        serde_json::from_str::<IgnoredAny>(text).map_err(problem)?;
+        return Err(Problem::new(ProblemKind::BadField, "the body is JSON, but not an object"));
+    }
+    serde_json::from_str(text).map_err(problem)
+}
+
+/// serde_json's words end with the line and the column.
+fn problem(error: serde_json::Error) -> Problem {
+    let kind = match error.classify() {
+        Category::Data => ProblemKind::BadField,
+        Category::Syntax | Category::Eof | Category::Io => ProblemKind::BadJson,
+    };
+    Problem::new(kind, error.to_string())
 }
 
 async fn read(mut body: Body) -> Result<Vec<u8>, Problem> {

@@ -193,7 +193,7 @@ impl ApiState {
             Ok(answer) => answer.map_err(Problem::from),
             Err(_) => Err(Problem::new(
                 ProblemKind::NoAnswer,
-                format!("the server did not answer within {} s", time_max.as_secs()),
+                format!("the server did not answer within {} s", time_max.as_secs_f32()),
             )),
         }
     }

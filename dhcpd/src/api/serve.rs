@@ -44,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// At most one line about refused or failed connections in this time.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long callers may take.
+/// How long callers may take, and a sick core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the head of a request, from the moment that the server waits for it.
@@ -55,6 +55,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// For ending what is under way when the server stops.
     pub stop: Duration,
+    /// For the core to show that it lives, when `/healthz` asks it.
+    pub health: Duration,
 }
 
 impl Default for Timeouts {
@@ -64,6 +66,7 @@ impl Default for Timeouts {
             body: Duration::from_secs(10),
             write: Duration::from_secs(10),
             stop: Duration::from_secs(3),
+            health: Duration::from_secs(2),
         }
     }
 }

@@ -12,9 +12,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vestibule_config::GateMode;
 use vestibule_core::{CoreStatus, Query, QueryAnswer, Timestamp};
 
-/// How long the core may take to show that it lives.
-const HEALTH_TIME_MAX: Duration = Duration::from_secs(2);
-
 /// For how long something that went wrong keeps the server from being called well.
 const RECENT: Duration = Duration::from_secs(300);
 
@@ -28,7 +25,7 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Response, Pr
 pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Response, Problem> {
     // An address that nobody can hold: the cheapest question there is.
     let question = Query::Lease(std::net::Ipv4Addr::UNSPECIFIED);
-    state.query_within(question, HEALTH_TIME_MAX).await?;
+    state.query_within(question, state.shared.timeouts.health).await?;
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "ok\n")
         .into_response())
 }
