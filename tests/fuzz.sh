@@ -22,6 +22,7 @@ build=$root/target/fuzz
 artifacts=$root/target/fuzz-artifacts
 host=$(rustc -vV | sed -n 's/^host: //p')
 mkdir -p "$artifacts"
+command -v c++ >/dev/null || { echo "$0: libFuzzer is C++; install a compiler (Debian: apt-get install g++)" >&2; exit 2; }
 
 # Named explicitly, the target gets its own flags: build scripts and macros stay without counters.
 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -34,7 +35,9 @@ set -- $targets
 share=$((seconds / $#))
 [ "$share" -gt 0 ] || share=1
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 failed=0
 for target in $targets; do
     corpus=$work/$target

@@ -192,7 +192,7 @@ fn an_ethernet_address_has_six_bytes_and_other_types_have_their_own() {
     for length in 0..=16 {
         let ethernet = Packet::of(1).at(2, &[length]).option(61, b"\xffid").end();
         match length {
-            0 | 6 => assert_eq!(decoded(&ethernet).hardware.bytes().len(), length.into()),
+            0 | 6 => assert_eq!(decoded(&ethernet).hardware.bytes().len(), usize::from(length)),
             _ => assert_eq!(refused(&ethernet), Reason::BadHardwareLength, "{length}"),
         }
     }
