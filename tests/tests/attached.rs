@@ -5,7 +5,9 @@ use vestibule_tests::lab::{Campus, Client, ClientProgram, Gate, Site};
 
 fn lease_and_renew(program: ClientProgram) {
     let campus = Campus::new(&[Site::WORKSHOP]).unwrap();
-    campus.configure(Gate::Local, "10s", "10s").unwrap();
+    // dhclient renews by itself only, so it gets the shortest lifetime that a configuration may have.
+    let lifetime = if program == ClientProgram::Dhclient { "10s" } else { "1h" };
+    campus.configure(Gate::Local, "1h", lifetime).unwrap();
     let _dhcpd = campus.start_dhcpd().unwrap();
     let laptop = campus.laptop(&Site::WORKSHOP, "laptop", "02:00:5e:00:53:01").unwrap();
     let mut client = Client::start(program, &laptop).unwrap();

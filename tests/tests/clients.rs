@@ -2,12 +2,17 @@
 
 use vestibule_tests::lab::{Campus, Client, ClientProgram, Gate, Site, until_ok};
 
-/// The shortest lifetime that a configuration may have, because dhclient renews by itself only.
-const LIFETIME: &str = "10s";
+/// dhclient renews by itself only, so it gets the shortest lifetime that a configuration may have.
+const fn lifetime(program: ClientProgram) -> &'static str {
+    match program {
+        ClientProgram::Dhclient => "10s",
+        ClientProgram::Udhcpc | ClientProgram::Dhcpcd => "1h",
+    }
+}
 
 fn lease_renew_release(program: ClientProgram) {
     let campus = Campus::new(&[Site::HALLS]).unwrap();
-    campus.configure(Gate::Local, LIFETIME, LIFETIME).unwrap();
+    campus.configure(Gate::Local, "1h", lifetime(program)).unwrap();
     let _dhcpd = campus.start_dhcpd().unwrap();
     let _relay = campus.start_relay(&Site::HALLS).unwrap();
     let laptop = campus.laptop(&Site::HALLS, "laptop", "02:00:5e:00:53:01").unwrap();

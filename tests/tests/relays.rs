@@ -49,3 +49,27 @@ fn a_client_behind_dnsmasq_as_relay() {
     assert_eq!(lease.body["relay"], Site::HALLS.router(), "{}", lease.text);
     assert_eq!(lease.body["circuit-id"], serde_json::Value::Null, "dnsmasq adds no option 82");
 }
+
+#[test]
+fn a_laptop_that_moves_is_told_no_and_gets_an_address_there() {
+    let sites = [HALLS_WITH_OPTION_82, Site::LIBRARY];
+    let campus = Campus::new(&sites).unwrap();
+    campus.configure(Gate::Local, "1h", "1h").unwrap();
+    let _dhcpd = campus.start_dhcpd().unwrap();
+    let _relays = sites.map(|site| campus.start_relay(&site).unwrap());
+    let mac = "02:00:5e:00:53:01";
+    let laptop = campus.laptop(&sites[0], "laptop", mac).unwrap();
+    let mut client = Client::start(ClientProgram::Dhclient, &laptop).unwrap();
+    assert!(client.wait_address().unwrap().to_string().starts_with("10.20."));
+
+    // Asleep in one LAN, awake in another: it asks for the address that it remembers.
+    client.process().kill().unwrap();
+    laptop.ip("link delete dev eth0").unwrap();
+    campus.lab.plug(sites[1].name, &laptop, "eth0").unwrap();
+    laptop.ip(&format!("link set dev eth0 address {mac}")).unwrap();
+    let mut client = Client::start(ClientProgram::Dhclient, &laptop).unwrap();
+    assert!(client.wait_address().unwrap().to_string().starts_with("10.30.0."));
+    let log = client.process().log();
+    assert!(log.contains("DHCPREQUEST for 10.20."), "{log}");
+    assert!(log.contains("DHCPNAK from"), "{log}");
+}
