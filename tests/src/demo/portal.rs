@@ -138,3 +138,87 @@ fn page(status: u16, title: &str, body: &str) -> Answer {
     let page = include_str!("../../demo/portal.html");
     Answer::page(status, page.replace("{title}", &escaped(title)).replace("{body}", body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
+    /// An API that gives one answer; joined, it gives the request that it got.
+    fn api(status: &str, json: &str) -> (Portal, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let portal = Portal {
+            api: listener.local_addr().unwrap(),
+            token: "secret".to_owned(),
+            url: "http://portal.example/".to_owned(),
+            host: "portal.example".to_owned(),
+        };
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{json}", json.len());
+        let asked = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                request.push(byte[0]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            // To the end, or the kernel answers what is left unread with a reset.
+            let _ = stream.read_to_end(&mut Vec::new());
+            String::from_utf8(request).unwrap()
+        });
+        (portal, asked)
+    }
+
+    fn request(method: &str, host: &str, body: &str) -> Request {
+        Request {
+            caller: "192.0.2.7".parse().unwrap(),
+            method: method.to_owned(),
+            target: "/".to_owned(),
+            host: host.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_other_host_leads_here_without_asking_anybody() {
+        let nobody = Portal {
+            api: "127.0.0.1:1".parse().unwrap(),
+            token: String::new(),
+            url: "http://portal.example/".to_owned(),
+            host: "portal.example".to_owned(),
+        };
+        let answer = nobody.answer(&request("GET", "anything.example", ""));
+        assert_eq!(
+            (answer.status, answer.location.as_deref()),
+            (302, Some("http://portal.example/"))
+        );
+        assert_eq!(nobody.answer(&request("POST", "portal.example", "owner=")).status, 400);
+        assert_eq!(nobody.answer(&request("PUT", "portal.example", "")).status, 405);
+        assert_eq!(nobody.answer(&request("GET", "portal.example", "")).status, 502);
+    }
+
+    #[test]
+    fn what_others_wrote_is_escaped_and_the_caller_is_asked_for_by_address() {
+        let json =
+            r#"{"ip":"192.0.2.7","mac":"02:00:5e:00:53:01","registered":true,"owner":"<script>"}"#;
+        let (portal, asked) = api("200", json);
+        let answer = portal.answer(&request("GET", "portal.example", ""));
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains("&lt;script&gt;") && !answer.body.contains("<script>"));
+        assert!(answer.body.contains("You are registered") && !answer.body.contains("<form"));
+        let asked = asked.join().unwrap();
+        assert!(asked.starts_with("GET /v1/whoami?ip=192.0.2.7 HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.contains("\r\nAuthorization: Bearer secret\r\n"), "{asked}");
+    }
+
+    #[test]
+    fn a_problem_of_the_api_is_told_and_not_taken_for_success() {
+        let (portal, asked) = api("503", r#"{"title":"Busy","detail":"try <again>"}"#);
+        let answer = portal.answer(&request("POST", "portal.example", "owner=mia"));
+        asked.join().unwrap();
+        assert_eq!(answer.status, 502);
+        assert!(answer.body.contains("503 try &lt;again&gt;"), "{}", answer.body);
+    }
+}
