@@ -81,7 +81,7 @@ fn segments_and_snapshots_turn_over_on_a_real_disk_and_space_stays_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = Store::open(directory.path(), real_options()).unwrap();
     let mut snapshots = 0;
-    for round in 0..3000_u64 {
+    for round in 0..1500_u64 {
         let number = u32::try_from(round % 100).unwrap();
         let records: Vec<Record> =
             (0..3).map(|part| Record::Lease(lease(number * 3 + part, round, true))).collect();
@@ -109,7 +109,7 @@ fn segments_and_snapshots_turn_over_on_a_real_disk_and_space_stays_bounded() {
             snapshots += 1;
         }
     }
-    assert!(snapshots > 5);
+    assert!(snapshots > 3);
     assert!(store.health().segments < 12, "{:?}", store.health());
     drop(store);
     let files = std::fs::read_dir(directory.path()).unwrap().count();
@@ -117,7 +117,7 @@ fn segments_and_snapshots_turn_over_on_a_real_disk_and_space_stays_bounded() {
     let (_, recovered) = Store::open(directory.path(), real_options()).unwrap();
     let found = leases(&recovered.records);
     for number in 0..300_u32 {
-        let expected = lease(number, 2900 + u64::from(number / 3), true);
+        let expected = lease(number, 1400 + u64::from(number / 3), true);
         assert_eq!(found[&expected.address], expected);
     }
     assert!(recovered.report.snapshot.is_some());
@@ -149,7 +149,7 @@ fn a_kill_at_any_moment_loses_nothing_acknowledged() {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Command, Stdio};
     let directory = tempfile::tempdir().unwrap();
-    for round in 0..6 {
+    for round in 0..4 {
         let mut victim = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", VICTIM, "--nocapture"])
             .env(DIRECTORY, directory.path())
@@ -169,7 +169,7 @@ fn a_kill_at_any_moment_loses_nothing_acknowledged() {
             }
             count
         };
-        while lines.next().is_some_and(|line| see(line) < 300 * (round + 1)) {}
+        while lines.next().is_some_and(|line| see(line) < 150 * (round + 1)) {}
         victim.kill().unwrap();
         // What it said before it died counts; the last line may be cut.
         for line in lines {
@@ -336,12 +336,9 @@ fn a_snapshot_that_reads_back_wrong_is_never_named() {
     store.commit(&[record(0), record(1)]).unwrap();
     let mut writer = store.begin_snapshot().unwrap();
     writer.write(&[record(0), record(1)]).unwrap();
-    // The disk loses a bit when the snapshot is synced.
+    // The disk gives back another bit than it was given.
     let name = disk.names().into_iter().find(|name| name.ends_with(".tmp")).unwrap();
-    let (saboteur, file) = (disk.clone(), name.clone());
-    let done = Arc::new(AtomicUsize::new(0));
-    disk.edit(&file, |bytes| bytes[20] ^= 1);
-    drop((saboteur, done));
+    disk.edit(&name, |bytes| bytes[20] ^= 1);
     let failure = writer.finish().expect_err("it does not read back");
     assert!(matches!(failure, StoreError::Damaged { .. }), "{failure}");
     assert!(!disk.names().contains(&name.replace(".tmp", "")));

@@ -139,7 +139,8 @@ fn an_index_that_is_behind_is_made_anew() {
 
 #[test]
 fn an_index_that_is_deleted_or_garbage_is_made_anew() {
-    let faults: [(&str, fn(&Path)); 6] = [
+    type Damage = fn(&Path);
+    let faults: [(&str, Damage); 6] = [
         ("deleted", |path| fs::remove_dir_all(path).unwrap()),
         ("log deleted", |path| fs::remove_file(path.join("db")).unwrap()),
         ("log cut in half", |path| {

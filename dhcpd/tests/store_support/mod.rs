@@ -2,6 +2,7 @@
 //! power at any of them, a source of seeded numbers, and records to store.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
+#![allow(clippy::cast_possible_truncation, reason = "simulated disks are small")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -127,7 +128,7 @@ impl SimulatedDisk {
         const SECTOR: usize = 512;
         let world = self.world();
         let mut names = world.durable_names.clone();
-        let kept = random.below(world.pending_names.len() as u64 + 1) as usize;
+        let kept = random.index(world.pending_names.len() + 1);
         for change in &world.pending_names[..kept] {
             change.apply(&mut names);
         }
@@ -136,7 +137,7 @@ impl SimulatedDisk {
             let inode = &world.inodes[*inode];
             let mut bytes = inode.durable.clone();
             // How much of the cache had got through: nothing, all, or any part.
-            let percent = [0, 100, 50, 90, 10][random.below(5) as usize];
+            let percent = [0, 100, 50, 90, 10][random.index(5)];
             for (offset, written) in &inode.pending {
                 let mut start = *offset;
                 let end = offset + written.len();
@@ -343,6 +344,11 @@ impl Random {
 
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
+    }
+
+    /// A place in something of this length.
+    pub fn index(&mut self, length: usize) -> usize {
+        self.below(length as u64) as usize
     }
 }
 
