@@ -26,6 +26,11 @@ const BROADCAST_HARDWARE: [u8; 6] = [0xff; 6];
 /// Runs the calling test again, alone, in a fresh network namespace; returns whether this is that
 /// run. As an ordinary user it needs a kernel that allows user namespaces.
 fn isolated(test: &str) -> bool {
+    isolated_without(test, &[])
+}
+
+/// As [`isolated`], in a process that lacks these capabilities.
+fn isolated_without(test: &str, capabilities: &[&str]) -> bool {
     if std::env::var_os(ISOLATED).is_some() {
         run("ip link set lo up");
         return true;
@@ -36,6 +41,10 @@ fn isolated(test: &str) -> bool {
     command.arg("--net");
     if !root {
         command.args(["--user", "--map-root-user"]);
+    }
+    if !capabilities.is_empty() {
+        let lacking: Vec<String> = capabilities.iter().map(|name| format!("-{name}")).collect();
+        command.args(["setpriv", "--bounding-set", &lacking.join(",")]);
     }
     let output = command
         .arg(std::env::current_exe().unwrap())
@@ -448,6 +457,23 @@ fn interfaces_that_cannot_work_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_capability_that_is_missing_is_named() {
+    let lacking = ["net_raw", "net_bind_service"];
+    if !isolated_without("a_capability_that_is_missing_is_named", &lacking) {
+        return;
+    }
+    let relay_plan = SocketPlan { interfaces: vec![], ..plan(&[Ipv4Addr::LOCALHOST]) };
+    let error = Sockets::open(&relay_plan).unwrap_err().to_string();
+    assert!(
+        error.contains("bind UDP port 67") && error.contains("CAP_NET_BIND_SERVICE"),
+        "{error}"
+    );
+    let lan_plan = SocketPlan { interfaces: vec!["lo".into()], ..plan(&[]) };
+    let error = Sockets::open(&lan_plan).unwrap_err().to_string();
+    assert!(error.contains("packet socket on lo") && error.contains("CAP_NET_RAW"), "{error}");
+}
+
+#[test]
 fn an_interface_that_goes_down_is_counted_and_serves_again_when_it_is_up() {
     if !isolated("an_interface_that_goes_down_is_counted_and_serves_again_when_it_is_up") {
         return;
@@ -482,16 +508,21 @@ fn an_interface_that_goes_down_is_counted_and_serves_again_when_it_is_up() {
     }
 }
 
-/// What the test binary's own name for a test must be, or `isolated` would run nothing and pass.
+/// `isolated` must be given the name of a test, or it would run nothing and pass.
 #[test]
-fn a_name_that_is_no_test_would_be_noticed() {
+fn every_isolated_test_is_found_under_its_name() {
     let output = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
     let listed = String::from_utf8(output.stdout).unwrap();
     let source = include_str!("net_attached.rs");
-    let names: Vec<&str> =
-        source.split("isolated(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert!(names.len() >= 7);
-    for name in names.iter().filter(|name| !name.is_empty() && !name.contains('\\')) {
+    let names = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("if !isolated"))
+        .map(|call| call.split('"').nth(1).unwrap());
+    assert_eq!(
+        names.clone().count(),
+        listed.lines().filter(|line| line.ends_with(": test")).count() - 1
+    );
+    for name in names {
         assert!(listed.contains(&format!("{name}: test")), "{name}");
     }
 }

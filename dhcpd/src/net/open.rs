@@ -42,7 +42,8 @@ pub struct SocketStatus {
     pub socket: SocketIndex,
     /// Its address and port, or its interface.
     pub name: Box<str>,
-    /// Bytes that the kernel queues for it, as it says. Less than the plan asks for if the process
+    /// Bytes that the kernel queues for it, read back from the kernel, in the terms of the plan
+    /// (`SO_RCVBUF` returns the double, for bookkeeping). Less than the plan asks for if the process
     /// lacks `CAP_NET_ADMIN` and `net.core.rmem_max` is lower.
     pub receive_buffer_bytes: usize,
     /// Packets that the kernel has dropped so far because the queue was full.
