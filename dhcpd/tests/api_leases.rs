@@ -236,6 +236,16 @@ fn an_index_that_is_behind_hides_nothing() {
 }
 
 #[test]
+fn an_index_that_cannot_say_anything_hides_nothing() {
+    let (api, index) = with_index(&[], false);
+    assert_eq!(all(&api, "mac=020000000001"), ["10.20.0.11", "10.20.0.12"]);
+    assert_eq!(index.asked.lock().unwrap().len(), 1);
+    // Bytes that are no text are shown as U+FFFD, and the index does not have that.
+    all(&api, "host-name=lap%EF%BF%BDtop");
+    assert_eq!(index.asked.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn an_index_with_too_many_hits_hides_nothing() {
     let (api, _) = with_index(&[[10, 20, 0, 13]; 1000], false);
     assert_eq!(all(&api, "mac=020000000001"), ["10.20.0.11", "10.20.0.12"]);

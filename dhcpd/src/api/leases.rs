@@ -94,7 +94,7 @@ async fn hits(state: &ApiState, wanted: &Wanted) -> Result<Option<BTreeSet<Ipv4A
         SearchKey::Hardware(mac)
     } else if let Some(circuit) = &wanted.circuit {
         SearchKey::Circuit(circuit.clone())
-    } else if let Some(host_name) = &wanted.host_name {
+    } else if let Some(host_name) = wanted.host_name.as_ref().filter(|name| is_as_sent(name)) {
         SearchKey::HostName(host_name.as_str().into())
     } else {
         return Ok(None);
@@ -105,8 +105,9 @@ async fn hits(state: &ApiState, wanted: &Wanted) -> Result<Option<BTreeSet<Ipv4A
         (!is_behind).then(|| search.search(key, HITS_MAX))
     })
     .await;
-    // A search that broke off has nothing to say, and the scan answers.
-    let found = found.ok().flatten().filter(|hits| hits.len() < HITS_MAX);
+    // No hit may also mean that the index cannot be read or that the search broke off, and as many as
+    // were asked for that there are more: then all leases are looked through.
+    let found = found.ok().flatten().filter(|hits| (1..HITS_MAX).contains(&hits.len()));
     Ok(found.map(|hits| hits.into_iter().collect()))
 }
 
@@ -199,6 +200,12 @@ impl Wanted {
                     .is_some_and(|option| option.sub_option(sub_option::CIRCUIT_ID) == Some(wanted))
             })
     }
+}
+
+/// Whether a host name is shown byte for byte as clients send it; U+FFFD stands for other bytes, and the
+/// index has those.
+fn is_as_sent(name: &str) -> bool {
+    !name.contains(char::REPLACEMENT_CHARACTER)
 }
 
 /// A circuit ID: text, or `hex:` and hexadecimal digits.

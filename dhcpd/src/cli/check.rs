@@ -15,19 +15,22 @@ pub(super) fn check(
 ) -> Result<(), Failure> {
     match vestibule_config::load(file) {
         Ok(configuration) => {
-            let mut warnings = vestibule_config::warnings(&configuration);
             // Not a mistake in the file: whoever checks it may not be who runs the server.
-            if let Err(error) = configuration.api.read_token() {
-                warnings.push(format!("a server that this user starts here would refuse: {error}"));
-            }
+            let token_warning = configuration.api.read_token().err().map(|error| {
+                format!("a server that this user starts here would not start: {error}")
+            });
             if json {
+                let mut warnings = vestibule_config::warnings(&configuration);
+                warnings.extend(token_warning);
                 let answer = json!({ "valid": true, "warnings": warnings, "mistakes": [] });
                 writeln!(out, "{}", api::json_text(&answer))?;
             } else {
-                // Of several lines, and the file is the operator's own.
-                write!(out, "{}", vestibule_config::explain(&configuration))?;
+                // Its warnings are in it, and so is text of the file, which may come from anywhere.
+                for line in vestibule_config::explain(&configuration).lines() {
+                    writeln!(out, "{}", show::shown(line))?;
+                }
                 out.flush()?;
-                for warning in warnings {
+                if let Some(warning) = token_warning {
                     writeln!(complaints, "warning: {}", show::shown(&warning))?;
                 }
             }
