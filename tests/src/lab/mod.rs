@@ -90,18 +90,9 @@ impl Lab {
         let mut unshare = command.spawn().map_err(|error| machine(error.to_string()))?;
         let life = unshare.stdin.take();
         let said = first_line(&mut unshare);
-        let process_id = match said.trim().parse() {
-            Ok(process_id) => process_id,
-            Err(_) => {
-                drop(life);
-                let mut complaint = said;
-                if let Some(mut stderr) = unshare.stderr.take() {
-                    // The complaint is for a person; what cannot be read of it is left out.
-                    let _ = stderr.read_to_string(&mut complaint);
-                }
-                let _ = unshare.wait();
-                return Err(machine(complaint));
-            }
+        let Ok(process_id) = said.trim().parse() else {
+            drop(life);
+            return Err(machine(said + &complaint(&mut unshare)));
         };
         let inner = Inner {
             unshare: Mutex::new(unshare),
@@ -140,12 +131,7 @@ impl Lab {
         let said = first_line(&mut keeper);
         let ids: Vec<u32> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         let &[outside, inside] = ids.as_slice() else {
-            let mut complaint = said;
-            if let Some(mut stderr) = keeper.stderr.take() {
-                let _ = stderr.read_to_string(&mut complaint);
-            }
-            let _ = keeper.wait();
-            return Err(machine(complaint));
+            return Err(machine(said + &complaint(&mut keeper)));
         };
         lock(&self.inner.keepers).push(keeper);
         let target = Target { process_id: outside, user_namespace: self.inner.user_namespace };
@@ -313,6 +299,17 @@ fn first_line(child: &mut Child) -> String {
         let _ = BufReader::new(stdout).read_line(&mut line);
     }
     line
+}
+
+/// What a child that has failed wrote to standard error.
+fn complaint(child: &mut Child) -> String {
+    let mut complaint = Vec::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        // It is for a person; what cannot be read of it is left out.
+        let _ = stderr.read_to_end(&mut complaint);
+    }
+    let _ = child.wait();
+    String::from_utf8_lossy(&complaint).into_owned()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
