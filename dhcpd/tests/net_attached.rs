@@ -2,6 +2,7 @@
 //! which the test runs, and the client's.
 
 #![allow(unsafe_code, reason = "a client without an address speaks through a packet socket")]
+#![allow(clippy::cast_possible_truncation, reason = "constants of libc, which all fit")]
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, Read};
@@ -115,7 +116,7 @@ fn link_socket(interface: &str) -> io::Result<Socket> {
             let link = storage.cast::<libc::sockaddr_ll>();
             (*link).sll_family = libc::AF_PACKET as u16;
             (*link).sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-            (*link).sll_ifindex = index as i32;
+            (*link).sll_ifindex = index.cast_signed();
             *length = size_of::<libc::sockaddr_ll>() as u32;
             Ok(())
         })?
