@@ -140,7 +140,8 @@ async fn answers_to_other_questions_are_not_believed() {
 
 #[tokio::test]
 async fn a_dead_upstream_is_a_quick_failure() {
-    let lab = Lab::start(&[nobody().await]);
+    let (dead, _held) = nobody().await;
+    let lab = Lab::start(&[dead]);
     for _ in 0..20 {
         let answer = ask(&lab, "sso.example.", RecordType::A).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
@@ -154,7 +155,8 @@ async fn a_dead_upstream_is_a_quick_failure() {
 #[tokio::test]
 async fn the_next_resolver_is_asked_if_the_first_is_dead() {
     let upstream = Upstream::start().await;
-    let lab = Lab::start(&[nobody().await, upstream.address]);
+    let (dead, _held) = nobody().await;
+    let lab = Lab::start(&[dead, upstream.address]);
     for _ in 0..5 {
         assert_eq!(addresses(&ask(&lab, "sso.example.", RecordType::A).await), [(TRUE, 300)]);
     }

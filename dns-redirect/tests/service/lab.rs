@@ -254,9 +254,12 @@ impl Upstream {
     }
 }
 
-/// An address where nothing listens: a question there is refused at once.
-pub(crate) async fn nobody() -> SocketAddr {
-    UdpSocket::bind(loopback()).await.unwrap().local_addr().unwrap()
+/// An address where nobody answers: a question there is refused at once. The socket keeps the port
+/// from others, and being connected elsewhere, takes nothing itself.
+pub(crate) async fn nobody() -> (SocketAddr, UdpSocket) {
+    let socket = UdpSocket::bind(loopback()).await.unwrap();
+    socket.connect(SocketAddr::from(([127, 0, 0, 99], 9))).await.unwrap();
+    (socket.local_addr().unwrap(), socket)
 }
 
 fn upstream_soa() -> Record {

@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use vestibule_dns::limits::{
-    REDIRECT_BODY_BYTES_MAX, REDIRECT_CONNECTIONS_PER_SOURCE_MAX, REDIRECT_HEAD_BYTES_MAX,
+    REDIRECT_BODY_BYTES_MAX, REDIRECT_BODY_TIMEOUT, REDIRECT_CONNECTIONS_PER_SOURCE_MAX,
+    REDIRECT_HEAD_BYTES_MAX,
 };
 
 /// Everything that comes back until the service closes the connection.
@@ -79,13 +80,19 @@ async fn every_request_is_led_to_the_portal() {
     assert_eq!(lab.counts().redirects, requests.len() as u64 + 1);
 }
 
+/// A service that closed on an unread body would reset the connection: the answer would be lost, or
+/// at least not end as it should.
 #[tokio::test]
 async fn a_body_up_to_the_limit_does_not_hide_the_answer() {
     let lab = Lab::start(&[]);
     let head =
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {REDIRECT_BODY_BYTES_MAX}\r\n\r\n");
     let request = [head.as_bytes(), &vec![b'x'; REDIRECT_BODY_BYTES_MAX]].concat();
-    assert_leads_to_the_portal(&send(&lab, &request).await, &head, true);
+    let mut stream = TcpStream::connect(lab.http).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    let mut response = String::new();
+    timeout(Duration::from_secs(30), stream.read_to_string(&mut response)).await.unwrap().unwrap();
+    assert_leads_to_the_portal(&response, &head, true);
 }
 
 #[tokio::test]
@@ -156,5 +163,8 @@ async fn a_head_or_a_body_that_never_ends_is_not_waited_for() {
     assert_eq!(lab.counts().redirects_failed, 1);
     assert!(!send(&lab, b"").await.contains("302"));
     let stuck = "POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc";
+    let before = tokio::time::Instant::now();
     assert_leads_to_the_portal(&send(&lab, stuck.as_bytes()).await, stuck, true);
+    // It was waited for, so that closing would not have cut the answer off; but not for ever.
+    assert!(before.elapsed() >= REDIRECT_BODY_TIMEOUT);
 }

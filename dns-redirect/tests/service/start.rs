@@ -3,6 +3,7 @@
 use crate::lab::{Lab, dns, gate, loopback};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use vestibule_config::{Dns, GardenEntry};
+use vestibule_dns::port_holder::{self, Protocol};
 use vestibule_dns::{Obstacle, Service, StartError};
 
 fn refusal(dns: &Dns) -> StartError {
@@ -39,14 +40,20 @@ async fn a_taken_port_names_its_holder() {
     }
 }
 
+/// Whether a socket is bound to exactly this address. Tests that ask use an address of their own, so
+/// that no other test's socket can be meant.
+fn is_open(protocol: Protocol, address: SocketAddr) -> bool {
+    port_holder::find(protocol, address).is_some_and(|holder| holder.address == address)
+}
+
 #[tokio::test]
 async fn nothing_is_left_open_by_a_start_that_failed() {
     let taken = TcpListener::bind(loopback()).unwrap();
-    let free = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap();
+    let free = UdpSocket::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
     let dns =
         Dns { listen: vec![free], redirect_listen: vec![taken.local_addr().unwrap()], ..dns(&[]) };
     refusal(&dns);
-    UdpSocket::bind(free).unwrap();
+    assert!(!is_open(Protocol::Udp, free) && !is_open(Protocol::Tcp, free));
 }
 
 #[tokio::test]
@@ -88,14 +95,24 @@ async fn several_addresses_are_served() {
 
 #[tokio::test]
 async fn a_service_that_is_stopped_gives_its_ports_back() {
-    let service = Service::bind(&dns(&[]), &gate()).unwrap();
+    let own: SocketAddr = "127.0.0.4:0".parse().unwrap();
+    let dns = Dns { listen: vec![own], redirect_listen: vec![own], ..dns(&[]) };
+    let service = Service::bind(&dns, &gate()).unwrap();
     let addresses = service.addresses().unwrap();
+    let open = || {
+        [
+            is_open(Protocol::Udp, addresses.dns_udp[0]),
+            is_open(Protocol::Tcp, addresses.dns_tcp[0]),
+            is_open(Protocol::Tcp, addresses.redirect[0]),
+        ]
+    };
+    assert_eq!(open(), [true; 3]);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(service.run(async { stopped.await.unwrap() }));
     let mut idle = tokio::net::TcpStream::connect(addresses.dns_tcp[0]).await.unwrap();
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
-    UdpSocket::bind(addresses.dns_udp[0]).unwrap();
+    assert_eq!(open(), [false; 3]);
     let read = tokio::io::AsyncReadExt::read(&mut idle, &mut [0; 1]).await;
     assert!(matches!(read, Ok(0) | Err(_)));
 }
