@@ -7,7 +7,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::netlink::Socket;
-use crate::ruleset::{CHAINS, SetName};
+use crate::ruleset::{CHAINS, Ruleset, SetName};
 use crate::wire::{self, Attribute, Writer};
 use std::io;
 use std::net::Ipv4Addr;
@@ -40,13 +40,16 @@ pub(crate) struct Existing {
     pub(crate) generation: u32,
     /// Chains that are not exactly ours in name, kind and place, with a zero byte at the end.
     pub(crate) chains_foreign: Vec<Box<[u8]>>,
-    /// Sets with names, whether ours or not, with a zero byte at the end.
+    /// Sets with names, whether ours or not, but for those that are kept; with a zero byte at the end.
     pub(crate) sets: Vec<Box<[u8]>>,
+    /// Sets of ranges that hold just what they should.
+    pub(crate) sets_kept: Vec<SetName>,
 }
 
 impl Existing {
     /// Reads it. A table that is not there has nothing in it.
-    pub(crate) fn read(socket: &mut Socket, table: &str) -> io::Result<Self> {
+    pub(crate) fn read(socket: &mut Socket, ruleset: &Ruleset) -> io::Result<Self> {
+        let table = ruleset.table.as_str();
         let mut existing = Self::default();
         request(
             socket,
@@ -75,23 +78,69 @@ impl Existing {
             },
         )?;
         let in_table = |writer: &mut Writer| writer.attribute(TABLE, &terminated(table.as_bytes()));
+        let mut of_ranges = Vec::new();
         let read = request(socket, GET_SETS, libc::NLM_F_DUMP, in_table, |message| {
             /// `NFTA_SET_FLAGS`
             const FLAGS: u16 = 3;
             let flags = number(message.attributes(), FLAGS).unwrap_or_default();
+            let Some(name) = text(message.attributes(), SET_NAME) else { return };
+            if flags == libc::NFT_SET_INTERVAL.unsigned_abs() {
+                of_ranges.push(name.to_vec());
+            }
             // Sets without a name of their own go with the rules that use them.
-            if flags & libc::NFT_SET_ANONYMOUS.unsigned_abs() == 0
-                && let Some(name) = text(message.attributes(), SET_NAME)
-            {
+            if flags & libc::NFT_SET_ANONYMOUS.unsigned_abs() == 0 {
                 existing.sets.push(terminated(name));
             }
         });
         match read {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(existing),
-            Err(error) => Err(error),
-            Ok(_) => Ok(existing),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(existing),
+            Err(error) => return Err(error),
+            Ok(_) => {}
         }
+        for set in SetName::ALL.into_iter().filter(|set| set.is_interval()) {
+            if of_ranges.iter().any(|name| name == set.name().to_bytes())
+                && bounds(socket, table, set)? == expected_bounds(&ruleset.ranges(set))
+            {
+                existing.sets.retain(|name| **name != *set.name().to_bytes_with_nul());
+                existing.sets_kept.push(set);
+            }
+        }
+        Ok(existing)
     }
+}
+
+/// A bound of a range: whether it ends one, and its bytes.
+type Bound = (Vec<u8>, bool);
+
+fn expected_bounds(ranges: &[(Ipv4Addr, Option<Ipv4Addr>)]) -> Vec<Bound> {
+    let first = ranges.iter().map(|(first, _)| (first.octets().to_vec(), false));
+    let end = ranges.iter().filter_map(|(_, end)| Some((end.as_ref()?.octets().to_vec(), true)));
+    let mut bounds: Vec<Bound> = first.chain(end).collect();
+    bounds.sort_unstable();
+    bounds
+}
+
+/// Reads the bounds of a set of ranges, in order. A bound of any other kind is not an address.
+fn bounds(socket: &mut Socket, table: &str, set: SetName) -> io::Result<Vec<Bound>> {
+    /// `NFTA_SET_ELEM_FLAGS`
+    const FLAGS: u16 = 3;
+    let mut bounds = Vec::new();
+    let which = |writer: &mut Writer| {
+        writer.attribute(TABLE, &terminated(table.as_bytes()));
+        writer.attribute(SET_NAME, set.name().to_bytes_with_nul());
+    };
+    request(socket, GET_ELEMENTS, libc::NLM_F_DUMP, which, |message| {
+        let lists = message.attributes().filter(|list| list.number == LIST);
+        bounds.extend(lists.flat_map(|list| list.attributes()).map(|element| {
+            let key = element.attributes().find(|attribute| attribute.number == KEY);
+            let value = key.and_then(|key| key.attributes().find(|value| value.number == VALUE));
+            let flags = number(element.attributes(), FLAGS).unwrap_or_default();
+            let ends = flags & libc::NFT_SET_ELEM_INTERVAL_END.unsigned_abs() != 0;
+            (value.map(|value| value.contents.to_vec()).unwrap_or_default(), ends)
+        }));
+    })?;
+    bounds.sort_unstable();
+    Ok(bounds)
 }
 
 /// The name of a chain that is not exactly one of ours.

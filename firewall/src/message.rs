@@ -194,9 +194,11 @@ impl Transaction {
         }
     }
 
-    /// Takes rules and sets out of the table, and chains that are not ours. Our chains stay: a chain
-    /// that is deleted and made anew in one transaction has a moment in which a packet meets neither,
-    /// while rules and sets of one chain change in one moment.
+    /// Takes rules and sets out of the table, and chains that are not ours. What of ours is right stays,
+    /// because making it anew in one transaction leaves packets a moment: of two chains at one place a
+    /// packet can meet the new one before the change and the old one after it, and kernels that keep
+    /// ranges in an array fill a new set of ranges only at the end of the commit. Rules, and sets of
+    /// addresses, change in one moment.
     pub(crate) fn clear(&mut self, existing: &Existing) {
         /// `NFT_MSG_DELCHAIN`
         const DELETE_CHAIN: u8 = 5;
@@ -244,11 +246,9 @@ impl Transaction {
     }
 
     /// Adds sets, chains and rules to a table that was [cleared](Self::clear), and fills the sets that do not follow the leases.
-    pub(crate) fn add_ruleset(&mut self, ruleset: &Ruleset) {
-        for name in SetName::ALL {
+    pub(crate) fn add_ruleset(&mut self, ruleset: &Ruleset, sets_kept: &[SetName]) {
+        for name in SetName::ALL.into_iter().filter(|name| !sets_kept.contains(name)) {
             self.add_set(name, ruleset.elements_max);
-        }
-        for name in [SetName::Gated, SetName::Garden] {
             self.add_ranges(name, &ruleset.ranges(name));
         }
         let servers: Vec<(Ipv4Addr, u64)> =
