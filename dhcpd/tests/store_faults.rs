@@ -104,7 +104,7 @@ fn segments_and_snapshots_turn_over_on_a_real_disk_and_space_stays_bounded() {
             });
             store.commit(&[Record::Time(Timestamp::from_seconds(round))]).unwrap();
             let finished = writing.join().unwrap();
-            assert_eq!(finished.records(), 300);
+            assert_eq!(finished.records(), 301);
             store.snapshot_finished(finished).unwrap();
             snapshots += 1;
         }
@@ -343,6 +343,24 @@ fn a_snapshot_that_reads_back_wrong_is_never_named() {
     assert!(matches!(failure, StoreError::Damaged { .. }), "{failure}");
     assert!(!disk.names().contains(&name.replace(".tmp", "")));
     store.commit(&[record(2)]).unwrap();
+}
+
+#[test]
+fn time_does_not_go_back_when_the_records_it_came_from_are_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::default();
+    let (mut store, _) = open(directory.path(), &disk).unwrap();
+    let newest = Timestamp::from_seconds(5_000_000);
+    store.commit(&[record(1), Record::Time(newest)]).unwrap();
+    for _ in 0..4 {
+        write_snapshot(&mut store, &[record(1)]);
+        store.commit(&[record(2)]).unwrap();
+        drop(store);
+        let recovered;
+        (store, recovered) = open(directory.path(), &disk).unwrap();
+        assert_eq!(recovered.newest_time, newest);
+    }
+    assert!(!disk.names().contains(&segment(1)), "{:?}", disk.names());
 }
 
 #[test]

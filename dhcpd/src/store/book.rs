@@ -25,24 +25,31 @@ pub(super) struct Book {
     replayed: u64,
 }
 
+/// The time that a record states to have been, if it does: the ends of leases and registrations lie
+/// ahead, and do not count.
+pub(super) fn time_of(record: &Record) -> Option<Timestamp> {
+    match record {
+        Record::Lease(lease) => Some(lease.changed),
+        Record::Registration(registration) => Some(registration.registered),
+        Record::Time(time) => Some(*time),
+        Record::LeaseForgotten(_) | Record::RegistrationRemoved(_) => None,
+    }
+}
+
 impl Book {
     /// Replays one record.
     pub(super) fn apply(&mut self, record: Record) {
         self.replayed += 1;
+        self.newest_time = time_of(&record).map_or(self.newest_time, |t| t.max(self.newest_time));
         let place = self.records.len();
         let before = match &record {
-            Record::Lease(lease) => {
-                self.newest_time = self.newest_time.max(lease.changed);
-                self.leases.insert(lease.address, place)
-            }
+            Record::Lease(lease) => self.leases.insert(lease.address, place),
             Record::LeaseForgotten(address) => self.leases.remove(address),
             Record::Registration(registration) => {
-                self.newest_time = self.newest_time.max(registration.registered);
                 self.registrations.insert(registration.hardware, place)
             }
             Record::RegistrationRemoved(hardware) => self.registrations.remove(hardware),
             Record::Time(time) => {
-                self.newest_time = self.newest_time.max(*time);
                 self.time = self.time.max(Some(*time));
                 None
             }

@@ -50,7 +50,7 @@ use spare::Spares;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use vestibule_core::Record;
+use vestibule_core::{Record, Timestamp};
 
 /// The journal and the snapshots of one state directory. One thread owns it.
 #[derive(Debug)]
@@ -60,6 +60,9 @@ pub struct Store {
     identity: StoreIdentity,
     journal: Journal,
     spares: Spares,
+    /// The largest time in any record. Each snapshot states it, because the records that it came from
+    /// may go with the journal.
+    newest_time: Timestamp,
     /// Why the journal takes no more.
     failure: Option<String>,
     /// The snapshots in use, ascending by the segment that they go before: the newest, and the one
@@ -92,6 +95,8 @@ impl Store {
     pub fn commit(&mut self, records: &[Record]) -> Result<(), StoreError> {
         self.refuse_after_failure()?;
         let result = self.journal.append(records, &self.spares);
+        let newest = records.iter().filter_map(book::time_of).max();
+        self.newest_time = self.newest_time.max(newest.unwrap_or_default());
         self.remember_failure(result)
     }
 
@@ -140,13 +145,15 @@ impl Store {
         };
         let running = Arc::new(());
         self.running = (Arc::downgrade(&running), written);
-        SnapshotWriter::begin(
+        let mut writer = SnapshotWriter::begin(
             Arc::clone(&self.disk),
             &self.directory,
             header,
             self.snapshot_rest,
             running,
-        )
+        )?;
+        writer.write(&[Record::Time(self.newest_time)])?;
+        Ok(writer)
     }
 
     /// Takes a finished snapshot into use: frees the journal that only older snapshots need, and all

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
-use vestibule_core::Record;
+use vestibule_core::{Record, Timestamp};
 
 /// Bytes of zeros in one write.
 const FILL_BYTES: usize = 512 * 1024;
@@ -45,7 +45,7 @@ impl Store {
         let replayed = book.replayed();
         let newest_time = book.newest_time();
         let frame_number = contents.tail.frame_number - 1;
-        let store = Self::take_over(directory, options, &contents, lock)?;
+        let store = Self::take_over(directory, options, &contents, newest_time, lock)?;
         let mut report = RecoveryReport::new(&contents, begun.elapsed());
         report.records = replayed;
         Ok((store, Recovered { records: book.into_records(), newest_time, frame_number, report }))
@@ -57,6 +57,7 @@ impl Store {
         directory: &Path,
         options: StoreOptions,
         contents: &Contents,
+        newest_time: Timestamp,
         lock: DirectoryLock,
     ) -> Result<Self, StoreError> {
         let StoreOptions { segment_bytes, disk, .. } = &options;
@@ -103,6 +104,7 @@ impl Store {
                 contents.journal_bytes,
             ),
             spares,
+            newest_time,
             failure: None,
             snapshots,
             first_segment: contents.files.segments.first().copied().unwrap_or(1),

@@ -167,7 +167,7 @@ impl FinishedSnapshot {
         self.bytes
     }
 
-    /// Records in it.
+    /// Records in it: those written, and one that states the time.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records

@@ -199,7 +199,11 @@ impl Shared {
         let attempt = state.attempts_begun;
         drop(state);
         let result = match &freed {
-            Some(segment) => self.take_in(segment, &spare, is_wanted),
+            Some(segment) => match self.take_in(segment, &spare, is_wanted) {
+                // Gone already: that is all that was wanted.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                result => result,
+            },
             None => self.make(&spare).map(|()| true),
         };
         let mut state = self.lock();

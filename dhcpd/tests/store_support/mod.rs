@@ -122,6 +122,12 @@ impl SimulatedDisk {
         self.world().operations.clone()
     }
 
+    /// Lets operations through again, as if only the process had died: nothing is lost, and what was not
+    /// synced still is not.
+    pub fn only_the_process_died(&self) {
+        self.world().operations_left = None;
+    }
+
     /// What the disk holds when the power is back: of everything that was not synced, an arbitrary part
     /// down to single sectors, and of the changes of names an arbitrary number of the first.
     pub fn after_cut(&self, random: &mut Random) -> Self {
