@@ -509,6 +509,42 @@ fn an_interface_that_goes_down_is_counted_and_serves_again_when_it_is_up() {
     }
 }
 
+#[test]
+fn an_interface_that_is_deleted_is_counted_and_does_not_keep_the_receiver_awake() {
+    if !isolated("an_interface_that_is_deleted_is_counted_and_does_not_keep_the_receiver_awake") {
+        return;
+    }
+    let client = lan();
+    let mut sockets = open(&client, &plan(&[Ipv4Addr::LOCALHOST]));
+    run("ip link delete lan0");
+    let end = Instant::now() + DEADLINE;
+    while sockets.monitor.receive_errors().is_empty() {
+        assert!(Instant::now() < end);
+        sockets.receiver.wait(Some(Duration::from_millis(100))).unwrap();
+        sockets.receiver.receive(|_, _| {});
+    }
+    let broadcast = Outgoing {
+        bytes: b"nak",
+        socket: SocketIndex(1),
+        source: SERVER,
+        destination: Destination::Broadcast,
+    };
+    let mut errors = Vec::new();
+    sockets.sender.send(&[broadcast], |_, errno| errors.push(errno));
+    assert_eq!(errors, [libc::ENXIO]);
+    for _ in 0..50 {
+        sockets.receiver.wait(Some(Duration::ZERO)).unwrap();
+        sockets.receiver.receive(|_, _| {});
+    }
+    // Down, then gone: told once each, and from then on the socket is silent.
+    let told: u64 = sockets.monitor.receive_errors().iter().map(|(_, count)| count).sum();
+    assert!(told <= 2, "{:?}", sockets.monitor.receive_errors());
+    // The other sockets serve on.
+    let relay = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    relay.send_to(b"end", (Ipv4Addr::LOCALHOST, 67)).unwrap();
+    assert_eq!(receive_until(&mut sockets, b"end"), []);
+}
+
 /// `isolated` must be given the name of a test, or it would run nothing and pass.
 #[test]
 fn every_isolated_test_is_found_under_its_name() {
