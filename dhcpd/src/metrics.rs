@@ -370,7 +370,13 @@ impl Metrics {
     /// Everything, with the numbers of the core, as OpenMetrics text; its type is [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self, core: &CoreStatus) -> String {
-        exposition::encode(self, core)
+        exposition::encode(self, Some(core))
+    }
+
+    /// As [`Metrics::encode`] when the core does not answer: what only it knows is left out.
+    #[must_use]
+    pub fn encode_without_core(&self) -> String {
+        exposition::encode(self, None)
     }
 }
 

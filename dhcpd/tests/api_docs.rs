@@ -6,8 +6,8 @@ use api_support::{Api, lease, mac};
 use std::path::Path;
 use vestibule_core::Record;
 use vestibule_dhcpd::api::{
-    BODY_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, PAGE_ENTRIES_DEFAULT,
-    PAGE_ENTRIES_MAX, Problem, ProblemKind, Timeouts,
+    BODY_BYTES_MAX, CONNECTIONS_KEPT_FOR_THIS_HOST, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+    PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX, Problem, ProblemKind, Timeouts,
 };
 use vestibule_dhcpd::door::CALLS_WAITING_MAX;
 
@@ -67,7 +67,8 @@ fn the_documented_limits_are_the_true_ones() {
         format!("within {} s; an idle connection", timeouts.head.as_secs()),
         format!("takes nothing of it for {} s", timeouts.write.as_secs()),
         format!(
-            "| connections | {CONNECTIONS_MAX}, and {CONNECTIONS_PER_ADDRESS_MAX} from one address"
+            "| connections | {CONNECTIONS_MAX}, of which {CONNECTIONS_KEPT_FOR_THIS_HOST} are kept for callers on this \
+             host, and {CONNECTIONS_PER_ADDRESS_MAX} from one address"
         ),
         format!("| calls that wait for the core | {CALLS_WAITING_MAX};"),
         format!("1 to {PAGE_ENTRIES_MAX}, {PAGE_ENTRIES_DEFAULT} if left out"),

@@ -150,6 +150,14 @@ fn a_core_that_does_not_answer_is_not_healthy() {
     let timeouts = Timeouts { health: Duration::from_millis(50), ..Timeouts::default() };
     let mut api = Api::start(Setup { decides: false, timeouts, ..Setup::default() });
     api.get("/healthz").assert_problem(503, "no-answer");
+    // What does not need the core is still told.
+    let metrics = api.get("/metrics");
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.body.lines().any(|line| line == "vestibule_core_answers 0"), "{metrics:?}");
+    assert!(
+        metrics.body.contains("vestibule_api_responses_total{status=\"503\"} 1"),
+        "{metrics:?}"
+    );
     // The server ends.
     api.calls = None;
     let ending = api.get("/healthz");

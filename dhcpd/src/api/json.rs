@@ -107,6 +107,22 @@ mod tests {
         assert_eq!(serde_json::from_str::<String>(&written).unwrap(), nasty);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_reads_back_the_same_and_does_nothing(nasty in ".*") {
+            let written = text(&nasty);
+            proptest::prop_assert!(written.chars().all(|c| !is_active(c) && !"<>&".contains(c)));
+            proptest::prop_assert_eq!(serde_json::from_str::<String>(&written).ok(), Some(nasty));
+        }
+
+        #[test]
+        fn times_read_back_the_same(milliseconds in 0..253_402_300_800_000_u64) {
+            let time = Timestamp::from_milliseconds(milliseconds);
+            let read = time_text(time).and_then(|text| parse_time(&text));
+            proptest::prop_assert_eq!(read, Some(time));
+        }
+    }
+
     #[test]
     fn times_are_written_in_utc_with_milliseconds() {
         assert_eq!(time_text(Timestamp::ZERO).unwrap(), "1970-01-01T00:00:00.000Z");

@@ -50,7 +50,8 @@ pub use json::{parse_time, time_text};
 pub use listener::{ListenError, Listener, reachable};
 pub use problem::{Problem, ProblemKind};
 pub use serve::{
-    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, Timeouts, serve, serve_until_stopped,
+    CONNECTIONS_KEPT_FOR_THIS_HOST, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, Timeouts, serve,
+    serve_until_stopped,
 };
 pub use view::{
     GateView, LeaseView, LeasesPage, NetworkView, RegistrationView, RegistrationWithAddresses,

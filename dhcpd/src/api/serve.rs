@@ -31,6 +31,9 @@ pub const CONNECTIONS_MAX: usize = 512;
 /// not take all places.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
 
+/// Connections that are kept for callers on this host: others together must not shut out the operator.
+pub const CONNECTIONS_KEPT_FOR_THIS_HOST: usize = 64;
+
 /// Bytes of a request's head at most.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 

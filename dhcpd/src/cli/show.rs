@@ -51,6 +51,20 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_acts_is_left(text in ".*") {
+            proptest::prop_assert!(!shown(&text).chars().any(is_active));
+            proptest::prop_assert!(!shown(&text).contains('\n'));
+        }
+
+        #[test]
+        fn encoded_text_is_a_plain_part_of_a_url(text in ".*") {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~%".contains(c);
+            proptest::prop_assert!(percent_encoded(&text).chars().all(is_plain));
+        }
+    }
+
     #[test]
     fn urls_carry_any_text() {
         assert_eq!(percent_encoded("A b&c=é/%"), "A%20b%26c%3D%C3%A9%2F%25");

@@ -71,6 +71,11 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         MetricType::Counter,
         "Connections to the API that were closed because too many were open",
     ),
+    (
+        "vestibule_core_answers",
+        MetricType::Gauge,
+        "1 if the core answered this scrape; if 0, the gauges below have no values",
+    ),
     ("vestibule_leases_known", MetricType::Gauge, "Leases in memory, ended ones too"),
     ("vestibule_registrations", MetricType::Gauge, "Valid registrations"),
     ("vestibule_offers", MetricType::Gauge, "Offers that wait for their REQUEST"),
@@ -111,7 +116,7 @@ pub const METRIC_NAMES: &[&str] = &{
 };
 
 /// Everything as text.
-pub(super) fn encode(metrics: &Metrics, core: &CoreStatus) -> String {
+pub(super) fn encode(metrics: &Metrics, core: Option<&CoreStatus>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot::take(metrics, core)));
     let mut encoded = String::new();
@@ -140,14 +145,14 @@ enum Value {
 }
 
 impl Snapshot {
-    fn take(metrics: &Metrics, core: &CoreStatus) -> Self {
+    fn take(metrics: &Metrics, core: Option<&CoreStatus>) -> Self {
         let families = FAMILIES.iter().map(|(name, ..)| samples(name, metrics, core)).collect();
         Self { families }
     }
 }
 
 /// The samples of one family.
-fn samples(name: &str, metrics: &Metrics, core: &CoreStatus) -> Vec<Sample> {
+fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Sample> {
     match name {
         "vestibule_build_info" => {
             vec![number(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1)]
@@ -229,9 +234,10 @@ fn samples(name: &str, metrics: &Metrics, core: &CoreStatus) -> Vec<Sample> {
             .collect(),
         "vestibule_api_connections" => one(&metrics.api_connections),
         "vestibule_api_connections_refused" => one(&metrics.api_connections_refused),
-        "vestibule_leases_known" => vec![number(Vec::new(), core.leases_known)],
-        "vestibule_registrations" => vec![number(Vec::new(), core.registrations)],
-        "vestibule_offers" => vec![number(Vec::new(), core.offers)],
+        "vestibule_core_answers" => vec![number(Vec::new(), u64::from(core.is_some()))],
+        "vestibule_leases_known" => of_core(core, |core| core.leases_known),
+        "vestibule_registrations" => of_core(core, |core| core.registrations),
+        "vestibule_offers" => of_core(core, |core| core.offers),
         "vestibule_network_gated" => by_network(core, |network| u64::from(network.gated)),
         "vestibule_network_pool_addresses" => by_network(core, |network| network.pool_size),
         "vestibule_network_free_addresses" => by_network(core, |network| network.free),
@@ -282,9 +288,14 @@ fn by_reason(counts: &[AtomicU64]) -> Vec<Sample> {
         .collect()
 }
 
-fn by_network(core: &CoreStatus, value: impl Fn(&NetworkStatus) -> u64) -> Vec<Sample> {
-    core.networks
-        .iter()
+/// Nothing is shown of a core that does not answer: a zero would be a lie.
+fn of_core(core: Option<&CoreStatus>, value: impl Fn(&CoreStatus) -> u64) -> Vec<Sample> {
+    core.map(|core| number(Vec::new(), value(core))).into_iter().collect()
+}
+
+fn by_network(core: Option<&CoreStatus>, value: impl Fn(&NetworkStatus) -> u64) -> Vec<Sample> {
+    core.into_iter()
+        .flat_map(|core| &core.networks)
         .map(|network| number(vec![("network", network.name.to_string())], value(network)))
         .collect()
 }

@@ -100,6 +100,7 @@ fn what_is_counted_is_shown() {
         "vestibule_api_responses_total{status=\"404\"} 1",
         "vestibule_api_connections 2",
         "vestibule_api_connections_refused_total 1",
+        "vestibule_core_answers 1",
         "vestibule_leases_known 50",
         "vestibule_registrations 44",
         "vestibule_offers 3",
@@ -111,6 +112,16 @@ fn what_is_counted_is_shown() {
     assert_eq!(drops.count, 7, "totals are not added up twice");
     assert!(drops.last.is_some());
     assert_eq!(Metrics::new().kernel_drop_occurrences(), Occurrences { count: 0, last: None });
+}
+
+#[test]
+fn of_a_core_that_does_not_answer_nothing_is_claimed() {
+    let text = Metrics::new().encode_without_core();
+    assert_line(&text, "vestibule_core_answers 0");
+    assert_line(&text, "vestibule_replies_held 0");
+    for name in ["vestibule_leases_known", "vestibule_network_free_addresses"] {
+        assert!(!text.lines().any(|line| line.starts_with(name)), "{name}: {text}");
+    }
 }
 
 #[test]
