@@ -217,7 +217,8 @@ impl Target {
         if self.user_namespace {
             command.args(["--user", "--preserve-credentials"]);
         }
-        command.args(["--mount", "--net", "--pid", "--uts", "--"]);
+        // Root and working folder too, or a lab made in a chroot would find itself outside of it.
+        command.args(["--mount", "--net", "--pid", "--uts", "--root", "--wd", "--"]);
         environment(&mut command);
         command
     }
