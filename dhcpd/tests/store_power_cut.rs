@@ -165,3 +165,25 @@ fn whatever_was_acknowledged_is_there_after_a_power_cut() {
     );
     assert!(torn >= 4 && from_snapshot >= 20 && cuts_of_starts >= 10);
 }
+
+#[test]
+fn what_a_start_gives_back_survives_the_next_cut_though_only_the_page_cache_had_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let records: Vec<Record> = (0..9).map(|number| Record::Lease(lease(number, 1, true))).collect();
+    for seed in 0..20 {
+        let disk = SimulatedDisk::default();
+        let (mut store, _) = open(directory.path(), &disk).unwrap();
+        store.commit(&records[..1]).unwrap();
+        // Killed between the write and its sync.
+        disk.cut_after(1);
+        store.commit(&records).expect_err("killed");
+        drop(store);
+        disk.only_the_process_died();
+        let (store, recovered) = open(directory.path(), &disk).unwrap();
+        assert_eq!(recovered.records, records);
+        // The power goes before anything else is committed; by then a reply may be out.
+        drop(store);
+        let (_, again) = open(directory.path(), &disk.after_cut(&mut Random(seed))).unwrap();
+        assert_eq!(again.records, records, "seed {seed}");
+    }
+}
