@@ -123,7 +123,14 @@ fn a_sound_index_that_has_come_as_far_as_the_journal_is_reused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("index");
     closed_index(&path);
-    assert!(has_marker(&open(&path, 1, vec![lease(3, 1, false)])));
+    let index = Index::open(&path, options(), 1, std::iter::once(lease(3, 1, false))).unwrap();
+    // What is committed while it is being opened does not make it behind.
+    index.feed(2, &[Record::Lease(lease(60, 2, false))]);
+    assert!(index.wait_until_fed(DEADLINE), "{}", index.state());
+    assert!(has_marker(&index));
+    assert_eq!(by_hardware(&index, 60), [lease(60, 0, false).address]);
+    drop(index);
+    assert!(has_marker(&open(&path, 2, Vec::new())));
 }
 
 #[test]

@@ -183,7 +183,9 @@ impl Index {
         });
         let thread = {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("index".into()).spawn(move || worker::run(&shared))?
+            std::thread::Builder::new()
+                .name("index".into())
+                .spawn(move || worker::run(&shared, frame_number))?
         };
         Ok(Self { shared, thread: Some(thread) })
     }

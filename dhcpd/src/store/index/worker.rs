@@ -23,9 +23,9 @@ enum Task {
     End,
 }
 
-/// Runs until the index is dropped.
-pub(super) fn run(shared: &Shared) {
-    open(shared);
+/// Runs until the index is dropped. `recovered` is how far the journal had come at the start.
+pub(super) fn run(shared: &Shared, recovered: u64) {
+    open(shared, recovered);
     loop {
         let result = match next_task(shared) {
             Task::Rebuild(source) => rebuild(shared, source),
@@ -44,11 +44,10 @@ pub(super) fn run(shared: &Shared) {
 }
 
 /// Reuses the index that is there if it is sound and has come as far as the journal.
-fn open(shared: &Shared) {
-    let position = shared.lock().fed;
+fn open(shared: &Shared, recovered: u64) {
     let reason = match find(shared) {
         Ok(tree) => match tree.position() {
-            Ok(Some(reached)) if reached == position => {
+            Ok(Some(reached)) if reached == recovered => {
                 put_to_use(shared, Some(tree));
                 let mut state = shared.lock();
                 state.is_open = true;
