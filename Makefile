@@ -22,5 +22,5 @@ test:
 	@tests/test.sh
 
 fuzz:
-	@tests/setup.sh test
+	@tests/setup.sh fuzz
 	@tests/fuzz.sh 60

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the build, the demo and the tests need and what is not there yet. Debian only.
 #
-#   tests/setup.sh build|demo|test
+#   tests/setup.sh build|demo|test|fuzz
 #
 # It promises: nothing is done when nothing is missing (apt is not even asked); what is installed is
 # said first, with the reason; without root, the command to run is printed and the exit status is 1.
@@ -10,8 +10,8 @@
 set -eu
 
 purpose=${1:-test}
-case $purpose in build | demo | test) ;; *)
-	echo "usage: $0 build|demo|test" >&2
+case $purpose in build | demo | test | fuzz) ;; *)
+	echo "usage: $0 build|demo|test|fuzz" >&2
 	exit 2
 	;;
 esac
@@ -42,6 +42,7 @@ needs() {
 		test  conntrack         command:conntrack      shows the flows that connection tracking remembers
 		test  iputils-ping      command:ping           reachability
 		test  git               command:git            lists the files that a test holds to the rules
+		fuzz  g++               command:c++            the fuzzer's engine is C++
 	LIST
 }
 
@@ -54,7 +55,7 @@ peers() {
 
 in_purpose() {
 	case $purpose:$1 in
-	test:* | demo:build | demo:demo | build:build) return 0 ;;
+	build:build | demo:build | demo:demo | test:build | test:demo | test:test | fuzz:build | fuzz:fuzz) return 0 ;;
 	*) return 1 ;;
 	esac
 }
