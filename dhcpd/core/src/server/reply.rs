@@ -171,7 +171,12 @@ fn push_configured(topology: &Topology, request: &Request, address: Ipv4Addr, re
             reply.options.push((code, contents.into()));
         }
     };
+    let asks_for_mask = request.parameter_request_list.contains(&code::SUBNET_MASK);
     for code in &request.parameter_request_list {
+        // RFC 2132 section 3.3: the subnet mask comes before the routers, whatever the client's order.
+        if *code == code::ROUTERS && asks_for_mask {
+            push(code::SUBNET_MASK, reply);
+        }
         push(*code, reply);
     }
     if request.parameter_request_list.is_empty() {
