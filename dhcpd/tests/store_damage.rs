@@ -5,10 +5,10 @@ mod store_support;
 
 use std::path::Path;
 use store_support::{
-    SimulatedDisk, lease, leases, open, registration, segment, snapshot, write_snapshot,
+    SimulatedDisk, lease, leases, open, options, registration, segment, snapshot, write_snapshot,
 };
 use vestibule_core::{Record, Timestamp};
-use vestibule_dhcpd::store::{StoreError, check_store};
+use vestibule_dhcpd::store::{Store, StoreError, StoreOptions, check_store};
 
 /// Where the first frame of a segment begins.
 const FRAMES: usize = 4096;
@@ -269,19 +269,17 @@ fn frames_of_an_earlier_use_of_a_segment_never_chain() {
 }
 
 #[test]
-fn a_later_frame_of_a_torn_group_is_no_damage_and_never_comes_back() {
+fn a_torn_group_that_spans_segments_is_no_damage() {
     let directory = tempfile::tempdir().unwrap();
     let disk = SimulatedDisk::default();
     let (mut store, _) = open(directory.path(), &disk).unwrap();
     store.commit(&[record(0)]).unwrap();
-    // One group, far larger than a frame can be: it spans frames and segments.
     let group: Vec<Record> = (1..400).map(|number| Record::Lease(lease(number, 1, true))).collect();
     store.commit(&group).unwrap();
     drop(store);
-    let names = disk.names();
-    assert!(names.contains(&segment(3)), "{names:?}");
-    // The first frame of the last segment is the group's last one: tear it.
-    let last = names.into_iter().rfind(|name| name.starts_with("journal-")).unwrap();
+    let last = disk.names().into_iter().rfind(|name| name.starts_with("journal-")).unwrap();
+    assert!(last >= segment(3), "{last}");
+    // The first frame of the last segment is the group's last one.
     disk.edit(&last, |bytes| bytes[FRAMES + 512..FRAMES + 1024].fill(0));
     let (mut store, recovered) = open(directory.path(), &disk).unwrap();
     assert!(recovered.report.torn_bytes > 0, "{}", recovered.report);
@@ -291,6 +289,38 @@ fn a_later_frame_of_a_torn_group_is_no_damage_and_never_comes_back() {
     drop(store);
     let (_, recovered) = open(directory.path(), &disk).unwrap();
     assert!(recovered.records.contains(&record(500)));
+}
+
+#[test]
+fn a_later_frame_of_a_torn_group_is_no_damage_and_never_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::default();
+    let options = || StoreOptions { segment_bytes: 4 << 20, ..options(&disk) };
+    let (mut store, _) = Store::open(directory.path(), options()).unwrap();
+    store.commit(&[record(0)]).unwrap();
+    // One group of several frames, all in one segment.
+    let group: Vec<Record> =
+        (1..3000).map(|number| Record::Lease(lease(number, 1, true))).collect();
+    store.commit(&group).unwrap();
+    drop(store);
+    let bytes = disk.contents()[&segment(1)].clone();
+    let offsets = frames(&bytes);
+    assert!(offsets.len() >= 5, "{offsets:?}");
+    // Its first frame is torn, the others are whole.
+    let torn = offsets[1] + 100;
+    disk.edit(&segment(1), |bytes| bytes[torn..torn + 512].fill(0));
+    let (mut store, recovered) = Store::open(directory.path(), options()).unwrap();
+    assert_eq!(recovered.records, [record(0)]);
+    assert_eq!(recovered.report.torn_bytes, (offsets[offsets.len() - 1] - offsets[1]) as u64);
+    // The same records again make the very frame that was torn. What stood behind it is gone.
+    let count = u32::from_le_bytes(bytes[offsets[1] + 32..offsets[1] + 36].try_into().unwrap());
+    let again = &group[..count as usize];
+    store.commit(again).unwrap();
+    drop(store);
+    let now = disk.contents()[&segment(1)].clone();
+    assert!(now[offsets[1]..offsets[2]] == bytes[offsets[1]..offsets[2]], "not the same frame");
+    let (_, recovered) = Store::open(directory.path(), options()).unwrap();
+    assert_eq!(recovered.records.len(), 1 + again.len());
 }
 
 #[test]
