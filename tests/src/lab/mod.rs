@@ -358,6 +358,9 @@ mod tests {
         assert_eq!(other.read("/etc/resolv.conf").unwrap(), "");
         assert!(!other.run("test -e /run/of-one").unwrap().success());
         assert!(!Path::new("/run/of-one").exists());
+        one.write("/etc/of-one/file", "text").unwrap();
+        assert_eq!(one.ok("cat /etc/of-one/file").unwrap(), "text");
+        one.write("/usr/of-one", "text").unwrap_err();
     }
 
     #[test]
