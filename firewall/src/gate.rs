@@ -185,10 +185,15 @@ impl Gate {
         self.begin(4 * last.len());
         self.change(SetName::Registered, &registered);
         self.change(SetName::Unregistered, &unregistered);
-        self.commit()?;
-        let forgot = self.flows.forget(&mut self.socket, &forgotten);
+        let committed = self.commit();
+        let forgot = match committed {
+            Ok(()) => self.flows.forget(&mut self.socket, &forgotten),
+            Err(_) => Ok(()),
+        };
+        // Also after an error: nobody may know whether the change is in.
         let put = registered.put.iter().chain(&unregistered.put);
         self.flows.expect(put.map(|(address, _)| *address));
+        committed?;
         forgot.map_err(|source| FirewallError::Flows { source })
     }
 

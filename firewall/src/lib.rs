@@ -13,12 +13,13 @@
 //! It never touches another table, and never runs the `nft` program. [`Watch`] tells when somebody
 //! else changed ours.
 //!
-//! The way through the files: [`Ruleset`] (what the table says), `message` (nf_tables messages),
-//! `netlink` (the socket), `existing` (what the kernel has), [`Gate`] (transactions), `flows` (tracked
-//! flows), [`Watch`].
+//! The way through the files: [`Ruleset`] (what the table says), `message` and `expression` (nf_tables
+//! messages), `wire` and `netlink` (framing, the socket), `existing` (what the kernel has), [`Gate`]
+//! (transactions), `flows` (tracked flows), [`Watch`].
 
 mod error;
 mod existing;
+mod expression;
 mod flows;
 mod gate;
 mod message;

@@ -6,17 +6,16 @@
 
 #![allow(
     unsafe_code,
-    reason = "nftnl's safe calls have no timeouts, set flags, notrack or inversion"
+    reason = "nftnl's safe calls have no timeouts and no set flags, and write to a pointer"
 )]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::existing::Existing;
-use crate::ruleset::{Action, Chain, Hook, Match, Rule, Ruleset, SetName};
+use crate::expression;
+use crate::ruleset::{Chain, Hook, Rule, Ruleset, SetName};
 use crate::wire;
-use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
-use nftnl::expr::{IcmpCode, RejectionType, Verdict};
 use nftnl::set::Set;
-use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Table, nft_expr, nftnl_sys as sys};
+use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Table, nftnl_sys as sys};
 use std::ffi::{CStr, c_void};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -329,12 +328,11 @@ impl Transaction {
             let chain = new_chain(table, rule.chain);
             let mut new = nftnl::Rule::new(&chain);
             // Without this the addresses of IPv6 packets would be read at the places of IPv4.
-            new.add_expr(&nft_expr!(meta nfproto));
-            new.add_expr(&equal(&[u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default()]));
+            expression::add_family(&mut new);
             for condition in &rule.matches {
-                add_match(&mut new, table, *condition);
+                expression::add_match(&mut new, table, *condition);
             }
-            add_action(&mut new, rule.action);
+            expression::add_action(&mut new, rule.action);
             // SAFETY: there is room for any message.
             unsafe { new.write(buffer, sequence, MsgType::Add) };
         });
@@ -374,11 +372,11 @@ impl Transaction {
 
 /// nftnl declares the numbers of its attributes wider than it takes them.
 #[allow(clippy::cast_possible_truncation, reason = "nftnl has fewer than 32 attributes of a kind")]
-const fn attribute(number: u32) -> u16 {
+pub(crate) const fn attribute(number: u32) -> u16 {
     number as u16
 }
 
-fn new_set(table: &Table, name: SetName) -> Set<'_, Ipv4Addr> {
+pub(crate) fn new_set(table: &Table, name: SetName) -> Set<'_, Ipv4Addr> {
     Set::new_named(name.name(), name.id(), table, ProtoFamily::Inet)
 }
 
@@ -440,157 +438,8 @@ fn new_chain(table: &Table, chain: Chain) -> nftnl::Chain<'_> {
     new
 }
 
-fn equal(bytes: &[u8]) -> Cmp<&[u8]> {
-    Cmp::new(CmpOp::Eq, bytes)
-}
-
-fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Match) {
-    let protocol = |rule: &mut nftnl::Rule<'_>, number: i32| {
-        rule.add_expr(&nft_expr!(meta l4proto));
-        rule.add_expr(&equal(&[u8::try_from(number).unwrap_or_default()]));
-    };
-    match condition {
-        Match::SourceIn(set) => {
-            rule.add_expr(&nft_expr!(payload ipv4 saddr));
-            rule.add_expr(&Lookup::new(&new_set(table, set)));
-        }
-        Match::DestinationIn(set) => {
-            rule.add_expr(&nft_expr!(payload ipv4 daddr));
-            rule.add_expr(&Lookup::new(&new_set(table, set)));
-        }
-        Match::DestinationNotIn(set) => {
-            rule.add_expr(&nft_expr!(payload ipv4 daddr));
-            rule.add_expr(&NotIn(set));
-        }
-        Match::Source(address) => {
-            rule.add_expr(&nft_expr!(payload ipv4 saddr));
-            rule.add_expr(&equal(&address.octets()));
-        }
-        Match::Destination(address) => {
-            rule.add_expr(&nft_expr!(payload ipv4 daddr));
-            rule.add_expr(&equal(&address.octets()));
-        }
-        Match::Udp => protocol(rule, libc::IPPROTO_UDP),
-        Match::Tcp => protocol(rule, libc::IPPROTO_TCP),
-        Match::Icmp => protocol(rule, libc::IPPROTO_ICMP),
-        // The ports of TCP and UDP are at the same places.
-        Match::SourcePort(port) => {
-            rule.add_expr(&nft_expr!(payload udp sport));
-            rule.add_expr(&equal(&port.to_be_bytes()));
-        }
-        Match::DestinationPort(port) => {
-            rule.add_expr(&nft_expr!(payload udp dport));
-            rule.add_expr(&equal(&port.to_be_bytes()));
-        }
-        Match::IcmpType(number) => {
-            rule.add_expr(&nft_expr!(payload_raw th 0, 1));
-            rule.add_expr(&equal(&[number]));
-        }
-        Match::Opening => {
-            const FLAGS_OFFSET: u32 = 13;
-            const SYN: u8 = 0x02;
-            const ACK: u8 = 0x10;
-            rule.add_expr(&nft_expr!(payload_raw th FLAGS_OFFSET, 1));
-            rule.add_expr(&Bitwise::new(SYN | ACK, 0_u8));
-            rule.add_expr(&equal(&[SYN]));
-        }
-        Match::ReplyDirection => {
-            const REPLY: u8 = 1;
-            rule.add_expr(&TrackingDirection);
-            rule.add_expr(&equal(&[REPLY]));
-        }
-        Match::Related => {
-            let related = nftnl::expr::ct::States::RELATED.bits();
-            rule.add_expr(&nft_expr!(ct state));
-            rule.add_expr(&Bitwise::new(related, 0_u32));
-            rule.add_expr(&Cmp::new(CmpOp::Neq, 0_u32));
-        }
-    }
-}
-
-fn add_action(rule: &mut nftnl::Rule<'_>, action: Action) {
-    match action {
-        Action::Jump(chain) => rule.add_expr(&Verdict::Jump { chain: chain.name.to_owned() }),
-        Action::Goto(chain) => rule.add_expr(&Verdict::Goto { chain: chain.name.to_owned() }),
-        Action::Return => rule.add_expr(&Verdict::Return),
-        Action::NoTracking => rule.add_expr(&NoTracking),
-        Action::SendTo(service) => {
-            rule.add_expr(&Immediate::new(service.ip().octets(), Register::Reg1));
-            rule.add_expr(&Immediate::new(service.port().to_be_bytes(), Register::Reg2));
-            rule.add_expr(&Nat {
-                nat_type: NatType::DNat,
-                family: ProtoFamily::Ipv4,
-                ip_register: Register::Reg1,
-                port_register: Some(Register::Reg2),
-            });
-        }
-        Action::ResetConnection => rule.add_expr(&Verdict::Reject(RejectionType::TcpRst)),
-        Action::Prohibit => {
-            rule.add_expr(&Verdict::Reject(RejectionType::Icmp(IcmpCode::AdminProhibited)));
-        }
-    }
-}
-
-/// `notrack`.
-struct NoTracking;
-
-impl Expression for NoTracking {
-    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
-        expression(c"notrack")
-    }
-}
-
-/// `ct direction`, into register 1.
-struct TrackingDirection;
-
-impl Expression for TrackingDirection {
-    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
-        const DESTINATION_REGISTER: u16 = attribute(sys::NFTNL_EXPR_CT_DREG);
-        const KEY: u16 = attribute(sys::NFTNL_EXPR_CT_KEY);
-        let new = expression(c"ct");
-        // SAFETY: the expression is new, and both attributes are 32-bit numbers of a `ct` expression.
-        unsafe {
-            let register = libc::NFT_REG_1.unsigned_abs();
-            sys::nftnl_expr_set_u32(new.as_ptr(), DESTINATION_REGISTER, register);
-            sys::nftnl_expr_set_u32(new.as_ptr(), KEY, libc::NFT_CT_DIRECTION.unsigned_abs());
-        }
-        new
-    }
-}
-
-/// Register 1 is not in the set.
-struct NotIn(SetName);
-
-impl Expression for NotIn {
-    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
-        const SOURCE_REGISTER: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_SREG);
-        const SET: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_SET);
-        const SET_ID: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_SET_ID);
-        const FLAGS: u16 = attribute(sys::NFTNL_EXPR_LOOKUP_FLAGS);
-        /// `NFT_LOOKUP_F_INV`.
-        const INVERTED: u32 = 1;
-        let new = expression(c"lookup");
-        // SAFETY: the expression is new, the attributes have the types of a `lookup` expression, and
-        // nftnl copies the name.
-        unsafe {
-            let register = libc::NFT_REG_1.unsigned_abs();
-            sys::nftnl_expr_set_u32(new.as_ptr(), SOURCE_REGISTER, register);
-            sys::nftnl_expr_set_str(new.as_ptr(), SET, self.0.name().as_ptr());
-            sys::nftnl_expr_set_u32(new.as_ptr(), SET_ID, self.0.id());
-            sys::nftnl_expr_set_u32(new.as_ptr(), FLAGS, INVERTED);
-        }
-        new
-    }
-}
-
-fn expression(name: &CStr) -> NonNull<sys::nftnl_expr> {
-    // SAFETY: the name is a string of C.
-    let new = unsafe { sys::nftnl_expr_alloc(name.as_ptr()) };
-    NonNull::new(new).unwrap_or_else(|| out_of_memory())
-}
-
 /// nftnl gives nothing only if memory is out (or, for an expression, if the library is older than the
 /// one it was built for, which the linker refuses): as everywhere in Rust, that ends the process.
-fn out_of_memory() -> ! {
+pub(crate) fn out_of_memory() -> ! {
     std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u64; 8]>())
 }
