@@ -1,1 +1,21 @@
-//! skeleton
+//! A campus of DHCP clients behind a relay, and a ledger of every ACK that they got.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `client` | one client: time and replies in, messages out (RFC 2131 section 4.4) |
+//! | `message` | what a client sends and a server answers, as bytes |
+//! | `ledger` | every ACK, in a file that survives a kill; what may never happen |
+//! | `random` | numbers from a seed |
+//! | `driver` | many clients on one real socket |
+//! | `target` | which servers may be loaded without asking |
+//! | `command` | the command line |
+//!
+//! The client and the ledger are pure: no clock, no socket, no thread. A simulator can drive them.
+
+pub mod client;
+pub mod command;
+pub mod driver;
+pub mod ledger;
+pub mod message;
+pub mod random;
+pub mod target;

@@ -1,0 +1,330 @@
+//! The command line: what `vestibule-load` can be asked to do, and what it answers.
+//!
+//! Exit status: 0 if everything was as it should be, 1 if it was not (a client without a lease, a
+//! violation, a lease that is gone), 2 if the run could not be made at all.
+
+use crate::client::{Lease, Manner};
+use crate::driver::{self, Asking, Clients, Run, Summary, relay_socket};
+use crate::ledger::{Ledger, LedgerFile, Violation};
+use crate::message::{Hardware, Relay};
+use crate::target::is_harmless;
+use clap::{Args, Parser, Subcommand};
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// UDP port of DHCP servers and relays.
+const SERVER_PORT: u16 = 67;
+
+/// Clients in one run.
+const CLIENTS_MAX: u32 = 2_000_000;
+
+/// A campus of DHCP clients behind a relay, with a ledger of every ACK.
+#[derive(Debug, Parser)]
+#[command(name = "vestibule-load", version, about, max_term_width = 100)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Has many clients get a lease: DISCOVER, OFFER, REQUEST, ACK.
+    Dora(Dora),
+    /// Asks for every lease in a ledger that is not over, and reports each that is gone.
+    Check(Check),
+}
+
+/// Where the clients are, and whom they ask.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// The server, as ADDRESS or ADDRESS:PORT.
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = server_address)]
+    pub server: SocketAddrV4,
+    /// The relay's address on the clients' link. It must be an address of this host, because
+    /// replies come back to it.
+    #[arg(long, value_name = "ADDRESS")]
+    pub giaddr: Ipv4Addr,
+    /// The relay's UDP port. With another one than 67 the server is asked to answer there (RFC 8357).
+    #[arg(long, value_name = "PORT", default_value_t = SERVER_PORT)]
+    pub relay_port: u16,
+    /// Exchanges that are open at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub in_flight: u32,
+    /// Has the relay send option 82 with a circuit for each client.
+    #[arg(long)]
+    pub circuit_id: bool,
+    /// Milliseconds until a client asks again for the first time; doubled each time.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 4000,
+          value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub first_wait: u64,
+    /// Chooses transaction identifiers and waits; the same seed repeats a run.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Loads a server that may be somebody else's: one with a public address.
+    #[arg(long)]
+    pub i_own_this_network: bool,
+}
+
+/// `vestibule-load dora`
+#[derive(Debug, Args)]
+pub struct Dora {
+    /// Where, and whom.
+    #[command(flatten)]
+    pub place: Place,
+    /// How many clients.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
+    pub clients: u32,
+    /// Number of the first client: their hardware addresses follow from it.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub first_client: u32,
+    /// Appends every ACK to this file, a line each.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// Goes on for so long: clients renew their leases. Without it, the run ends when every client
+    /// has one.
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+}
+
+/// `vestibule-load check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Where, and whom.
+    #[command(flatten)]
+    pub place: Place,
+    /// The ledger that `dora` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: PathBuf,
+    /// Asks as a client in REBINDING does, instead of INIT-REBOOT.
+    #[arg(long)]
+    pub rebind: bool,
+    /// Gives up after so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub seconds: u64,
+}
+
+/// Why a run could not be made.
+#[derive(Debug)]
+enum CommandError {
+    /// The server may be somebody else's.
+    NotYours(Ipv4Addr),
+    /// The relay's socket cannot be had.
+    Relay(SocketAddrV4, io::Error),
+    /// A ledger cannot be read or written.
+    Ledger(PathBuf, io::Error),
+    /// The run broke off.
+    Run(io::Error),
+    /// There would be no way to end the run with a summary.
+    Signals(io::Error),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotYours(address) => write!(
+                f,
+                "{address} is neither of this host nor private: it may be somebody else's server; if it is \
+                 yours, say --i-own-this-network"
+            ),
+            Self::Relay(relay, error) => write!(
+                f,
+                "cannot be the relay {relay}: {error}; --giaddr must be an address of this host, and ports below \
+                 1024 need root"
+            ),
+            Self::Ledger(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Run(error) => write!(f, "the run broke off: {error}"),
+            Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
+        }
+    }
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(command_line: CommandLine) -> ExitCode {
+    let done = match command_line.task {
+        Task::Dora(dora) => run_dora(&dora),
+        Task::Check(check) => run_check(&check),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("vestibule-load: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_dora(dora: &Dora) -> Result<bool, CommandError> {
+    let (ledger, ledger_file) = match &dora.ledger {
+        Some(path) => {
+            let known = if path.exists() { read(path)?.0 } else { Ledger::default() };
+            let file =
+                LedgerFile::append(path).map_err(|e| CommandError::Ledger(path.clone(), e))?;
+            (known, Some(file))
+        }
+        None => (Ledger::default(), None),
+    };
+    let clients: Clients = (0..dora.clients)
+        .map(|number| (dora.first_client.wrapping_add(number), (Asking::Discover, None)))
+        .collect();
+    let duration = dora.seconds.map(Duration::from_secs);
+    let run = Run { ledger_file, duration, keep_leases: duration.is_some(), ..dora.place.run()? };
+    let (summary, _) = dora.place.play(run, &clients, ledger)?;
+    print(&summary);
+    Ok(summary.bound == summary.clients && summary.violations == 0)
+}
+
+fn run_check(check: &Check) -> Result<bool, CommandError> {
+    let (ledger, violations) = read(&check.ledger)?;
+    for violation in &violations {
+        println!("violation in the ledger: {violation}");
+    }
+    let now = driver::unix_milliseconds();
+    let asking = if check.rebind { Asking::Rebind } else { Asking::InitReboot };
+    // What could end before it is asked for is no test of the server.
+    let until = now.saturating_add(check.seconds.saturating_mul(1000));
+    let mut expected = Vec::new();
+    let mut clients = Clients::new();
+    for (address, holding) in ledger.held(until) {
+        let Some(number) = holding.client.client() else { continue };
+        let ends = holding.ends.saturating_sub(now);
+        let lease =
+            Lease { address, server: holding.server, renew_at: ends, rebind_at: ends, ends };
+        clients.insert(number, (asking, Some(lease)));
+        expected.push((holding.client, address));
+    }
+    let duration = Some(Duration::from_secs(check.seconds));
+    let run = Run { duration, ..check.place.run()? };
+    let (summary, after) = check.place.play(run, &clients, Ledger::default())?;
+    print(&summary);
+    let confirmed: std::collections::BTreeSet<(Hardware, Ipv4Addr)> =
+        after.held(now).map(|(address, holding)| (holding.client, address)).collect();
+    let gone: Vec<_> = expected.iter().filter(|lease| !confirmed.contains(lease)).collect();
+    for (client, address) in &gone {
+        println!("gone: {address} of {client} was not acknowledged again");
+    }
+    println!("checked {} leases: {} gone", expected.len(), gone.len());
+    Ok(gone.is_empty() && violations.is_empty() && summary.violations == 0)
+}
+
+impl Place {
+    fn run(&self) -> Result<Run, CommandError> {
+        if !self.i_own_this_network && !is_harmless(*self.server.ip()) {
+            return Err(CommandError::NotYours(*self.server.ip()));
+        }
+        let relay = SocketAddrV4::new(self.giaddr, self.relay_port);
+        let socket = relay_socket(relay).map_err(|error| CommandError::Relay(relay, error))?;
+        Ok(Run {
+            socket,
+            server: self.server,
+            relay: Relay {
+                giaddr: self.giaddr,
+                circuit_id: self.circuit_id,
+                source_port: self.relay_port != SERVER_PORT,
+            },
+            in_flight_max: usize::try_from(self.in_flight).unwrap_or(usize::MAX),
+            duration: None,
+            keep_leases: false,
+            ledger_file: None,
+        })
+    }
+
+    fn play(
+        &self,
+        run: Run,
+        clients: &Clients,
+        ledger: Ledger,
+    ) -> Result<(Summary, Ledger), CommandError> {
+        let manner = Manner { first_wait_milliseconds: self.first_wait };
+        let end = on_interrupt().map_err(CommandError::Signals)?;
+        driver::play(run, clients, manner, self.seed, ledger, &end).map_err(CommandError::Run)
+    }
+}
+
+fn read(path: &Path) -> Result<(Ledger, Vec<Violation>), CommandError> {
+    Ledger::read(path).map_err(|error| CommandError::Ledger(path.to_owned(), error))
+}
+
+/// A flag that Ctrl-C and SIGTERM set.
+fn on_interrupt() -> io::Result<Arc<AtomicBool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        set.store(true, Ordering::Relaxed);
+    });
+    Ok(flag)
+}
+
+fn print(summary: &Summary) {
+    let seconds = summary.elapsed.as_secs_f64();
+    let took = |percent: usize| {
+        let sorted = &summary.took_milliseconds;
+        let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+        sorted.get(index).copied().unwrap_or(0)
+    };
+    println!("clients: {}, with a lease: {}", summary.clients, summary.bound);
+    println!(
+        "ACKs: {}, refused or run out: {}, sent again: {}, in {seconds:.2} s",
+        summary.acknowledged, summary.refused, summary.retransmitted
+    );
+    println!(
+        "milliseconds an exchange: median {}, 99 of 100 {}, longest {}",
+        took(50),
+        took(99),
+        took(100)
+    );
+    if let Some(error) = &summary.send_error_last {
+        println!("messages that could not be sent: {}, the last one: {error}", summary.send_errors);
+    }
+    for violation in &summary.violations_shown {
+        println!("violation: {violation}");
+    }
+    println!("violations: {}", summary.violations);
+}
+
+fn server_address(text: &str) -> Result<SocketAddrV4, String> {
+    let with_port =
+        if text.contains(':') { text.to_owned() } else { format!("{text}:{SERVER_PORT}") };
+    with_port.parse().map_err(|_| "write it as 10.0.0.67 or 10.0.0.67:6767".to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests say so by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_server_may_have_a_port() {
+        assert_eq!(server_address("10.0.0.67").unwrap().port(), 67);
+        assert_eq!(server_address("10.0.0.67:6767").unwrap().port(), 6767);
+        assert!(server_address("a.server").is_err());
+    }
+}

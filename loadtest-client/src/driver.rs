@@ -1,0 +1,329 @@
+//! Many clients behind one relay address, on one real UDP socket.
+//!
+//! One thread; it waits for replies no longer than until the next client has something to do. It
+//! promises that every ACK is in the ledger file before the client that got it does anything else,
+//! and that no more exchanges are open at once than it is told.
+
+use crate::client::{Client, Happening, Lease, Manner, State};
+use crate::ledger::{Entry, Holding, Ledger, LedgerFile, Violation};
+use crate::message::{Hardware, Message, REPLY_LENGTH_MAX, Relay, Reply};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The longest wait for a reply before the flag that ends the run is looked at again.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// Bytes that the kernel is asked to queue for the socket: replies to a full window of exchanges.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+/// Violations that are kept to be shown; the rest are counted.
+pub const VIOLATIONS_SHOWN_MAX: usize = 100;
+
+/// How clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// From the beginning: DISCOVER.
+    Discover,
+    /// For a lease that they remember, in INIT-REBOOT.
+    InitReboot,
+    /// For a lease that they remember, in REBINDING.
+    Rebind,
+}
+
+/// What a run is told.
+#[derive(Debug)]
+pub struct Run {
+    /// The socket that is the relay, bound to its address.
+    pub socket: UdpSocket,
+    /// The server.
+    pub server: SocketAddrV4,
+    /// What the relay adds.
+    pub relay: Relay,
+    /// Exchanges that are open at once at most; at least 1.
+    pub in_flight_max: usize,
+    /// How long it lasts at most; `None`: until every client has been answered once.
+    pub duration: Option<Duration>,
+    /// Whether clients that have a lease go on and renew it until the duration is over.
+    pub keep_leases: bool,
+    /// Where ACKs are written.
+    pub ledger_file: Option<LedgerFile>,
+}
+
+/// What a run led to.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Clients that were asked to take part.
+    pub clients: usize,
+    /// Of them, those that have a lease at the end.
+    pub bound: usize,
+    /// ACKs.
+    pub acknowledged: u64,
+    /// NAKs, and leases that ended unrenewed.
+    pub refused: u64,
+    /// Messages sent again because no reply came.
+    pub retransmitted: u64,
+    /// Messages that the kernel refused to send.
+    pub send_errors: u64,
+    /// The last of these errors.
+    pub send_error_last: Option<io::Error>,
+    /// Violations that were found.
+    pub violations: u64,
+    /// The first of them.
+    pub violations_shown: Vec<Violation>,
+    /// Exchanges by how long they took, in milliseconds, ascending.
+    pub took_milliseconds: Vec<u64>,
+    /// How long the run took.
+    pub elapsed: Duration,
+}
+
+/// A socket for the relay.
+///
+/// # Errors
+/// The address is not ours, or its port is taken.
+pub fn relay_socket(relay: SocketAddrV4) -> io::Result<UdpSocket> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.bind(&relay.into())?;
+    Ok(socket.into())
+}
+
+/// Clients by their numbers, each with how it asks and what it remembers.
+pub type Clients = BTreeMap<u32, (Asking, Option<Lease>)>;
+
+struct Driver<'a> {
+    run: Run,
+    clients: BTreeMap<u32, Client>,
+    waiting: Vec<(u32, Asking)>,
+    open: BTreeSet<u32>,
+    timers: BTreeSet<(u64, u32)>,
+    ledger: Ledger,
+    summary: Summary,
+    began: Instant,
+    /// Wall clock at the beginning, in milliseconds since the Unix epoch.
+    epoch: u64,
+    end: &'a AtomicBool,
+}
+
+/// Plays the clients until they are done, the time is over, or `end` is set. `ledger` is what is
+/// known of their leases before; `seed` chooses transaction identifiers and waits.
+///
+/// # Errors
+/// The socket cannot be read, or the ledger cannot be written.
+pub fn play(
+    run: Run,
+    clients: &Clients,
+    manner: Manner,
+    seed: u64,
+    ledger: Ledger,
+    end: &AtomicBool,
+) -> io::Result<(Summary, Ledger)> {
+    let mut driver = Driver {
+        clients: clients
+            .iter()
+            .map(|(number, (_, lease))| (*number, client(*number, *lease, manner, seed)))
+            .collect(),
+        // Taken from the end, so the lowest number comes last.
+        waiting: clients.iter().rev().map(|(number, (asking, _))| (*number, *asking)).collect(),
+        run,
+        open: BTreeSet::new(),
+        timers: BTreeSet::new(),
+        ledger,
+        summary: Summary { clients: clients.len(), ..Summary::default() },
+        began: Instant::now(),
+        epoch: unix_milliseconds(),
+        end,
+    };
+    driver.play()?;
+    driver.summary.bound = driver
+        .clients
+        .values()
+        .filter(|client| client.lease().is_some() && settled(client))
+        .count();
+    driver.summary.elapsed = driver.began.elapsed();
+    driver.summary.took_milliseconds.sort_unstable();
+    Ok((driver.summary, driver.ledger))
+}
+
+/// The wall clock.
+#[must_use]
+pub fn unix_milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn client(number: u32, lease: Option<Lease>, manner: Manner, seed: u64) -> Client {
+    let hardware = Hardware::of_client(number);
+    let seed = seed ^ (u64::from(number) << 32);
+    match lease {
+        Some(lease) => Client::with_lease(hardware, manner, seed, lease),
+        None => Client::new(hardware, manner, seed),
+    }
+}
+
+/// Whether the client waits for no answer.
+fn settled(client: &Client) -> bool {
+    client.state() == State::Bound
+}
+
+impl Driver<'_> {
+    fn play(&mut self) -> io::Result<()> {
+        let mut buffer = [0; REPLY_LENGTH_MAX];
+        loop {
+            let elapsed = self.began.elapsed();
+            let is_over = self.run.duration.is_some_and(|duration| elapsed >= duration);
+            if is_over || self.end.load(Ordering::Relaxed) || self.is_done() {
+                return Ok(());
+            }
+            let now = self.now();
+            self.begin_more(now);
+            self.on_timers(now)?;
+            self.run.socket.set_read_timeout(Some(self.wait(now)))?;
+            match self.run.socket.recv(&mut buffer) {
+                Ok(length) => {
+                    if let Some(reply) = buffer.get(..length).and_then(Reply::read) {
+                        self.on_reply(&reply)?;
+                    }
+                }
+                Err(error) if is_nothing_yet(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Milliseconds since the beginning.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.open.is_empty() && !self.run.keep_leases
+    }
+
+    fn wait(&self, now: u64) -> Duration {
+        let next = self.timers.first().map_or(u64::MAX, |(at, _)| at.saturating_sub(now));
+        // The kernel takes zero for "for ever".
+        Duration::from_millis(next.max(1)).min(WAIT_MAX)
+    }
+
+    fn begin_more(&mut self, now: u64) {
+        while self.open.len() < self.run.in_flight_max
+            && let Some((number, asking)) = self.waiting.pop()
+        {
+            let Some(client) = self.clients.get_mut(&number) else { continue };
+            let message = match asking {
+                Asking::Discover | Asking::InitReboot => client.begin(now),
+                Asking::Rebind => client.rebind(now),
+            };
+            self.after(number, None, Some(message));
+        }
+    }
+
+    fn on_timers(&mut self, now: u64) -> io::Result<()> {
+        while let Some((at, number)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.remove(&(at, number));
+            let Some(client) = self.clients.get_mut(&number) else { continue };
+            let was_open = !settled(client);
+            let (message, happening) = client.on_time(now);
+            if was_open && message.is_some() {
+                self.summary.retransmitted += 1;
+            }
+            self.happened(number, happening)?;
+            self.after(number, None, message);
+        }
+        Ok(())
+    }
+
+    fn on_reply(&mut self, reply: &Reply) -> io::Result<()> {
+        let now = self.now();
+        let Some(number) = reply.hardware.client() else { return Ok(()) };
+        let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
+        let timer = client.next();
+        let (message, happening) = client.on_reply(now, reply);
+        if message.is_none() && happening.is_none() {
+            return Ok(());
+        }
+        self.happened(number, happening)?;
+        self.after(number, timer, message);
+        Ok(())
+    }
+
+    /// Sends what the client wants to send, and notes when it wants to be called next.
+    fn after(&mut self, number: u32, timer: Option<u64>, message: Option<Message>) {
+        if let Some(timer) = timer {
+            self.timers.remove(&(timer, number));
+        }
+        let Some(client) = self.clients.get(&number) else { return };
+        if settled(client) {
+            self.open.remove(&number);
+        } else {
+            self.open.insert(number);
+        }
+        let next = client.next().filter(|_| !settled(client) || self.run.keep_leases);
+        self.timers.extend(next.map(|next| (next, number)));
+        if let Some(message) = message {
+            let bytes = message.bytes(self.run.relay);
+            if let Err(error) = self.run.socket.send_to(&bytes, self.run.server) {
+                // The client does not know; it will send again.
+                self.summary.send_errors += 1;
+                self.summary.send_error_last = Some(error);
+            }
+        }
+    }
+
+    fn happened(&mut self, number: u32, happening: Option<Happening>) -> io::Result<()> {
+        let client = Hardware::of_client(number);
+        let at = self.epoch.saturating_add(self.now());
+        match happening {
+            Some(Happening::Acknowledged { lease, took, offered }) => {
+                let ends = self.epoch.saturating_add(lease.ends);
+                self.summary.acknowledged += 1;
+                self.summary.took_milliseconds.push(took);
+                if let Some(file) = &mut self.run.ledger_file {
+                    file.write(&Entry {
+                        at,
+                        client: client.to_string(),
+                        address: lease.address,
+                        server: lease.server,
+                        ends,
+                        released: false,
+                    })?;
+                }
+                let holding = Holding { client, server: lease.server, ends };
+                let violations = self.ledger.acknowledged(at, lease.address, holding, offered);
+                violations.into_iter().for_each(|violation| self.violation(violation));
+            }
+            Some(Happening::Refused { .. }) => {
+                self.summary.refused += 1;
+                if let Some(violation) = self.ledger.refused(at, client) {
+                    self.violation(violation);
+                }
+            }
+            Some(Happening::Expired { .. }) => {
+                self.summary.refused += 1;
+                self.ledger.ended(client);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn violation(&mut self, violation: Violation) {
+        self.summary.violations += 1;
+        if self.summary.violations_shown.len() < VIOLATIONS_SHOWN_MAX {
+            self.summary.violations_shown.push(violation);
+        }
+    }
+}
+
+/// Whether a receive ended without a packet for a reason that is no fault.
+fn is_nothing_yet(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, Interrupted, TimedOut, WouldBlock};
+    // Refused: the server is not there now; the clients ask again.
+    matches!(error.kind(), WouldBlock | TimedOut | Interrupted | ConnectionRefused)
+}
