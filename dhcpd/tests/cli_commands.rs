@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, Read as _, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use vestibule_config::GateMode;
 use vestibule_core::Record;
 use vestibule_dhcpd::cli::{OK, REFUSED, UNREACHABLE, USAGE, run};
 
@@ -167,6 +168,10 @@ fn the_status_is_shown_to_people_and_programs() {
     }
     let document: Value = serde_json::from_str(&on(&api, &["status", "--json"]).ok()).unwrap();
     assert_eq!(document["networks"][0]["held"], 3);
+    assert!(!said.contains("gate off"), "{said}");
+    let off = Api::start(Setup { gate_mode: GateMode::Off, ..Setup::default() });
+    let said = on(&off, &["status"]).ok();
+    assert!(said.contains("gate off: unregistered hosts"), "{said}");
     api.metrics.gate_failure();
     let said = on(&api, &["status"]).ok();
     assert!(said.contains("NOT WELL: ") && !said.contains("everything is well"), "{said}");

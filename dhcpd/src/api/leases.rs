@@ -9,6 +9,7 @@ use super::view::{LeaseView, LeasesPage};
 use super::{
     ApiState, PAGE_ENTRIES_MAX, SearchKey, answer_mismatch, json, parameters, registrations,
 };
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -53,9 +54,9 @@ struct Wanted {
 /// `GET /v1/leases/{ip}`
 pub(super) async fn read(
     State(state): State<ApiState>,
-    Path(ip): Path<String>,
+    ip: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let ip: Ipv4Addr = ip
+    let ip: Ipv4Addr = parameters::last_part(ip)?
         .parse()
         .map_err(|_| parameters::bad("the last part of the path is not an IPv4 address"))?;
     match state.query(Query::Lease(ip)).await? {

@@ -3,7 +3,8 @@
 
 use super::problem::{Problem, ProblemKind};
 use super::{PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX};
-use axum::extract::Query;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query};
 use axum::http::Uri;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
@@ -23,6 +24,14 @@ pub(super) fn value<T: FromStr>(
     want: impl Display,
 ) -> Result<Option<T>, Problem> {
     text.map(|text| text.parse().map_err(|_| bad(format!("`{name}` is not {want}")))).transpose()
+}
+
+/// The last part of the path.
+pub(super) fn last_part(part: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    match part {
+        Ok(Path(part)) => Ok(part),
+        Err(rejection) => Err(bad(rejection.body_text())),
+    }
 }
 
 /// How many entries a page shall have.

@@ -6,6 +6,7 @@ use super::view::{
 };
 use super::{ApiState, answer_mismatch, body, json, parameters};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -88,9 +89,9 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Resp
 /// `GET /v1/registrations/{mac}`
 pub(super) async fn read(
     State(state): State<ApiState>,
-    Path(mac): Path<String>,
+    mac: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let mac = path_mac(&mac)?;
+    let mac = path_mac(&parameters::last_part(mac)?)?;
     match state.query(Query::Registration(mac)).await? {
         QueryAnswer::Registration(Some(registration)) => {
             Ok(json::response(StatusCode::OK, &RegistrationView::new(&registration)))
@@ -103,9 +104,9 @@ pub(super) async fn read(
 /// `DELETE /v1/registrations/{mac}`
 pub(super) async fn delete(
     State(state): State<ApiState>,
-    Path(mac): Path<String>,
+    mac: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let mac = path_mac(&mac)?;
+    let mac = path_mac(&parameters::last_part(mac)?)?;
     match state.command(Command::Unregister(mac)).await? {
         Answer::Unregistered { addresses } => {
             tracing::info!(%mac, "unregistered");

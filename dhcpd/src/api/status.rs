@@ -52,7 +52,7 @@ fn view(state: &ApiState, core: &CoreStatus) -> StatusView {
     let shared = &state.shared;
     let metrics = &shared.metrics;
     let (groups_committed, records_committed) = metrics.groups_and_records_committed();
-    let not_well = not_well(metrics, core, shared.gate_mode);
+    let not_well = not_well(metrics, core);
     StatusView {
         server: shared.server_name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,18 +93,12 @@ fn view(state: &ApiState, core: &CoreStatus) -> StatusView {
 }
 
 /// What somebody should look at, with where to look.
-fn not_well(metrics: &Metrics, core: &CoreStatus, gate_mode: GateMode) -> Vec<String> {
+fn not_well(metrics: &Metrics, core: &CoreStatus) -> Vec<String> {
     let mut not_well = Vec::new();
     for network in &core.networks {
         if network.pool_size > 0 && network.free == 0 {
             not_well.push(format!(
                 "network {} has no free address: new hosts there get none",
-                network.name
-            ));
-        }
-        if network.gated && gate_mode == GateMode::Off {
-            not_well.push(format!(
-                "network {} is gated, but gate.mode is off: unregistered hosts there have the whole network",
                 network.name
             ));
         }

@@ -49,6 +49,9 @@ pub(super) fn status(client: &Client, json: bool, out: &mut dyn Write) -> Result
         status.kernel_drops,
         status.send_errors
     )?;
+    if status.gate.mode == "off" && status.networks.iter().any(|network| network.gated) {
+        writeln!(out, "gate off: unregistered hosts of gated networks have the whole network")?;
+    }
     writeln!(out)?;
     let width = status.networks.iter().map(|network| shown(&network.name).chars().count()).max();
     let width = width.unwrap_or(0).max("NETWORK".len());
