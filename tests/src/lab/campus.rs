@@ -234,7 +234,7 @@ impl Campus {
     /// Writes a configuration for these sites, with the given lifetimes, and the API's token.
     ///
     /// # Errors
-    /// [`LabError::File`].
+    /// [`LabError::Command`] if they cannot be written.
     pub fn configure(
         &self,
         gate: Gate,
@@ -280,7 +280,7 @@ impl Campus {
     /// Writes the configuration given, and the API's token.
     ///
     /// # Errors
-    /// [`LabError::File`].
+    /// [`LabError::Command`] if they cannot be written.
     pub fn configure_with(&self, toml: &str) -> Result<(), LabError> {
         let token = "a-token-for-one-lab-only-0123456789abcdef\n";
         for host in [&self.gateway, &self.servers] {

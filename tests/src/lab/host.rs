@@ -1,9 +1,8 @@
 //! One host of a lab: commands in it, files of it, its interfaces.
 
-use super::{Lab, LabError, Process, Target, outside};
-use std::fs;
+use super::{Lab, LabError, Process, Target};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 /// Seconds after which a command of a host is killed; see [`super::DEADLINE`].
@@ -125,7 +124,7 @@ impl Host {
     /// the host: `/etc` or `/run`, or in the lab's folder.
     ///
     /// # Errors
-    /// [`LabError::File`].
+    /// [`LabError::File`] if the path is not private, [`LabError::Command`] if it cannot be written.
     pub fn write(&self, path: &str, content: &str) -> Result<(), LabError> {
         let private = ["/etc/", "/run/"].iter().any(|folder| path.starts_with(folder))
             || Path::new(path).starts_with(self.lab.folder());
@@ -133,23 +132,19 @@ impl Host {
             let error = io::Error::other("the host shares this path with the machine");
             return Err(LabError::File { path: path.to_owned(), error });
         }
-        let outside = self.outside(path);
-        let written = match outside.parent() {
-            Some(parent) => fs::create_dir_all(parent).and_then(|()| fs::write(&outside, content)),
-            None => fs::write(&outside, content),
-        };
-        written.map_err(|error| LabError::File { path: path.to_owned(), error })
+        let shell = r#"mkdir -p "$(dirname "$1")" && cat >"$1""#;
+        let (target, name) = (self.target, self.name.as_str());
+        feed(target, &format!("{name}: {path}"), &["sh", "-c", shell, "write", path], content)
     }
 
     /// Reads a file of this host.
     ///
     /// # Errors
-    /// [`LabError::File`].
+    /// [`LabError::Command`] if it cannot be read.
     pub fn read(&self, path: &str) -> Result<String, LabError> {
-        match fs::read(self.outside(path)) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) => Err(LabError::File { path: path.to_owned(), error }),
-        }
+        // By a program in the host, not by a path through /proc: an absolute symbolic link would lead
+        // out of the host's files that way.
+        self.ok(&format!("cat '{path}'"))
     }
 
     /// A command in this host's namespaces, with arguments that no shell reads.
@@ -164,32 +159,31 @@ impl Host {
     pub(super) fn process_id_inside(&self) -> u32 {
         self.process_id_inside
     }
-
-    fn outside(&self, path: &str) -> PathBuf {
-        outside(self.target.process_id, Path::new(path))
-    }
 }
 
 /// Runs `ip -batch` in some namespaces.
 pub(super) fn ip_batch(target: Target, whose: &str, batch: &str) -> Result<(), LabError> {
-    let machine = |error: io::Error| LabError::Machine {
-        what: format!("{whose}: ip"),
-        said: error.to_string(),
-    };
+    let what = format!("{whose}: ip -batch: {batch}");
+    feed(target, &what, &["ip", "-batch", "-"], &format!("{}\n", batch.trim_end()))
+}
+
+/// Runs a program in some namespaces with `input` as its standard input.
+fn feed(target: Target, what: &str, line: &[&str], input: &str) -> Result<(), LabError> {
+    let machine =
+        |error: io::Error| LabError::Machine { what: what.to_owned(), said: error.to_string() };
     let mut command = target.command();
-    command.args(["ip", "-batch", "-"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(line).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(machine)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // An `ip` that stopped reading has a complaint, and that is the better error.
-        let _ = writeln!(stdin, "{}", batch.trim_end());
+        // A program that stopped reading has a complaint, and that is the better error.
+        let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(machine)?;
     if output.status.success() {
         return Ok(());
     }
     Err(LabError::Command {
-        command: format!("{whose}: ip -batch: {batch}"),
+        command: what.to_owned(),
         status: output.status.to_string(),
         output: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
