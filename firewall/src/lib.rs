@@ -32,3 +32,10 @@ pub use error::FirewallError;
 pub use gate::{Dialect, Gate};
 pub use ruleset::{Ruleset, TABLE_DEFAULT};
 pub use watch::{Interference, Watch};
+
+/// Both may be made on one thread and used on another.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Gate>();
+    is_send::<Watch>();
+};
