@@ -258,7 +258,7 @@ impl<'a> Iterator for Options<'a> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests say so by panicking")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say so by panicking")]
 mod tests {
     use super::*;
 
