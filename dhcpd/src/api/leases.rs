@@ -100,15 +100,9 @@ async fn hits(state: &ApiState, wanted: &Wanted) -> Result<Option<BTreeSet<Ipv4A
     } else {
         return Ok(None);
     };
-    let found = tokio::task::spawn_blocking(move || {
-        // Asked first: what is committed later is younger than this request.
-        let is_behind = search.is_behind();
-        (!is_behind).then(|| search.search(key, HITS_MAX))
-    })
-    .await;
-    // No hit may also mean that the index cannot be read or that the search broke off, and as many as
-    // were asked for that there are more: then all leases are looked through.
-    let found = found.ok().flatten().filter(|hits| (1..HITS_MAX).contains(&hits.len()));
+    let found = tokio::task::spawn_blocking(move || search.search(key, HITS_MAX)).await;
+    // As many as were asked for may mean that there are more: then all leases are looked through.
+    let found = found.ok().flatten().filter(|hits| hits.len() < HITS_MAX);
     Ok(found.map(|hits| hits.into_iter().collect()))
 }
 

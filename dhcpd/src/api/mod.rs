@@ -86,16 +86,13 @@ pub enum SearchKey {
 
 /// The index behind the lease book, as far as the API needs it.
 ///
-/// What it says is only a hint: each hit is looked up in the core, and when there is none, all leases
-/// are looked through, because an index that cannot be read has none either. It is called on a thread
-/// that may wait for a disk.
+/// What it says is only a hint: each hit is looked up in the core. It is called on a thread that may
+/// wait for a disk.
 pub trait Search: Send + Sync {
-    /// Addresses whose newest lease may match, at most `limit`, in any order; none if it cannot say.
-    fn search(&self, key: SearchKey, limit: usize) -> Vec<Ipv4Addr>;
-
-    /// Whether leases that the core has already committed may be missing from the index. If so, the
-    /// API looks through all leases instead, so that its answer is right, if slow.
-    fn is_behind(&self) -> bool;
+    /// Addresses whose newest lease may match, at most `limit`, in any order. `None` if it cannot say,
+    /// or if leases that the core has already committed may be missing: then the API looks through all
+    /// leases, so that its answer is right, if slow.
+    fn search(&self, key: SearchKey, limit: usize) -> Option<Vec<Ipv4Addr>>;
 }
 
 /// What the API works with. Cheap to clone.

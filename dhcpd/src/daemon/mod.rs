@@ -33,13 +33,14 @@ use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
 use outlet::DaemonOutlet;
 use search::IndexSearch;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use vestibule_config::{GateMode, Token, Vestibule};
 use vestibule_core::{Record, Server};
@@ -91,9 +92,14 @@ pub fn run(config: &Path) -> Result<(), StartError> {
         let _runtime = runtime.enter();
         runtime.block_on(Listener::bind(&vestibule.api.listen)).map_err(StartError::Api)?
     };
+    // Before anybody can know that there is somebody to signal.
+    let signals = {
+        let _runtime = runtime.enter();
+        Signals::catch().map_err(StartError::Runtime)?
+    };
     let parts = Parts { vestibule, token, metrics, sockets };
     let serving = parts.start(&runtime, listener)?;
-    serving.until_the_end(runtime)
+    serving.until_the_end(runtime, signals)
 }
 
 fn open_sockets(vestibule: &Vestibule, metrics: &Metrics) -> Result<Sockets, StartError> {
@@ -127,11 +133,30 @@ struct Parts {
     sockets: Sockets,
 }
 
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they do not kill the process. In the context of a runtime.
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// What runs.
 struct Serving {
     name: Box<str>,
     decide: JoinHandle<()>,
     commit: JoinHandle<Result<(), CommitError>>,
+    api: tokio::task::JoinHandle<()>,
+    /// Dropped or sent, it has the API take no more calls and finish what is under way.
+    api_stop: tokio::sync::oneshot::Sender<()>,
     stop: Arc<AtomicBool>,
     waker: Waker,
     ended: tokio::sync::mpsc::Receiver<()>,
@@ -218,7 +243,11 @@ impl Parts {
             vestibule.gate.mode,
             search,
         );
-        runtime.spawn(api::serve(listener, state));
+        let (api_stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let api = runtime.spawn(api::serve_until_stopped(listener, state, async {
+            // A sender that is gone means the end as well.
+            let _ended = stopped.await;
+        }));
         runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));
 
         let stop = Arc::new(AtomicBool::new(false));
@@ -245,24 +274,30 @@ impl Parts {
             "ready"
         );
         let name = vestibule.server.name.clone();
-        Ok(Serving { name, decide, commit, stop, waker, ended })
+        Ok(Serving { name, decide, commit, api, api_stop, stop, waker, ended })
     }
 }
 
 impl Serving {
-    fn until_the_end(mut self, runtime: tokio::runtime::Runtime) -> Result<(), StartError> {
+    fn until_the_end(
+        mut self,
+        runtime: tokio::runtime::Runtime,
+        mut signals: Signals,
+    ) -> Result<(), StartError> {
         let signal = runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
-            let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
-            Ok(tokio::select! {
-                _ = terminate.recv() => Some("SIGTERM"),
-                _ = interrupt.recv() => Some("SIGINT"),
+            tokio::select! {
+                _ = signals.terminate.recv() => Some("SIGTERM"),
+                _ = signals.interrupt.recv() => Some("SIGINT"),
                 _ = self.ended.recv() => None,
-            })
-        })?;
+            }
+        });
         if let Some(signal) = signal {
             tracing::info!(signal, "ending: what was decided is committed and answered first");
+            // Calls under way still need the core. How long they may take is bounded there.
+            drop(self.api_stop);
+            if runtime.block_on(self.api).is_err() {
+                return Err(StartError::ThreadLost("api"));
+            }
         }
         self.stop.store(true, Ordering::Release);
         self.waker.wake();

@@ -83,16 +83,22 @@ async fn rebuild(index: &Index, ticket: RebuildTicket, door: &Door) -> Result<()
 pub(super) struct IndexSearch(pub(super) Arc<Index>);
 
 impl Search for IndexSearch {
-    fn search(&self, key: api::SearchKey, limit: usize) -> Vec<Ipv4Addr> {
+    fn search(&self, key: api::SearchKey, limit: usize) -> Option<Vec<Ipv4Addr>> {
+        // Asked first: what is committed later is younger than this request.
+        if !self.0.wait_until_fed(FRESH_TIME_MAX) {
+            return None;
+        }
         let key = match key {
             api::SearchKey::Hardware(hardware) => SearchKey::Hardware(hardware),
             api::SearchKey::HostName(name) => SearchKey::HostName(name.as_bytes().into()),
             api::SearchKey::Circuit(circuit) => SearchKey::Circuit(circuit),
         };
-        self.0.search(&key, limit).unwrap_or_default()
-    }
-
-    fn is_behind(&self) -> bool {
-        !self.0.wait_until_fed(FRESH_TIME_MAX)
+        match self.0.search(&key, limit) {
+            Ok(hits) => Some(hits),
+            Err(error) => {
+                tracing::debug!(%error, "the index cannot say; looking through all leases");
+                None
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use super::keys::{
 use crate::store::bytes::Reader;
 use std::fs::{self, File, OpenOptions};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::{fmt, io};
@@ -93,7 +94,8 @@ impl Tree {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        fs::create_dir_all(directory)?;
+        // What is in it tells who is where: for the server and its group, like the store itself.
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
         // sled makes its files and does not sync them.
         drop(configuration(directory).open()?);
         File::open(directory.join("conf"))?.sync_all()?;
