@@ -52,7 +52,8 @@ pub struct Place {
     /// replies come back to it.
     #[arg(long, value_name = "ADDRESS")]
     pub giaddr: Ipv4Addr,
-    /// The relay's UDP port. With another one than 67 the server is asked to answer there (RFC 8357).
+    /// The relay's UDP port, 0 for any that is free. With another one than 67 the server is asked to
+    /// answer there (RFC 8357).
     #[arg(long, value_name = "PORT", default_value_t = SERVER_PORT)]
     pub relay_port: u16,
     /// Exchanges that are open at once.
