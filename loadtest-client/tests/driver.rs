@@ -45,7 +45,7 @@ impl FakeServer {
             while !is_over.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
                 heard += 1;
-                if habit != Habit::Deaf || heard % 2 == 0 {
+                if habit != Habit::Deaf || heard.is_multiple_of(2) {
                     socket.send_to(&answer(&buffer[..length], habit), from).unwrap();
                 }
             }
