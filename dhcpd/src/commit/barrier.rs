@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vestibule_core::{GateChange, Reason, Record, Sequence, Side};
 
 /// Stable storage.
@@ -93,6 +93,9 @@ pub struct Barrier<S, E, O> {
     outlet: O,
     metrics: Arc<Metrics>,
     gate_is_broken: bool,
+    /// When the core was last asked for the whole of the kernel sets.
+    gate_asked: Instant,
+    gate_retry_interval: Duration,
     /// Addresses whose flows could not be forgotten with the change that asked for it.
     flows_owed: BTreeSet<Ipv4Addr>,
     waiting: VecDeque<Waiting>,
@@ -107,6 +110,8 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             outlet,
             metrics,
             gate_is_broken: false,
+            gate_asked: Instant::now(),
+            gate_retry_interval: GATE_RETRY_INTERVAL,
             flows_owed: BTreeSet::new(),
             waiting: VecDeque::new(),
         }
@@ -129,13 +134,16 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             if !self.gate_is_broken {
                 break work.recv().ok()?;
             }
-            match work.recv_timeout(GATE_RETRY_INTERVAL) {
+            // By the time since the last try, not by silence: under load there is always work.
+            if self.gate_asked.elapsed() >= self.gate_retry_interval {
+                self.give_up_the_old();
+                self.ask_for_the_gate();
+            }
+            let rest = self.gate_retry_interval.saturating_sub(self.gate_asked.elapsed());
+            match work.recv_timeout(rest) {
                 Ok(first) => break first,
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.give_up_the_old();
-                    self.outlet.gate_lost();
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
         };
         let mut group = vec![first];
@@ -236,12 +244,17 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
                     %error,
                     "the kernel sets cannot be changed; replies that need them are held back while they are tried again"
                 );
-                self.outlet.gate_lost();
+                self.ask_for_the_gate();
             }
         } else if was_broken && !self.gate_is_broken {
             tracing::info!("the kernel sets are right again");
         }
         was_replaced
+    }
+
+    fn ask_for_the_gate(&mut self) {
+        self.gate_asked = Instant::now();
+        self.outlet.gate_lost();
     }
 
     fn release(&mut self, ready: Vec<Work>) {
@@ -268,7 +281,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     }
 
     /// Drops replies whose clients have asked again meanwhile, and the oldest if there are too many.
-    /// Answers stay: their callers wait for them as long as they like.
+    /// Answers stay for as long as their callers wait for them; the API limits how many can.
     fn give_up_the_old(&mut self) {
         let excess = self.waiting.len().saturating_sub(WAITING_FOR_GATE_MAX);
         let mut kept = VecDeque::new();
@@ -278,6 +291,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
                     self.metrics.unanswered(Reason::GateUnavailable);
                 }
             }
+            waiting.work.answers.retain(|held| !held.to.is_closed());
             if !waiting.work.replies.is_empty()
                 || !waiting.work.answers.is_empty()
                 || !waiting.work.barriers.is_empty()

@@ -141,10 +141,16 @@ struct Case {
     replaces_that_fail: usize,
     disk_fails: bool,
     core_answers: bool,
+    gate_retry_interval: Duration,
 }
 
-const FINE: Case =
-    Case { applies_that_fail: 0, replaces_that_fail: 0, disk_fails: false, core_answers: true };
+const FINE: Case = Case {
+    applies_that_fail: 0,
+    replaces_that_fail: 0,
+    disk_fails: false,
+    core_answers: true,
+    gate_retry_interval: GATE_RETRY_INTERVAL,
+};
 
 /// Runs the barrier over these steps, all there from the beginning. What happened, and how it ended.
 fn run(case: &Case, steps: Vec<Work>) -> (Vec<String>, Result<(), CommitError>) {
@@ -153,7 +159,7 @@ fn run(case: &Case, steps: Vec<Work>) -> (Vec<String>, Result<(), CommitError>) 
     for step in steps {
         sender.send(step).unwrap();
     }
-    let barrier = Barrier::new(
+    let mut barrier = Barrier::new(
         Disk { events: events.clone(), fails: case.disk_fails },
         Some(Kernel {
             events: events.clone(),
@@ -163,6 +169,7 @@ fn run(case: &Case, steps: Vec<Work>) -> (Vec<String>, Result<(), CommitError>) 
         Out { events: events.clone(), work: case.core_answers.then_some(sender), next: 99 },
         Arc::new(Metrics::new()),
     );
+    barrier.gate_retry_interval = case.gate_retry_interval;
     let end = barrier.run(&receiver);
     let events = events.lock().unwrap().clone();
     (events, end)
@@ -238,4 +245,46 @@ fn a_replacement_takes_the_place_of_the_changes_before_it_but_forgets_their_flow
         ["replace 1", "apply 1 forget 1", "sync 1", "reply 1", "committed 2", "tell 1"]
     );
     assert_eq!(done.try_recv(), Ok(()));
+}
+
+#[test]
+fn a_broken_gate_is_tried_again_also_while_work_never_ceases() {
+    let case = Case {
+        applies_that_fail: 1,
+        replaces_that_fail: 1,
+        gate_retry_interval: Duration::ZERO,
+        ..FINE
+    };
+    let steps = std::iter::once(gated(1)).chain((1..3 * GROUP_STEPS_MAX).map(|_| open(2)));
+    let (events, _) = run(&case, steps.collect());
+    let all = |wanted: &str| -> Vec<usize> {
+        let places = events.iter().enumerate();
+        places.filter(|(_, event)| event.starts_with(wanted)).map(|(place, _)| place).collect()
+    };
+    let (asked, synced) = (all("gate lost"), all("sync"));
+    assert!(synced.len() >= 3, "there was always work: {}", synced.len());
+    assert!(
+        asked.get(1).is_some_and(|again| again < synced.last().unwrap()),
+        "asked again only when the work had ceased: {asked:?}, {synced:?}"
+    );
+}
+
+#[test]
+fn an_answer_whose_caller_has_gone_is_not_kept_for_a_broken_gate() {
+    let events = Events::default();
+    let mut barrier = Barrier::new(
+        Disk { events: events.clone(), fails: false },
+        Some(Kernel { events: events.clone(), applies_that_fail: 1, replaces_that_fail: 0 }),
+        Out { events, work: None, next: 99 },
+        Arc::new(Metrics::new()),
+    );
+    let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]);
+    let asked = |to| {
+        let held = crate::commit::HeldAnswer { answer: Answer::NotRegistered(hardware), to };
+        Work { replies: Vec::new(), answers: vec![held], ..gated(1) }
+    };
+    let (gone, _) = oneshot::channel();
+    let (patient, _patience) = oneshot::channel();
+    barrier.commit(&mut vec![asked(gone), asked(patient)]).unwrap();
+    assert_eq!(barrier.waiting.len(), 1, "only the one that somebody waits for");
 }
