@@ -63,6 +63,38 @@ pub(super) fn open(
     elements: &[(Ipv4Addr, Side, u64)],
 ) -> Result<(Option<LocalGate>, Option<Watch>), FirewallError> {
     let Some(ruleset) = plan else { return Ok((None, None)) };
+    let ruleset = with_room_for(ruleset, elements.len());
     let (gate, watch) = Gate::open_watched(ruleset, elements)?;
     Ok((Some(LocalGate(gate)), Some(watch)))
+}
+
+/// Leases outlive the pools that they came from: after a pool was made smaller, those of the old pool
+/// and those of the new one are in the sets at once.
+fn with_room_for(ruleset: Ruleset, loaded: usize) -> Ruleset {
+    let loaded = u32::try_from(loaded).unwrap_or(u32::MAX);
+    // Half of the range is the most that a ruleset takes.
+    let elements_max = ruleset.elements_max.saturating_add(loaded).min(u32::MAX / 2);
+    Ruleset { elements_max, ..ruleset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_of_a_pool_that_was_made_smaller_still_have_room() {
+        let service = "10.0.0.54:53".parse().unwrap();
+        let ruleset = Ruleset {
+            table: TABLE_DEFAULT.to_owned(),
+            gated_prefixes: Vec::new(),
+            portal: Ipv4Addr::new(10, 0, 0, 80),
+            garden_prefixes: Vec::new(),
+            lying_resolver: service,
+            redirect: service,
+            server_addresses: Vec::new(),
+            elements_max: 6,
+        };
+        assert_eq!(with_room_for(ruleset.clone(), 11).elements_max, 17);
+        assert_eq!(with_room_for(ruleset, usize::MAX).elements_max, u32::MAX / 2);
+    }
 }
