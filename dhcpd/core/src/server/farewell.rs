@@ -47,8 +47,14 @@ impl Server {
         if request.ciaddr.is_unspecified() {
             return step.unanswered(request, Reason::InformWithoutAddress);
         }
-        if self.topology.subnet_of(request.ciaddr).is_none() {
+        let Some(subnet) = self.topology.subnet_of(request.ciaddr) else {
             return step.unanswered(request, Reason::UnknownNetwork);
+        };
+        // The first and the last address of a subnet are no host's: an answer would go to all of them.
+        let prefix = self.topology.subnet(subnet).prefix;
+        let is_nobodys = [prefix.network(), prefix.broadcast()].contains(&request.ciaddr);
+        if is_nobodys && prefix.prefix() < 31 {
+            return step.unanswered(request, Reason::InformWithoutAddress);
         }
         step.reply(reply::inform(&self.topology, request), Release::Immediately, None);
     }

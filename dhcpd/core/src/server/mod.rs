@@ -233,6 +233,16 @@ impl Server {
     /// it uses, the interface that received it, whichever is there first.
     fn place(&self, request: &Request) -> Option<Place> {
         let Arrival { local_address, broadcast, attached, .. } = request.arrival;
+        // Who came through no relay and is on no attached LAN can only be answered at an address that
+        // it already uses, and that must be one of ours: nobody makes this server write to others.
+        if !request.is_relayed() && !attached {
+            let uses_an_address = request.message_type != MessageType::Discover;
+            self.topology.subnet_of(request.ciaddr).filter(|_| uses_an_address)?;
+        }
+        // A relay is one host.
+        if request.giaddr.is_multicast() || request.giaddr.is_broadcast() {
+            return None;
+        }
         let selected = request
             .relay_agent
             .as_ref()

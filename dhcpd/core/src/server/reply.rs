@@ -76,7 +76,7 @@ fn to_relay(request: &Request) -> Destination {
 fn destination(request: &Request, yiaddr: Ipv4Addr) -> Destination {
     if request.is_relayed() {
         to_relay(request)
-    } else if !request.ciaddr.is_unspecified() {
+    } else if !request.ciaddr.is_unspecified() && request.message_type != MessageType::Discover {
         Destination::Client(request.ciaddr)
     } else if request.wants_broadcast() || request.hardware.bytes().len() != 6 {
         Destination::Broadcast

@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     AddressRange, Answer, Command, HardwareAddress, LeaseFilter, Network, OptionSet, Query,
-    QueryAnswer, RegistrationTarget, Reservation, SocketIndex, Subnet, Ticket,
+    QueryAnswer, RegistrationTarget, RelayAgentInformation, Reservation, SocketIndex, Subnet,
+    Ticket,
 };
 use std::net::SocketAddrV4;
 
@@ -380,6 +381,34 @@ fn a_restart_knows_what_was_durable() {
     assert_eq!(ack.destination, Destination::Client(Ipv4Addr::new(10, 20, 0, 10)));
     assert_eq!(bench.lease(3).unwrap(), Ipv4Addr::new(10, 20, 0, 12));
     assert_eq!(bench.lease(4), Err(Reason::PoolExhausted));
+}
+
+#[test]
+fn nobody_has_the_server_write_to_others() {
+    let mut bench = Bench::new(2);
+    let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
+    let direct = |message_type| Request {
+        giaddr: Ipv4Addr::UNSPECIFIED,
+        subnet_selection: Some(Ipv4Addr::new(10, 20, 0, 0)),
+        ..request(1, message_type)
+    };
+    let discover = direct(MessageType::Discover);
+    assert_eq!(bench.reply(discover.clone()), Err(Reason::UnknownNetwork));
+    let used = Request { ciaddr: Ipv4Addr::new(10, 20, 0, 10), ..discover.clone() };
+    assert_eq!(bench.reply(used), Err(Reason::UnknownNetwork));
+    let renew = Request { ciaddr: elsewhere, ..direct(MessageType::Request) };
+    assert_eq!(bench.reply(renew), Err(Reason::UnknownNetwork));
+    let mut attached = Request { ciaddr: elsewhere, ..discover };
+    attached.arrival.attached = true;
+    let offer = bench.reply(attached).unwrap();
+    let expected = Destination::Unconfigured { address: offer.yiaddr, hardware: hardware(1) };
+    assert_eq!(offer.destination, expected);
+    let mut relayed = request(1, MessageType::Discover);
+    relayed.relay_agent = RelayAgentInformation::parse(&[5, 4, 10, 20, 0, 0]);
+    relayed.giaddr = Ipv4Addr::BROADCAST;
+    assert_eq!(bench.reply(relayed), Err(Reason::UnknownNetwork));
+    let all = Request { ciaddr: Ipv4Addr::new(10, 20, 0, 255), ..direct(MessageType::Inform) };
+    assert_eq!(bench.reply(all), Err(Reason::InformWithoutAddress));
 }
 
 #[test]
