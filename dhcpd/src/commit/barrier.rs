@@ -224,12 +224,13 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
                 }
             }
         }
-        if !changes.is_empty() && !self.gate_is_broken {
-            if let Err(error) = enforcement.apply(&changes) {
-                self.gate_is_broken = true;
-                was_replaced = false;
-                failure = Some(error.to_string());
-            }
+        if !changes.is_empty()
+            && !self.gate_is_broken
+            && let Err(error) = enforcement.apply(&changes)
+        {
+            self.gate_is_broken = true;
+            was_replaced = false;
+            failure = Some(error.to_string());
         }
         if self.gate_is_broken {
             let owed = changes.iter().filter(|change| change.forget_flows);
@@ -258,11 +259,20 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     }
 
     fn release(&mut self, ready: Vec<Work>) {
+        let now = Instant::now();
         let mut replies = Vec::new();
         let mut answers = Vec::new();
         let mut barriers = Vec::new();
         for mut work in ready {
-            replies.append(&mut work.replies);
+            for reply in work.replies.drain(..) {
+                // A disk or a kernel that stood still: the address may be somebody else's by now, and
+                // many clients count a lease from the moment that its ACK comes.
+                if reply.lease_ends.is_some_and(|ends| ends <= now) {
+                    self.metrics.unanswered(Reason::Overload);
+                } else {
+                    replies.push(reply);
+                }
+            }
             answers.append(&mut work.answers);
             barriers.append(&mut work.barriers);
         }

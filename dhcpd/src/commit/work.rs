@@ -1,6 +1,7 @@
 //! What the decide thread hands to the barrier: one step of the core each, with what is held for it.
 
 use std::net::Ipv4Addr;
+use std::time::Instant;
 use tokio::sync::oneshot;
 use vestibule_core::{
     Answer, Destination, GateChange, MessageType, Record, Sequence, Side, SocketIndex,
@@ -19,6 +20,8 @@ pub struct HeldReply {
     pub source: Ipv4Addr,
     /// Where it goes.
     pub destination: Destination,
+    /// When the lease that it grants ends: from then on it must not leave (P1). `None`: it grants none.
+    pub lease_ends: Option<Instant>,
 }
 
 /// An answer that is given after the commit.

@@ -23,8 +23,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use vestibule_core::options::code;
 use vestibule_core::{
     Answer, Destination, Effect, Effects, Input, MessageType, Notice, Reason, Release, Reply,
     Request, Sequence, Server, SocketIndex, Ticket, Timestamp, Unanswered,
@@ -275,7 +276,14 @@ impl Turn {
                 self.ready.push(Ready { bytes, message_type, socket, source, destination });
             }
             Release::AfterCommit(_) => {
-                work.replies.push(HeldReply { bytes, message_type, socket, source, destination });
+                work.replies.push(HeldReply {
+                    bytes,
+                    message_type,
+                    socket,
+                    source,
+                    destination,
+                    lease_ends: lease_end(reply),
+                });
             }
         }
     }
@@ -345,6 +353,12 @@ impl Turn {
         send(&self.sender, &batch, &kinds, &self.metrics, &mut self.quiet);
         self.ready.clear();
     }
+}
+
+/// When the lease that a reply grants ends, as its client is told.
+fn lease_end(reply: &Reply) -> Option<Instant> {
+    let seconds = reply.option(code::LEASE_TIME)?.try_into().ok().map(u32::from_be_bytes)?;
+    Instant::now().checked_add(Duration::from_secs(seconds.into()))
 }
 
 /// Sends a batch and counts each reply as sent, or as refused by the kernel with its error's number.

@@ -115,6 +115,7 @@ fn reply(number: u8) -> HeldReply {
         socket: SocketIndex(0),
         source: Ipv4Addr::LOCALHOST,
         destination: Destination::Client(ADDRESS),
+        lease_ends: None,
     }
 }
 
@@ -287,4 +288,19 @@ fn an_answer_whose_caller_has_gone_is_not_kept_for_a_broken_gate() {
     let (patient, _patience) = oneshot::channel();
     barrier.commit(&mut vec![asked(gone), asked(patient)]).unwrap();
     assert_eq!(barrier.waiting.len(), 1, "only the one that somebody waits for");
+}
+
+#[test]
+fn an_ack_whose_lease_has_ended_meanwhile_never_leaves() {
+    let mut late = open(1);
+    for reply in &mut late.replies {
+        reply.lease_ends = Some(Instant::now());
+    }
+    let mut timely = open(2);
+    for reply in &mut timely.replies {
+        reply.lease_ends = Some(Instant::now() + Duration::from_secs(3600));
+    }
+    let case = Case { core_answers: false, ..FINE };
+    let (events, _) = run(&case, vec![late, timely]);
+    assert_eq!(events, ["sync 2", "reply 2", "committed 2", "tell 2"]);
 }
