@@ -77,6 +77,18 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// The rule that it breaks, in a fixed wording: `duplicate-address`, `other-terms`, `lease-lost`.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::DuplicateAddress { .. } => "duplicate-address",
+            Self::OtherTerms { .. } => "other-terms",
+            Self::LeaseLost { .. } => "lease-lost",
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

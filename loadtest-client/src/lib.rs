@@ -5,6 +5,8 @@
 //! | `client` | one client: time and replies in, messages out (RFC 2131 section 4.4) |
 //! | `message` | what a client sends and a server answers, as bytes |
 //! | `ledger` | every ACK, in a file that survives a kill; what may never happen |
+//! | `histogram` | how often something took how long, in little memory |
+//! | `result` | what a run led to, as JSON |
 //! | `random` | numbers from a seed |
 //! | `driver` | many clients on one real socket |
 //! | `target` | which servers may be loaded without asking |
@@ -15,7 +17,9 @@
 pub mod client;
 pub mod command;
 pub mod driver;
+pub mod histogram;
 pub mod ledger;
 pub mod message;
 pub mod random;
+pub mod result;
 pub mod target;
