@@ -6,6 +6,12 @@
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 
+# A test opens as many connections as the API allows, and holds both ends of each; what a login may
+# open is often less.
+descriptors=8192
+[ "$(ulimit -S -n)" = unlimited ] || [ "$(ulimit -S -n)" -ge "$descriptors" ] || ulimit -S -n "$descriptors" ||
+	echo "tests: this login may not open $descriptors files, a test of the API's limits may fail for it"
+
 mkdir -p target
 rm -f target/test.summary
 tests/setup.sh test || exit 1
