@@ -1,6 +1,6 @@
 //! What the demo prints and what it expects: headings, real commands with their real output, `ok`.
 
-use crate::lab::{Host, LabError, until_ok};
+use crate::lab::{Host, LabError};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
@@ -83,29 +83,6 @@ impl Stage {
         let output = host.run(shell)?.both().replace('\r', "");
         self.output(&output)?;
         Ok(output)
-    }
-
-    /// As [`Stage::run`], for what may take a moment to become so: runs it until `expected` is content
-    /// with what it writes, and prints the last run only.
-    ///
-    /// # Errors
-    /// [`Failure::NotAsExpected`] if it never is.
-    pub fn run_until(
-        &self,
-        host: &Host,
-        shell: &str,
-        what: &str,
-        expected: impl Fn(&str) -> bool,
-    ) -> Result<String, Failure> {
-        self.command(host, shell)?;
-        let mut last = String::new();
-        let result = until_ok(what, || {
-            last = host.run(shell).map_err(|error| error.to_string())?.both().replace('\r', "");
-            if expected(&last) { Ok(()) } else { Err(String::new()) }
-        });
-        self.output(&last)?;
-        self.expect(what, result.is_ok())?;
-        Ok(last)
     }
 
     /// Prints a command line, as of one that goes on.
