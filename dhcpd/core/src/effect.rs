@@ -4,7 +4,10 @@
 //! may leave are committed as one group: gate changes first, then records with one sync, then the
 //! replies and answers that are held for it (DESIGN section 3).
 
-use crate::{HardwareAddress, MessageType, Reason, Record, Registration, Reply, Ticket, Timestamp};
+use crate::{
+    HardwareAddress, MessageType, Reason, Record, Registration, RegistrationTarget, Reply, Ticket,
+    Timestamp,
+};
 use std::net::Ipv4Addr;
 
 /// Numbers steps that have something to commit, ascending. The shell gives the highest one of a
@@ -94,6 +97,9 @@ pub enum Answer {
     NoLease(Ipv4Addr),
     /// The device that the command named is not registered.
     NotRegistered(HardwareAddress),
+    /// Whoever holds the address that the command named has no hardware address (`hlen` is 0, or all
+    /// its bytes are): a registration could not tell it from others.
+    NoHardwareAddress(RegistrationTarget),
     /// The registration would end before it begins.
     ExpiryInThePast(Timestamp),
     /// The limit of registrations is reached.

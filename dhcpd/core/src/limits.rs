@@ -14,6 +14,17 @@ pub const STEPS_UNCOMMITTED_MAX: u64 = 16_384;
 /// next one, so that no packet pays for an hour's expiries.
 pub const ENDINGS_PER_STEP_MAX: usize = 256;
 
+/// Former addresses of one client that it can be found by, and of one hardware address. Older ones are
+/// still known by their address.
+pub const FORMER_LEASES_MAX: usize = 8;
+
+/// Leases that one hardware address holds at once, under whatever client identifiers.
+pub const LEASES_PER_HARDWARE_ADDRESS_MAX: usize = 256;
+
+/// Addresses that one hardware address can have put in quarantine at once by DECLINE. What it declines
+/// beyond that is only given back.
+pub const DECLINES_PER_HARDWARE_ADDRESS_MAX: usize = 4;
+
 /// Registrations that are kept at once.
 pub const REGISTRATIONS_MAX: usize = 2_000_000;
 

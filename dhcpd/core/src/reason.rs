@@ -67,7 +67,7 @@ reasons! {
     NotARequest = "not-a-request", Client;
     /// The magic cookie of RFC 2131 section 3 is missing or wrong.
     BadCookie = "bad-cookie", Client;
-    /// The hardware address is longer than the field that holds it.
+    /// The hardware address is longer than the field that holds it, or an Ethernet address of not 6 bytes.
     BadHardwareLength = "bad-hardware-length", Client;
     /// Neither a hardware address nor a client identifier says whose message it is.
     NoIdentity = "no-identity", Client;
@@ -109,6 +109,10 @@ reasons! {
     AddressChanged = "address-changed", Client;
     /// The offer that the client selects has run out and its address is gone.
     OfferGone = "offer-gone", Client;
+    /// The message speaks for an address that it was not sent from (RFC 2131 sections 4.3.2, 4.4.6).
+    SourceMismatch = "source-mismatch", Client;
+    /// The device holds as many leases as one device may.
+    TooManyLeases = "too-many-leases", Client;
     /// RELEASE or DECLINE of an address that the client does not hold.
     NotTheHolder = "not-the-holder", Client;
     /// A RELEASE was carried out; it gets no reply.

@@ -63,6 +63,8 @@ kinds! {
     Unauthorized = "unauthorized", UNAUTHORIZED, "The token is missing or wrong";
     /// Nobody holds a lease for the address.
     NoLease = "no-lease", NOT_FOUND, "There is no lease for this address";
+    /// Whoever holds the address has no hardware address.
+    NoHardwareAddress = "no-hardware-address", CONFLICT, "The host has no hardware address to register";
     /// The device is not registered.
     NotRegistered = "not-registered", NOT_FOUND, "The device is not registered";
     /// The path is none of this API's.

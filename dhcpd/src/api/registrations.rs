@@ -54,6 +54,11 @@ pub(super) async fn create(State(state): State<ApiState>, body: Body) -> Result<
             Ok(json::response(status, &RegistrationWithAddresses { registration, addresses }))
         }
         Answer::NoLease(address) => Err(no_lease(address)),
+        Answer::NoHardwareAddress(_) => Err(Problem::new(
+            ProblemKind::NoHardwareAddress,
+            "nothing tells this host from others without one, so a registration would let them all in; \
+             it has to send its hardware address in DHCP",
+        )),
         Answer::ExpiryInThePast(time) => Err(Problem::new(
             ProblemKind::ExpiryInThePast,
             format!(

@@ -53,8 +53,9 @@ pub struct Work {
 }
 
 impl Work {
-    /// Whether its replies and answers need the kernel sets to be right.
+    /// Whether its replies and answers need the kernel sets to be right. An answer always does: what it
+    /// tells may rest on a change that came before it.
     pub(super) fn needs_gate(&self) -> bool {
-        !self.gate.is_empty()
+        !self.gate.is_empty() || !self.answers.is_empty()
     }
 }

@@ -9,7 +9,7 @@ use super::pools::Pools;
 use super::topology::{NetworkIndex, Topology};
 use crate::{
     BindingState, ClientIdentifier, GateChange, HardwareAddress, Lease, Registration, Side,
-    Timestamp,
+    Timestamp, limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,6 +69,17 @@ pub(super) struct Book {
     counters: Vec<Counters>,
 }
 
+/// The valid registration of a device. Hosts without a hardware address have none, because nothing
+/// tells them apart.
+pub(super) fn registration_of(
+    registrations: &Registrations,
+    hardware: HardwareAddress,
+    now: Timestamp,
+) -> Option<&Registration> {
+    let registration = registrations.get(&hardware).filter(|_| !hardware.is_zero())?;
+    registration.is_valid(now).then_some(registration)
+}
+
 /// The kernel set that a lease's address belongs into, and for how many milliseconds: the function
 /// f(leases, registrations, now) of P4.
 pub(super) fn side_of(
@@ -81,8 +92,7 @@ pub(super) fn side_of(
     if !topology.network(network).gated || !lease.is_held(now) {
         return None;
     }
-    let registration =
-        registrations.get(&lease.hardware).filter(|registration| registration.is_valid(now));
+    let registration = registration_of(registrations, lease.hardware, now);
     let (side, until) = match registration {
         Some(registration) => {
             (Side::Registered, registration.expires.map_or(lease.ends, |e| e.min(lease.ends)))
@@ -191,6 +201,19 @@ impl Book {
                 self.counters[network.0].count(entry.standing, |number| number + 1);
             }
         }
+        let crowded: Vec<(ClientIdentifier, HardwareAddress)> = self
+            .entries
+            .values()
+            .map(|entry| &entry.lease)
+            .filter(|lease| {
+                self.of_client(&lease.client).len() > limits::FORMER_LEASES_MAX
+                    || self.of_hardware(lease.hardware).len() > limits::FORMER_LEASES_MAX
+            })
+            .map(|lease| (lease.client.clone(), lease.hardware))
+            .collect();
+        for (client, hardware) in crowded {
+            self.trim(&client, hardware);
+        }
     }
 
     /// Puts a lease in place of what stood at its address, and tells the pools. Returns what the
@@ -213,13 +236,17 @@ impl Book {
         let standing = standing_of(topology, registrations, &lease, now);
         let side = side_of(topology, registrations, &lease, now);
         let old_standing = old.as_ref().map_or(Standing::Ended, |old| old.standing);
-        let same_client = old.as_ref().is_some_and(|old| old.lease.client == lease.client);
+        let same_client = old.as_ref().is_some_and(|old| {
+            old.lease.client == lease.client && old.lease.hardware == lease.hardware
+        });
         if standing == Standing::Ended && old_standing != Standing::Ended {
             pools.give_back(topology, address, lease.ends);
         }
         let entry = Entry { lease, standing };
         self.count(topology, &entry, |number| number + 1);
+        let (client, hardware) = (entry.lease.client.clone(), entry.lease.hardware);
         self.link(address, entry);
+        self.trim(&client, hardware);
         gate_change(address, old_standing, standing, side, same_client)
     }
 
@@ -279,6 +306,26 @@ impl Book {
             self.by_end.insert((lease.ends, address));
         }
         self.entries.insert(address, entry);
+    }
+
+    /// Leaves a client and a device only their newest former addresses to be found by: each packet walks
+    /// through them all.
+    fn trim(&mut self, client: &ClientIdentifier, hardware: HardwareAddress) {
+        let entries = &self.entries;
+        let lists =
+            [self.by_client.get_mut(client), self.by_hardware.get_mut(&hardware)].into_iter();
+        for addresses in lists.flatten() {
+            let is_ended = |address: &u32| {
+                entries.get(address).is_none_or(|entry| entry.standing == Standing::Ended)
+            };
+            let ended = addresses.iter().filter(|address| is_ended(address)).count();
+            let mut surplus = ended.saturating_sub(limits::FORMER_LEASES_MAX);
+            addresses.retain(|address| {
+                let goes = surplus > 0 && is_ended(address);
+                surplus -= usize::from(goes);
+                !goes
+            });
+        }
     }
 
     fn unlink(&mut self, address: u32) -> Option<Entry> {

@@ -5,8 +5,8 @@
 
 use super::{Server, Step};
 use crate::{
-    Answer, Command, Effect, HardwareAddress, Record, Registration, RegistrationTarget, Ticket,
-    Timestamp, limits,
+    Answer, Command, Effect, HardwareAddress, Record, Registration, RegistrationTarget, Release,
+    Ticket, Timestamp, limits,
 };
 use std::net::Ipv4Addr;
 
@@ -18,8 +18,18 @@ impl Server {
             }
             Command::Unregister(hardware) => self.unregister(hardware, step),
         };
-        let release =
-            if step.has_durable { step.after_commit() } else { crate::Release::Immediately };
+        let release = match answer {
+            // Nothing changed, and nothing is promised.
+            Answer::NoLease(_)
+            | Answer::NoHardwareAddress(_)
+            | Answer::ExpiryInThePast(_)
+            | Answer::RegistrationsFull => Release::Immediately,
+            // That a device is not registered is true only when the end of its registration is.
+            Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::NotRegistered(_) => {
+                step.has_durable = true;
+                step.after_commit()
+            }
+        };
         step.effects.push(Effect::Answer { ticket, answer, release });
     }
 
@@ -41,6 +51,9 @@ impl Server {
                 lease.hardware
             }
         };
+        if hardware.is_zero() {
+            return Answer::NoHardwareAddress(target);
+        }
         if let Some(expires) = expires.filter(|expires| *expires <= self.now) {
             return Answer::ExpiryInThePast(expires);
         }
@@ -49,7 +62,8 @@ impl Server {
             .get(&hardware)
             .filter(|registration| registration.is_valid(self.now));
         let created = old.is_none();
-        if created && self.registrations.len() >= limits::REGISTRATIONS_MAX {
+        let freed = replaces.is_some_and(|replaced| self.registrations.contains_key(&replaced));
+        if created && self.registrations.len() >= limits::REGISTRATIONS_MAX + usize::from(freed) {
             return Answer::RegistrationsFull;
         }
         let registered = old.map_or(self.now, |registration| registration.registered);
@@ -99,10 +113,16 @@ impl Server {
     /// Has the kernel told of every address that the device holds in gated networks.
     fn tell_gate(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) -> Vec<Ipv4Addr> {
         for address in self.book.of_hardware(hardware).to_vec() {
-            self.settle(address, step);
-            let change =
-                self.book.remaining_time(&self.topology, &self.registrations, address, self.now);
-            step.gate(change);
+            // Also where the side stays: the end of the registration may have moved.
+            if !self.settle(address, step) {
+                let change = self.book.remaining_time(
+                    &self.topology,
+                    &self.registrations,
+                    address,
+                    self.now,
+                );
+                step.gate(change);
+            }
         }
         self.gated_addresses(hardware)
     }

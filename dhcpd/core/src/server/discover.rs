@@ -17,6 +17,13 @@ impl Server {
         if self.is_held(request, &client) {
             return step.unanswered(request, Reason::DuplicateOfHeld);
         }
+        let holds_one_here = self.book.of_client(&client).iter().any(|address| {
+            self.topology.network_of((*address).into()) == Some(place.network)
+                && self.book.lease(*address).is_some_and(|lease| lease.is_held(self.now))
+        });
+        if !holds_one_here && !self.has_room(request.hardware) {
+            return step.unanswered(request, Reason::TooManyLeases);
+        }
         let Some(address) = self.choose(request, &client, place, step) else {
             self.notice_exhausted(place.network, step);
             return step.unanswered(request, Reason::PoolExhausted);

@@ -1,8 +1,8 @@
 //! RELEASE, DECLINE and INFORM: messages of clients that have an address (RFC 2131 sections 4.3.3
 //! to 4.3.5). RELEASE and DECLINE count only from the holder of the lease.
 
-use super::{Server, Step, reply};
-use crate::{BindingState, Effect, Notice, Reason, Release, Request};
+use super::{Server, Standing, Step, reply};
+use crate::{BindingState, Effect, Notice, Reason, Release, Request, limits};
 
 impl Server {
     pub(super) fn release(&mut self, request: &Request, step: &mut Step<'_>) {
@@ -12,6 +12,9 @@ impl Server {
             return step.unanswered(request, Reason::OtherServer);
         }
         let address = u32::from(request.ciaddr);
+        if !self.is_from(request, request.ciaddr) {
+            return step.unanswered(request, Reason::SourceMismatch);
+        }
         if !self.is_holder(request, address) {
             return step.unanswered(request, Reason::NotTheHolder);
         }
@@ -29,12 +32,22 @@ impl Server {
             return step.unanswered(request, Reason::MalformedRequest);
         };
         let address = u32::from(requested);
-        if !self.is_holder(request, address) {
+        // A client has no address of its own when it declines (RFC 2131 section 4.4.1), but it is where
+        // the address is.
+        let place = self.place(request).map(|place| place.network);
+        let is_here = place.is_some() && place == self.topology.network_of(requested);
+        if !is_here || !self.is_holder(request, address) {
             return step.unanswered(request, Reason::NotTheHolder);
         }
-        let quarantine_seconds = self.topology.configuration().decline_quarantine_seconds;
-        let until = self.now.plus_seconds(quarantine_seconds.into());
-        self.end_lease(address, BindingState::Declined, until, step);
+        // One device that finds every address in use must not take a whole pool out of use.
+        let declined = self.count_of(request.hardware, |standing| standing == Standing::Declined);
+        if declined < limits::DECLINES_PER_HARDWARE_ADDRESS_MAX {
+            let quarantine_seconds = self.topology.configuration().decline_quarantine_seconds;
+            let until = self.now.plus_seconds(quarantine_seconds.into());
+            self.end_lease(address, BindingState::Declined, until, step);
+        } else {
+            self.end_lease(address, BindingState::Released, self.now, step);
+        }
         step.effects.push(Effect::Notice(Notice::AddressDeclined {
             address: requested,
             hardware: request.hardware,

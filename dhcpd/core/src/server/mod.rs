@@ -26,9 +26,9 @@ mod request;
 mod topology;
 
 use crate::{
-    Arrival, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateChange, Input,
-    Lease, MessageType, Notice, Reason, Record, Release, Reply, Request, Sequence, Side, Timestamp,
-    Unanswered, limits,
+    Arrival, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateChange,
+    HardwareAddress, Input, Lease, MessageType, Notice, Reason, Record, Release, Reply, Request,
+    Sequence, Side, Timestamp, Unanswered, limits,
 };
 use book::{Book, Registrations, Standing};
 use offers::Offers;
@@ -53,7 +53,7 @@ pub struct Server {
     pools: Pools,
     offers: Offers,
     registrations: Registrations,
-    registrations_by_end: BTreeSet<(Timestamp, crate::HardwareAddress)>,
+    registrations_by_end: BTreeSet<(Timestamp, HardwareAddress)>,
     held: BTreeMap<ClientIdentifier, Held>,
     held_in_order: VecDeque<(Sequence, ClientIdentifier)>,
     sequence: Sequence,
@@ -229,8 +229,8 @@ impl Server {
         }
     }
 
-    /// Where a client is: link selection (RFC 3527), subnet selection (RFC 3011), giaddr, the address
-    /// it uses, the interface that received it, whichever is there first.
+    /// Where a client is: its relay's link selection (RFC 3527), its own subnet selection (RFC 3011),
+    /// giaddr, the interface that received it, the address it uses, whichever is there first.
     fn place(&self, request: &Request) -> Option<Place> {
         let Arrival { local_address, broadcast, attached, .. } = request.arrival;
         // Who came through no relay and is on no attached LAN can only be answered at an address that
@@ -243,21 +243,58 @@ impl Server {
         if request.giaddr.is_multicast() || request.giaddr.is_broadcast() {
             return None;
         }
-        let selected = request
-            .relay_agent
-            .as_ref()
-            .and_then(crate::RelayAgentInformation::link_selection)
-            .or(request.subnet_selection);
-        let link = match selected {
-            Some(address) => address,
-            None if request.is_relayed() => request.giaddr,
+        // Only a relay may choose a link: option 82 of anybody else is a forgery (RFC 3046 section 2.1).
+        let relay_agent = request.relay_agent.as_ref().filter(|_| request.is_relayed());
+        let chosen = relay_agent.and_then(crate::RelayAgentInformation::link_selection);
+        let link = if request.is_relayed() {
+            chosen.unwrap_or(request.giaddr)
+        } else if attached && (broadcast || request.ciaddr.is_unspecified()) {
+            local_address
+        } else {
             // A unicast message of a client that has an address may have come a long way.
-            None if !request.ciaddr.is_unspecified() && !broadcast => request.ciaddr,
-            None if attached => local_address,
-            None => request.ciaddr,
+            request.ciaddr
         };
-        let subnet = self.topology.subnet_of(link)?;
+        let here = self.place_of(link);
+        let Some(selected) = request.subnet_selection.filter(|_| chosen.is_none()) else {
+            return here;
+        };
+        // The client's own word: it does not lead out of a gated network.
+        let there = self.place_of(selected)?;
+        let escapes = here.is_some_and(|here| {
+            here.network != there.network && self.topology.network(here.network).gated
+        });
+        (!escapes).then_some(there)
+    }
+
+    fn place_of(&self, address: Ipv4Addr) -> Option<Place> {
+        let subnet = self.topology.subnet_of(address)?;
         Some(Place { network: subnet.network, subnet })
+    }
+
+    /// Whether a message that speaks for its sender's address was sent from it. What a relay passed on
+    /// came from the relay's link, and then that has to be the address's; what comes from no address on
+    /// an attached LAN comes from that LAN.
+    fn is_from(&self, request: &Request, address: Ipv4Addr) -> bool {
+        let source = *request.arrival.source.ip();
+        if request.is_relayed() || (request.arrival.attached && source.is_unspecified()) {
+            let place = self.place(request).map(|place| place.network);
+            return place.is_some() && place == self.topology.network_of(address);
+        }
+        source == address
+    }
+
+    /// Whether the device may have one more lease.
+    fn has_room(&self, hardware: HardwareAddress) -> bool {
+        let is_held = |standing| matches!(standing, Standing::Held(_));
+        self.book.of_hardware(hardware).len() < limits::LEASES_PER_HARDWARE_ADDRESS_MAX
+            || self.count_of(hardware, is_held) < limits::LEASES_PER_HARDWARE_ADDRESS_MAX
+    }
+
+    /// How many of a device's addresses stand so.
+    fn count_of(&self, hardware: HardwareAddress, is_wanted: impl Fn(Standing) -> bool) -> usize {
+        let addresses = self.book.of_hardware(hardware).iter();
+        let entries = addresses.filter_map(|address| self.book.entry(*address));
+        entries.filter(|entry| is_wanted(entry.standing)).count()
     }
 
     /// Whether the client means this server by option 54.
@@ -269,10 +306,8 @@ impl Server {
     /// asks for less (RFC 2131 section 4.3.1).
     fn terms(&self, request: &Request, network: NetworkIndex) -> reply::Terms {
         let configuration = self.topology.configuration();
-        let is_registered = self
-            .registrations
-            .get(&request.hardware)
-            .is_some_and(|registration| registration.is_valid(self.now));
+        let is_registered =
+            book::registration_of(&self.registrations, request.hardware, self.now).is_some();
         let configured = if self.topology.network(network).gated && !is_registered {
             configuration.lifetime_unregistered_seconds
         } else {
@@ -312,8 +347,8 @@ impl Server {
     }
 
     /// Brings an address up to date with the time, so that its pool and the gate know that its lease
-    /// has run out.
-    fn settle(&mut self, address: u32, step: &mut Step<'_>) {
+    /// has run out. Whether the kernel has to be told of it.
+    fn settle(&mut self, address: u32, step: &mut Step<'_>) -> bool {
         let change = self.book.settle(
             &self.topology,
             &mut self.pools,
@@ -323,6 +358,7 @@ impl Server {
         );
         step.gate(change);
         self.keep_for_offer(address);
+        change.is_some()
     }
 
     /// Keeps a free address that is on offer out of its pool: its lease ended after it was offered.

@@ -69,11 +69,7 @@ impl Server {
         LeaseView {
             held: lease.is_held(now),
             network: network.map(|network| self.topology.network(network).name.clone()),
-            registration: self
-                .registrations
-                .get(&lease.hardware)
-                .filter(|registration| registration.is_valid(now))
-                .cloned(),
+            registration: book::registration_of(&self.registrations, lease.hardware, now).cloned(),
             side: book::side_of(&self.topology, &self.registrations, lease, now)
                 .map(|(side, _)| side),
             lease: lease.clone(),

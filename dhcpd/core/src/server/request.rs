@@ -79,6 +79,21 @@ impl Server {
             return Err(Refusal::Nak(Reason::WrongNetwork));
         }
         let is_own_record = self.book.lease(address).is_some_and(|lease| lease.client == *client);
+        let is_own_now =
+            is_own_record && self.book.lease(address).is_some_and(|lease| lease.is_held(self.now));
+        if let State::RenewingOrRebinding(_) = state {
+            // RFC 2131 section 4.3.2, RENEWING: the client sends from the address that it renews.
+            if !self.is_from(request, address.into()) {
+                return Err(Refusal::Silence(Reason::SourceMismatch));
+            }
+            // A host does not change its hardware address while it uses its address; whoever knows
+            // another's identifier must not move that one's gate.
+            let is_same_device =
+                self.book.lease(address).is_some_and(|lease| lease.hardware == request.hardware);
+            if is_own_now && !is_same_device {
+                return Err(Refusal::Silence(Reason::UnknownLease));
+            }
+        }
         if let State::InitReboot(_) | State::RenewingOrRebinding(_) = state {
             let takes_over = self.topology.reserved_for(address) == Some(request.hardware)
                 && self.book.lease(address).is_some_and(|lease| lease.hardware == request.hardware);
@@ -108,6 +123,9 @@ impl Server {
             && self.offers.of_client(client, network).is_some()
         {
             return Err(Refusal::Nak(Reason::OfferGone));
+        }
+        if !is_own_now && !self.has_room(request.hardware) {
+            return Err(Refusal::Silence(Reason::TooManyLeases));
         }
         Ok(())
     }
@@ -200,9 +218,9 @@ impl Server {
             .filter(|other| {
                 *other != address && self.topology.network_of((*other).into()) == Some(network)
             })
+            .filter(|other| self.book.lease(*other).is_some_and(|lease| lease.is_held(self.now)))
             .collect();
         for other in others {
-            self.settle(other, step);
             self.end_lease(other, BindingState::Released, self.now, step);
         }
     }

@@ -320,17 +320,193 @@ fn a_new_holder_inherits_no_permit() {
 }
 
 #[test]
-fn unregistering_whoever_is_not_registered_changes_nothing() {
+fn that_a_device_is_not_registered_is_told_when_it_is_durable() {
     let mut bench = Bench::new(1);
+    // The end of the registration may be on its way to the disk still.
     let effects = bench.input(Input::Command(Ticket(1), Command::Unregister(hardware(9))));
     assert_eq!(
         effects,
         [Effect::Answer {
             ticket: Ticket(1),
             answer: Answer::NotRegistered(hardware(9)),
-            release: Release::Immediately,
+            release: Release::AfterCommit(Sequence(1)),
         }]
     );
+}
+
+#[test]
+fn a_client_is_found_by_few_of_its_former_addresses() {
+    let mut bench = Bench::new(60);
+    for host in 10..70 {
+        let mut select = request(1, MessageType::Request);
+        select.requested_address = Some(Ipv4Addr::new(10, 20, 0, host));
+        select.server_identifier = Some(SERVER);
+        assert_eq!(bench.reply(select).unwrap().message_type, MessageType::Ack);
+    }
+    let client = request(1, MessageType::Request).client();
+    assert_eq!(bench.server.book.of_client(&client).len(), limits::FORMER_LEASES_MAX + 1);
+    assert_eq!(bench.server.book.of_hardware(hardware(1)).len(), limits::FORMER_LEASES_MAX + 1);
+    assert_eq!((bench.status().held, bench.status().free), (1, 59));
+    // The others are still the client's by their addresses.
+    let mut reboot = request(1, MessageType::Request);
+    reboot.requested_address = Some(Ipv4Addr::new(10, 20, 0, 12));
+    assert_eq!(bench.reply(reboot).unwrap().message_type, MessageType::Ack);
+}
+
+#[test]
+fn a_restart_finds_a_client_by_its_lease_whatever_it_had_before() {
+    let bench = Bench::new(60);
+    let lease = |host: u8, ends: Timestamp| {
+        Record::Lease(Lease {
+            address: Ipv4Addr::new(10, 20, 0, host),
+            client: ClientIdentifier::Hardware(hardware(1)),
+            hardware: hardware(1),
+            state: BindingState::Active,
+            started: Timestamp::ZERO,
+            changed: Timestamp::ZERO,
+            ends,
+            relay: None,
+            relay_agent: None,
+            host_name: None,
+        })
+    };
+    // The one that is held is the oldest of many.
+    let mut records = vec![lease(10, bench.now.plus_seconds(60))];
+    records.extend((11..60).map(|host| lease(host, Timestamp::from_seconds(host.into()))));
+    let server = Server::new(configuration(60), [SERVER], records, bench.now);
+    let mut bench = Bench { server, ..bench };
+    assert_eq!(bench.lease(1), Ok(Ipv4Addr::new(10, 20, 0, 10)));
+}
+
+#[test]
+fn a_host_without_a_hardware_address_cannot_be_registered() {
+    let mut bench = Bench::new(2);
+    let nothing = HardwareAddress::new(1, &[]).unwrap();
+    let nameless = |name: u8, message_type| Request {
+        hardware: nothing,
+        client_identifier: Some(Box::new([0, name])),
+        ..request(1, message_type)
+    };
+    let address = bench.reply(nameless(1, MessageType::Discover)).unwrap().yiaddr;
+    let mut select = nameless(1, MessageType::Request);
+    select.requested_address = Some(address);
+    select.server_identifier = Some(SERVER);
+    bench.reply(select).unwrap();
+    let target = RegistrationTarget::Address(address);
+    let register = Command::Register { target, owner: None, expires: None, replaces: None };
+    let effects = bench.input(Input::Command(Ticket(1), register));
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Answer { answer: Answer::NoHardwareAddress(_), release: Release::Immediately, .. }
+    )));
+    assert_eq!(bench.server.gate(bench.now)[0].1, Side::Unregistered);
+}
+
+#[test]
+fn nobody_renews_in_the_name_of_another() {
+    let mut bench = Bench::new(2);
+    let identifier: Box<[u8]> = Box::new([1, 2, 0, 0x5e, 0, 0x53, 1]);
+    let known = |message_type| Request {
+        client_identifier: Some(identifier.clone()),
+        ..request(1, message_type)
+    };
+    let address = bench.reply(known(MessageType::Discover)).unwrap().yiaddr;
+    let mut select = known(MessageType::Request);
+    select.requested_address = Some(address);
+    select.server_identifier = Some(SERVER);
+    bench.reply(select).unwrap();
+    let gate = bench.server.gate(bench.now);
+
+    let renewal =
+        Request { giaddr: Ipv4Addr::UNSPECIFIED, ciaddr: address, ..known(MessageType::Request) };
+    let mut elsewhere = renewal.clone();
+    elsewhere.arrival.source = SocketAddrV4::new(Ipv4Addr::new(10, 30, 0, 77), 68);
+    assert_eq!(bench.reply(elsewhere), Err(Reason::SourceMismatch));
+    let mut impostor = renewal.clone();
+    impostor.arrival.source = SocketAddrV4::new(address, 68);
+    impostor.hardware = hardware(66);
+    assert_eq!(bench.reply(impostor), Err(Reason::UnknownLease));
+    assert_eq!(bench.server.gate(bench.now), gate, "the gate has not moved");
+    let mut own = renewal;
+    own.arrival.source = SocketAddrV4::new(address, 68);
+    assert_eq!(bench.reply(own).unwrap().message_type, MessageType::Ack);
+}
+
+#[test]
+fn a_release_counts_from_the_address_that_it_releases() {
+    let mut bench = Bench::new(2);
+    let address = bench.lease(1).unwrap();
+    let mut release = request(1, MessageType::Release);
+    release.giaddr = Ipv4Addr::UNSPECIFIED;
+    release.ciaddr = address;
+    release.arrival.source = SocketAddrV4::new(Ipv4Addr::new(10, 30, 0, 77), 68);
+    assert_eq!(bench.reply(release.clone()), Err(Reason::SourceMismatch));
+    assert_eq!(bench.status().held, 1);
+    release.arrival.source = SocketAddrV4::new(address, 68);
+    assert_eq!(bench.reply(release), Err(Reason::Released));
+    assert_eq!(bench.status().held, 0);
+}
+
+#[test]
+fn one_device_cannot_decline_a_pool_away() {
+    let mut bench = Bench::new(8);
+    for _ in 0..20 {
+        let address = bench.lease(1).unwrap();
+        let mut decline = request(1, MessageType::Decline);
+        decline.requested_address = Some(address);
+        decline.server_identifier = Some(SERVER);
+        assert_eq!(bench.reply(decline), Err(Reason::Declined));
+    }
+    let status = bench.status();
+    assert_eq!((status.declined, status.held, status.free), (4, 0, 4));
+}
+
+#[test]
+fn a_device_has_a_limit_of_leases_whatever_it_calls_itself() {
+    let mut bench = Bench::new(5);
+    let mut configuration = configuration(5);
+    configuration.networks[0].subnets[0].prefix = "10.20.0.0/16".parse().unwrap();
+    configuration.networks[0].subnets[0].pools[0].last = Ipv4Addr::new(10, 20, 9, 0);
+    bench.server = Server::new(configuration, [SERVER], [], bench.now);
+    let mut ask = |name: u16, requested: Option<Ipv4Addr>| {
+        let message_type =
+            if requested.is_some() { MessageType::Request } else { MessageType::Discover };
+        bench.reply(Request {
+            client_identifier: Some(Box::new(name.to_be_bytes())),
+            requested_address: requested,
+            server_identifier: requested.map(|_| SERVER),
+            ..request(1, message_type)
+        })
+    };
+    for name in 0..256 {
+        let offer = ask(name, None).unwrap();
+        assert_eq!(ask(name, Some(offer.yiaddr)).unwrap().message_type, MessageType::Ack);
+    }
+    assert_eq!(ask(256, None), Err(Reason::TooManyLeases));
+    assert_eq!(ask(256, Some(Ipv4Addr::new(10, 20, 8, 0))), Err(Reason::TooManyLeases));
+    assert!(ask(7, None).is_ok(), "whoever holds one goes on");
+}
+
+#[test]
+fn the_clients_own_choice_of_a_subnet_does_not_lead_out_of_a_gated_network() {
+    let mut bench = Bench::new(2);
+    let mut configuration = configuration(2);
+    let mut open = configuration.networks[0].clone();
+    open.name = "staff".into();
+    open.gated = false;
+    open.subnets[0].prefix = "10.40.0.0/24".parse().unwrap();
+    open.subnets[0].pools[0] =
+        AddressRange { first: Ipv4Addr::new(10, 40, 0, 10), last: Ipv4Addr::new(10, 40, 0, 20) };
+    open.subnets[0].reservations.clear();
+    configuration.networks.push(open);
+    bench.server = Server::new(configuration, [SERVER], [], bench.now);
+    let mut discover = request(1, MessageType::Discover);
+    discover.subnet_selection = Some(Ipv4Addr::new(10, 40, 0, 0));
+    assert_eq!(bench.reply(discover.clone()), Err(Reason::UnknownNetwork));
+    // The other way it is honoured (RFC 3011).
+    discover.giaddr = Ipv4Addr::new(10, 40, 0, 1);
+    discover.subnet_selection = Some(Ipv4Addr::new(10, 20, 0, 0));
+    assert_eq!(bench.reply(discover).unwrap().yiaddr, Ipv4Addr::new(10, 20, 0, 10));
 }
 
 #[test]
@@ -377,6 +553,7 @@ fn a_restart_knows_what_was_durable() {
     let mut renew = request(1, MessageType::Request);
     renew.giaddr = Ipv4Addr::UNSPECIFIED;
     renew.ciaddr = Ipv4Addr::new(10, 20, 0, 10);
+    renew.arrival.source = SocketAddrV4::new(renew.ciaddr, 68);
     let ack = bench.reply(renew).unwrap();
     assert_eq!(ack.destination, Destination::Client(Ipv4Addr::new(10, 20, 0, 10)));
     assert_eq!(bench.lease(3).unwrap(), Ipv4Addr::new(10, 20, 0, 12));
