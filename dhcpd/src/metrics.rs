@@ -84,6 +84,11 @@ pub struct Metrics {
     replies_held: AtomicU64,
     pools_exhausted: LabelTable<String, AtomicU64>,
     index_rebuilds: AtomicU64,
+    options_left_out: AtomicU64,
+    journal_bytes: AtomicU64,
+    journal_segments: AtomicU64,
+    journal_spares: AtomicU64,
+    journal_spare_failed: AtomicU64,
     api_responses: Vec<AtomicU64>,
     api_connections: AtomicU64,
     api_connections_refused: AtomicU64,
@@ -202,6 +207,11 @@ impl Metrics {
             replies_held: AtomicU64::new(0),
             pools_exhausted: LabelTable::new(NETWORKS_COUNTED_MAX),
             index_rebuilds: AtomicU64::new(0),
+            options_left_out: AtomicU64::new(0),
+            journal_bytes: AtomicU64::new(0),
+            journal_segments: AtomicU64::new(0),
+            journal_spares: AtomicU64::new(0),
+            journal_spare_failed: AtomicU64::new(0),
             api_responses: zeros(STATUS_CODES),
             api_connections: AtomicU64::new(0),
             api_connections_refused: AtomicU64::new(0),
@@ -292,6 +302,26 @@ impl Metrics {
     /// The index was found missing or bad, and built again from the journal and its snapshots.
     pub fn index_rebuild(&self) {
         self.index_rebuilds.fetch_add(1, Relaxed);
+    }
+
+    /// A reply left without this many of its options, because its client takes no larger message.
+    pub fn options_left_out(&self, options: usize) {
+        self.options_left_out.fetch_add(options as u64, Relaxed);
+    }
+
+    /// How the journal is: bytes since the last snapshot was begun, segments on disk, spare segments that
+    /// are ready, and whether no spare can be prepared (then commits fail when the segment is full).
+    pub fn journal(&self, bytes: u64, segments: u64, spares: usize, spare_failed: bool) {
+        self.journal_bytes.store(bytes, Relaxed);
+        self.journal_segments.store(segments, Relaxed);
+        self.journal_spares.store(spares as u64, Relaxed);
+        self.journal_spare_failed.store(spare_failed.into(), Relaxed);
+    }
+
+    /// Whether no spare segment can be prepared for the journal.
+    #[must_use]
+    pub fn journal_spare_failed(&self) -> bool {
+        self.journal_spare_failed.load(Relaxed) != 0
     }
 
     /// The API answered with this HTTP status.

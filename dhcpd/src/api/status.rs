@@ -114,6 +114,13 @@ fn not_well(metrics: &Metrics, core: &CoreStatus) -> Vec<String> {
             "{ago} ago the kernel refused to send a reply: vestibule_send_errors says why"
         ));
     }
+    if metrics.journal_spare_failed() {
+        not_well.push(
+            "no further journal segment can be prepared: make room in the state directory, or the server ends \
+             when this one is full"
+                .to_owned(),
+        );
+    }
     if let Some(ago) = recent(metrics.gate_failure_occurrences()) {
         not_well.push(format!("{ago} ago the kernel sets could not be changed: the log says why"));
     }

@@ -8,7 +8,9 @@
 use super::barrier::Stable;
 use super::limits::SNAPSHOT_PAGE;
 use crate::door::{Door, DoorError};
+use crate::metrics::Metrics;
 use crate::store::{FinishedSnapshot, SnapshotWriter, Store, StoreError};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::Instant;
 use vestibule_core::{LeaseFilter, Query, QueryAnswer, Record};
@@ -18,6 +20,7 @@ use vestibule_core::{LeaseFilter, Query, QueryAnswer, Record};
 pub struct SnapshottingStore {
     store: Store,
     door: Door,
+    metrics: Arc<Metrics>,
     running: Option<Receiver<Result<FinishedSnapshot, SnapshotFailure>>>,
 }
 
@@ -43,8 +46,16 @@ impl From<DoorError> for SnapshotFailure {
 impl SnapshottingStore {
     /// A store whose snapshots are filled through `door`.
     #[must_use]
-    pub const fn new(store: Store, door: Door) -> Self {
-        Self { store, door, running: None }
+    pub fn new(store: Store, door: Door, metrics: Arc<Metrics>) -> Self {
+        let stable = Self { store, door, metrics, running: None };
+        stable.tell_health();
+        stable
+    }
+
+    fn tell_health(&self) {
+        let health = self.store.health();
+        let spare_failed = health.spare_failure.is_some();
+        self.metrics.journal(health.journal_bytes, health.segments, health.spares, spare_failed);
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
@@ -117,6 +128,7 @@ impl Stable for SnapshottingStore {
 
     fn between_groups(&mut self) -> Result<(), StoreError> {
         self.take_result()?;
+        self.tell_health();
         if self.running.is_none() && self.store.snapshot_is_due() {
             self.begin()?;
         }
@@ -165,4 +177,126 @@ fn write(mut writer: SnapshotWriter, door: &Door) -> Result<FinishedSnapshot, Sn
         "snapshot written"
     );
     Ok(finished)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::Call;
+    use crate::store::StoreOptions;
+    use std::net::Ipv4Addr;
+    use std::thread;
+    use vestibule_core::{
+        AddressRange, BindingState, ClientIdentifier, Configuration, HardwareAddress, Lease,
+        Network, OptionSet, Registration, Server, Subnet, Timestamp,
+    };
+
+    const LEASES: u32 = 5000;
+    const NOW: Timestamp = Timestamp::from_seconds(1000);
+
+    fn hardware(number: u32) -> HardwareAddress {
+        let [a, b, c, d] = number.to_be_bytes();
+        HardwareAddress::ethernet([2, 0, a, b, c, d])
+    }
+
+    fn lease(number: u32) -> Record {
+        Record::Lease(Lease {
+            address: Ipv4Addr::from(0x0a14_0000 + number),
+            client: ClientIdentifier::Hardware(hardware(number)),
+            hardware: hardware(number),
+            state: BindingState::Active,
+            started: NOW,
+            changed: NOW,
+            ends: NOW.plus_seconds(3600),
+            relay: None,
+            relay_agent: None,
+            host_name: Some(format!("host-{number}").into_bytes().into()),
+        })
+    }
+
+    fn server(records: Vec<Record>) -> Server {
+        let subnet = Subnet {
+            prefix: "10.20.0.0/16".parse().unwrap(),
+            pools: vec![AddressRange {
+                first: Ipv4Addr::new(10, 20, 0, 0),
+                last: Ipv4Addr::new(10, 20, 255, 254),
+            }],
+            options: OptionSet::new(),
+            reservations: Vec::new(),
+        };
+        let network = Network {
+            name: "halls".into(),
+            gated: true,
+            subnets: vec![subnet],
+            options: OptionSet::new(),
+        };
+        let configuration = Configuration {
+            networks: vec![network],
+            lifetime_seconds: 3600,
+            lifetime_unregistered_seconds: 120,
+            decline_quarantine_seconds: 600,
+            rapid_commit: false,
+        };
+        Server::new(configuration, [], records, NOW)
+    }
+
+    /// The whole way: the store asks for it, a thread fills it page by page while commits go on, and the
+    /// next start reads it.
+    #[test]
+    fn a_snapshot_is_written_beside_the_commits_and_read_at_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            segment_bytes: crate::store::SEGMENT_BYTES_MIN,
+            snapshot_journal_bytes_min: crate::store::SEGMENT_BYTES_MIN,
+            ..StoreOptions::default()
+        };
+        let (store, _) = Store::open(directory.path(), options.clone()).unwrap();
+        let mut records: Vec<Record> = (0..LEASES).map(lease).collect();
+        records.push(Record::Registration(Registration {
+            hardware: hardware(7),
+            owner: Some("ada".into()),
+            registered: NOW,
+            expires: None,
+        }));
+        let core = server(records.clone());
+        let (door, mut calls) = Door::new(Arc::new(|| {}));
+        // The decide thread: the calls end when the last door is gone.
+        let decide = thread::spawn(move || {
+            while let Some(call) = calls.blocking_recv() {
+                match call {
+                    Call::Query(query, answer) => {
+                        let _gone = answer.send(core.query(NOW, &query));
+                    }
+                    Call::Barrier(done) => {
+                        let _gone = done.send(());
+                    }
+                    Call::Command(..) => panic!("a snapshot changes nothing"),
+                }
+            }
+        });
+        let mut stable = SnapshottingStore::new(store, door, Arc::new(Metrics::new()));
+        let mut running = None;
+        for group in records.chunks(64).cycle() {
+            stable.commit(group).unwrap();
+            stable.between_groups().unwrap();
+            match (&stable.running, running) {
+                (Some(_), _) => running = Some(true),
+                // It ran, and its end has been taken in.
+                (None, Some(true)) => break,
+                (None, _) => {}
+            }
+        }
+        let health = stable.store.health();
+        assert_eq!(health.failure, None);
+        drop(stable);
+        decide.join().unwrap();
+
+        let (_store, recovered) = Store::open(directory.path(), options).unwrap();
+        assert!(recovered.report.snapshot.is_some(), "{}", recovered.report);
+        // All leases, the registration, and the newest time.
+        assert_eq!(recovered.report.snapshot_records, u64::from(LEASES) + 2);
+        let leases = recovered.records.iter().filter(|record| matches!(record, Record::Lease(_)));
+        assert_eq!(leases.count(), LEASES as usize);
+        assert!(recovered.records.iter().any(|record| matches!(record, Record::Registration(_))));
+    }
 }

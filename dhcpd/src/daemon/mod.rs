@@ -202,7 +202,7 @@ impl Parts {
         };
         let elements = server.gate(clock.now());
         let plan = gate::plan(&vestibule);
-        let stable = SnapshottingStore::new(store, door.clone());
+        let stable = SnapshottingStore::new(store, door.clone(), Arc::clone(&metrics));
         let (opened_sender, opened) = mpsc::channel();
         let commit_metrics = Arc::clone(&metrics);
         let commit_ended = ended_sender.clone();

@@ -251,7 +251,21 @@ impl Turn {
 
     fn reply(&mut self, reply: &Reply, release: Release, reason: Option<Reason>, work: &mut Work) {
         let mut bytes = Vec::with_capacity(512);
-        if let Err(reason) = wire::encode(reply, &mut bytes) {
+        let fit = wire::encode_reporting(reply, &mut bytes);
+        if let Ok(fit) = fit
+            && fit.left_out > 0
+        {
+            self.metrics.options_left_out(fit.left_out);
+            if self.quiet.may_say("options-left-out") {
+                tracing::warn!(
+                    options = fit.left_out,
+                    client = %reply.hardware,
+                    bytes_max = reply.message_size_max,
+                    "a client's message size is too small for its options; it gets those that it asked for first (said once a minute)"
+                );
+            }
+        }
+        if let Err(reason) = fit {
             self.metrics.unanswered(reason);
             let message = "the reply does not fit into the client's message size; configure fewer or shorter options";
             if self.quiet.may_say("reply-too-large") {

@@ -64,6 +64,23 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         "Times that a client found no free address, by network",
     ),
     ("vestibule_index_rebuilds", MetricType::Counter, "Times that the index was built again"),
+    (
+        "vestibule_options_left_out",
+        MetricType::Counter,
+        "Options that did not fit into their reply",
+    ),
+    (
+        "vestibule_journal_bytes",
+        MetricType::Gauge,
+        "Bytes of journal since the last snapshot was begun",
+    ),
+    ("vestibule_journal_segments", MetricType::Gauge, "Segments of the journal on disk"),
+    ("vestibule_journal_spares", MetricType::Gauge, "Segments that are ready to be used next"),
+    (
+        "vestibule_journal_spare_failed",
+        MetricType::Gauge,
+        "1 if no further segment can be prepared: commits fail when this one is full",
+    ),
     ("vestibule_api_responses", MetricType::Counter, "Answers of the API by HTTP status"),
     ("vestibule_api_connections", MetricType::Gauge, "Open connections to the API"),
     (
@@ -223,6 +240,11 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
                 .collect(),
         ),
         "vestibule_index_rebuilds" => one(&metrics.index_rebuilds),
+        "vestibule_options_left_out" => one(&metrics.options_left_out),
+        "vestibule_journal_bytes" => one(&metrics.journal_bytes),
+        "vestibule_journal_segments" => one(&metrics.journal_segments),
+        "vestibule_journal_spares" => one(&metrics.journal_spares),
+        "vestibule_journal_spare_failed" => one(&metrics.journal_spare_failed),
         "vestibule_api_responses" => metrics
             .api_responses
             .iter()
