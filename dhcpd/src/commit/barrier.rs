@@ -205,7 +205,9 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         // Changes up to a replacement belong before it: it was computed with them in mind, and they
         // may name flows that have to go.
         let mut changes: Vec<GateChange> = Vec::new();
+        let now = Instant::now();
         for work in &mut *group {
+            work.age(now);
             changes.extend_from_slice(&work.gate);
             let Some(elements) = work.gate_replace.take() else { continue };
             self.flows_owed.extend(

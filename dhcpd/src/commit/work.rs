@@ -38,6 +38,8 @@ pub struct HeldAnswer {
 pub struct Work {
     /// Its number; the steps before it have lower ones. `None` for one that changes nothing.
     pub sequence: Option<Sequence>,
+    /// When the core decided it: the remaining times in it count from then. `None`: they count from now.
+    pub decided: Option<Instant>,
     /// What has to be durable.
     pub records: Vec<Record>,
     /// What the kernel has to be told.
@@ -57,5 +59,50 @@ impl Work {
     /// tells may rest on a change that came before it.
     pub(super) fn needs_gate(&self) -> bool {
         !self.gate.is_empty() || !self.answers.is_empty()
+    }
+
+    /// Takes the time that has passed since the decision off the remaining times, so that no element
+    /// outlives its lease because it waited.
+    pub(super) fn age(&mut self, now: Instant) {
+        let Some(decided) = self.decided.take() else { return };
+        let passed = now.saturating_duration_since(decided).as_millis();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        // At least a millisecond is left: the kernel takes 0 for "never ends".
+        let aged =
+            |milliseconds: &mut u64| *milliseconds = milliseconds.saturating_sub(passed).max(1);
+        for change in &mut self.gate {
+            if let Some((_, milliseconds)) = &mut change.side {
+                aged(milliseconds);
+            }
+        }
+        for (_, _, milliseconds) in self.gate_replace.iter_mut().flatten() {
+            aged(milliseconds);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_waited_for_its_commit_lives_no_longer_for_it() {
+        let now = Instant::now() + Duration::from_secs(60);
+        let element = |milliseconds| (Ipv4Addr::LOCALHOST, Side::Registered, milliseconds);
+        let change = |milliseconds| GateChange {
+            address: Ipv4Addr::LOCALHOST,
+            side: Some((Side::Registered, milliseconds)),
+            forget_flows: false,
+        };
+        let mut work = Work {
+            decided: now.checked_sub(Duration::from_secs(5)),
+            gate: vec![change(12_000), change(3_000)],
+            gate_replace: Some(vec![element(6_000)]),
+            ..Work::default()
+        };
+        work.age(now);
+        assert_eq!(work.gate, [change(7_000), change(1)]);
+        assert_eq!(work.gate_replace, Some(vec![element(1_000)]));
     }
 }

@@ -220,7 +220,7 @@ impl Turn {
     fn step(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
         let sequence = self.server.step(self.clock.now(), input, &mut effects);
-        let mut work = Work { sequence, ..Work::default() };
+        let mut work = Work { sequence, decided: Some(Instant::now()), ..Work::default() };
         for effect in effects.drain() {
             match effect {
                 Effect::Persist(record) => work.records.push(record),
