@@ -1,11 +1,12 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build fuzz
+.PHONY: help demo test build fuzz deny
 
 help:
 	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
 	@echo "make test    format check, clippy, every test"
 	@echo "make fuzz    the decoders under fuzzing for a minute, from the kept corpus"
+	@echo "make deny    licences, sources and versions of all dependencies (needs cargo-deny)"
 	@echo "make build   the programs, into target/release"
 
 # First all that the demo needs, so that nobody waits for a build only to be told of a package.
@@ -24,3 +25,7 @@ test:
 fuzz:
 	@tests/setup.sh fuzz
 	@tests/fuzz.sh 60
+
+deny:
+	@command -v cargo-deny >/dev/null || { echo "there is no cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny check licenses bans sources

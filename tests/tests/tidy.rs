@@ -13,6 +13,8 @@ fn root() -> PathBuf {
 /// Every file that git knows or would know, relative to the root.
 fn files() -> Vec<PathBuf> {
     let output = Command::new("git")
+        // Whoever runs this may not be whose clone it is.
+        .args(["-c", "safe.directory=*"])
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(root())
         .output()
@@ -70,6 +72,26 @@ fn commands_in_the_readme_are_targets_of_the_makefile() {
         checked += 1;
     }
     assert!(checked >= 2);
+}
+
+#[test]
+fn the_readme_shows_the_steps_that_the_demo_plays() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let demo: String = with_ending("rs")
+        .into_iter()
+        .filter(|(file, _)| file.starts_with("tests/src/demo"))
+        .map(|(_, text)| text)
+        .collect();
+    let shown: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix(|first: char| first.is_ascii_digit()))
+        .filter_map(|line| line.strip_prefix(". "))
+        .filter(|line| !line.starts_with("**"))
+        .collect();
+    assert_eq!(shown.len(), 6, "{shown:?}");
+    for step in shown {
+        assert!(demo.contains(step), "the demo has no step {step:?}");
+    }
 }
 
 #[test]
