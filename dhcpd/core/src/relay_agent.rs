@@ -3,6 +3,8 @@
 //! The contents are kept byte for byte, because the reply must return them so (RFC 3046 section
 //! 2.2). What the server needs of them is read from the same bytes.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::net::Ipv4Addr;
 
 /// Sub-option codes of option 82.
