@@ -45,6 +45,17 @@ pub struct Lease {
     pub ends: u64,
 }
 
+/// What a server offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The server that offers it.
+    pub server: Ipv4Addr,
+    /// For how long, in seconds; 0 if the offer does not say.
+    pub lifetime_seconds: u32,
+}
+
 /// Something that others want to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happening {
@@ -55,8 +66,10 @@ pub enum Happening {
         lease: Lease,
         /// Milliseconds from the first message of the exchange.
         took: u64,
-        /// The address that had been offered, if an offer came before.
-        offered: Option<Ipv4Addr>,
+        /// For how long, in seconds, as the server says it.
+        lifetime_seconds: u32,
+        /// What had been offered, if an offer came before.
+        offered: Option<Offer>,
     },
     /// A server refused it; it begins anew.
     Refused {
@@ -92,7 +105,7 @@ pub struct Client {
     random: Random,
     state: State,
     lease: Option<Lease>,
-    offered: Option<(Ipv4Addr, Ipv4Addr)>,
+    offered: Option<Offer>,
     xid: u32,
     began: u64,
     sent: u32,
@@ -149,6 +162,20 @@ impl Client {
             _ => self.enter(State::Selecting, now),
         }
         self.transmit(now)
+    }
+
+    /// Has it begin from nothing, whatever it did before: a machine that was switched off and on and
+    /// remembers no lease.
+    pub fn restart(&mut self, now: u64) -> Message {
+        self.lease = None;
+        self.enter(State::Selecting, now);
+        self.transmit(now)
+    }
+
+    /// Switches it off: it waits for nothing and forgets nothing.
+    pub fn stop(&mut self) {
+        self.state = State::Init;
+        self.next = None;
     }
 
     /// Has it ask any server for its lease at once, as if T2 had come.
@@ -209,7 +236,8 @@ impl Client {
         }
         match (self.state, reply.kind, reply.server_identifier) {
             (State::Selecting, ReplyKind::Offer, Some(server)) => {
-                self.offered = Some((reply.yiaddr, server));
+                let lifetime_seconds = reply.lifetime_seconds.unwrap_or(0);
+                self.offered = Some(Offer { address: reply.yiaddr, server, lifetime_seconds });
                 self.state = State::Requesting;
                 self.sent = 0;
                 (Some(self.transmit(now)), None)
@@ -225,7 +253,7 @@ impl Client {
                 _,
             ) => {
                 let held = self.lease.take().map(|lease| lease.address);
-                let address = held.or(self.offered.map(|(address, _)| address));
+                let address = held.or(self.offered.map(|offer| offer.address));
                 self.enter(State::Selecting, now);
                 (Some(self.transmit(now)), Some(Happening::Refused { address }))
             }
@@ -235,11 +263,13 @@ impl Client {
 
     fn bind(&mut self, now: u64, reply: &Reply, server: Ipv4Addr) -> Option<Happening> {
         // An ACK without a lifetime is the answer to an INFORM, which this client never sends.
-        let lifetime = u64::from(reply.lifetime_seconds?);
-        let after = |seconds: u64| now.saturating_add(seconds.saturating_mul(1000));
-        let renewal = reply.renewal_seconds.map_or(lifetime / 2, u64::from).min(lifetime);
+        let lifetime_seconds = reply.lifetime_seconds?;
+        let milliseconds = |seconds: u32| u64::from(seconds) * 1000;
+        let lifetime = milliseconds(lifetime_seconds);
+        let renewal = reply.renewal_seconds.map_or(lifetime / 2, milliseconds).min(lifetime);
         let rebinding =
-            reply.rebinding_seconds.map_or(lifetime * 7 / 8, u64::from).clamp(renewal, lifetime);
+            reply.rebinding_seconds.map_or(lifetime * 7 / 8, milliseconds).clamp(renewal, lifetime);
+        let after = |milliseconds: u64| now.saturating_add(milliseconds);
         let lease = Lease {
             address: reply.yiaddr,
             server,
@@ -250,8 +280,9 @@ impl Client {
         self.lease = Some(lease);
         self.state = State::Bound;
         self.next = Some(lease.renew_at);
-        let offered = self.offered.take().map(|(address, _)| address);
-        Some(Happening::Acknowledged { lease, took: now.saturating_sub(self.began), offered })
+        let offered = self.offered.take();
+        let took = now.saturating_sub(self.began);
+        Some(Happening::Acknowledged { lease, took, lifetime_seconds, offered })
     }
 
     /// Begins an exchange.
@@ -271,8 +302,8 @@ impl Client {
         let lease = self.lease.map(|lease| lease.address);
         match self.state {
             State::Requesting => Message {
-                requested_address: self.offered.map(|(address, _)| address),
-                server_identifier: self.offered.map(|(_, server)| server),
+                requested_address: self.offered.map(|offer| offer.address),
+                server_identifier: self.offered.map(|offer| offer.server),
                 ..message
             },
             State::Rebooting => Message { requested_address: lease, ..message },
@@ -369,7 +400,13 @@ mod tests {
             rebind_at: 3_150_020,
             ends: 3_600_020,
         };
-        let expected = Happening::Acknowledged { lease, took: 20, offered: Some(ADDRESS) };
+        let offer = Offer { address: ADDRESS, server: SERVER, lifetime_seconds: 3600 };
+        let expected = Happening::Acknowledged {
+            lease,
+            took: 20,
+            lifetime_seconds: 3600,
+            offered: Some(offer),
+        };
         assert_eq!(happening, Some(expected));
         assert_eq!(client.next(), Some(lease.renew_at));
     }
@@ -423,7 +460,7 @@ mod tests {
         let (renewal, _) = client.on_time(1_800_000);
         let (_, happening) = client.on_reply(1_800_010, &reply(ReplyKind::Ack, &renewal.unwrap()));
         assert!(
-            matches!(happening, Some(Happening::Acknowledged { lease, took: 10, offered: None })
+            matches!(happening, Some(Happening::Acknowledged { lease, took: 10, offered: None, .. })
             if lease.ends == 5_400_010)
         );
     }

@@ -229,9 +229,9 @@ impl Place {
             socket,
             server: self.server,
             relay: Relay {
-                giaddr: self.giaddr,
                 circuit_id: self.circuit_id,
                 source_port: self.relay_port != SERVER_PORT,
+                ..Relay::new(self.giaddr)
             },
             in_flight_max: usize::try_from(self.in_flight).unwrap_or(usize::MAX),
             duration: None,

@@ -284,7 +284,7 @@ impl Driver<'_> {
         let client = Hardware::of_client(number);
         let at = self.epoch.saturating_add(self.now());
         match happening {
-            Some(Happening::Acknowledged { lease, took, offered }) => {
+            Some(Happening::Acknowledged { lease, took, lifetime_seconds, offered }) => {
                 let ends = self.epoch.saturating_add(lease.ends);
                 self.summary.acknowledged += 1;
                 if self.summary.took_milliseconds.len() < EXCHANGES_TIMED_MAX {
@@ -301,6 +301,7 @@ impl Driver<'_> {
                     })?;
                 }
                 let holding = Holding { client, server: lease.server, ends };
+                let offered = offered.map(|offer| (offer, lifetime_seconds));
                 let violations = self.ledger.acknowledged(at, lease.address, holding, offered);
                 violations.into_iter().for_each(|violation| self.violation(violation));
             }

@@ -4,12 +4,13 @@
 //! is whole up to the last ACK even if the process is killed; a last line that is cut off counts as
 //! not written. Times in it are milliseconds since the Unix epoch, because it outlives the process.
 //!
-//! It promises to find two clients with one address, terms other than offered, and a lease that was
-//! lost before it ended. It believes only what a server said.
+//! It promises to find two clients with one address, terms other than offered (address, lifetime,
+//! server), and a lease that was lost before it ended. It believes only what a server said.
 
+use crate::client::Offer;
 use crate::message::Hardware;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -64,6 +65,26 @@ pub enum Violation {
         /// What it was acknowledged.
         acknowledged: Ipv4Addr,
     },
+    /// A client was acknowledged a lease for less time than it had been offered.
+    ShortenedLease {
+        /// The client.
+        client: Hardware,
+        /// The address.
+        address: Ipv4Addr,
+        /// What it was offered, in seconds.
+        offered_seconds: u32,
+        /// What it was acknowledged, in seconds.
+        acknowledged_seconds: u32,
+    },
+    /// An ACK named another server than the one whose offer the client had taken.
+    OtherServer {
+        /// The client.
+        client: Hardware,
+        /// The server whose offer it took.
+        offered: Ipv4Addr,
+        /// The server identifier in the ACK.
+        acknowledged: Ipv4Addr,
+    },
     /// A lease was refused to its holder before its end.
     LeaseLost {
         /// The client.
@@ -78,12 +99,15 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The rule that it breaks, in a fixed wording: `duplicate-address`, `other-terms`, `lease-lost`.
+    /// The rule that it breaks, in a fixed wording: `duplicate-address`, `other-terms`, `shortened-lease`,
+    /// `other-server`, `lease-lost`.
     #[must_use]
     pub const fn rule(&self) -> &'static str {
         match self {
             Self::DuplicateAddress { .. } => "duplicate-address",
             Self::OtherTerms { .. } => "other-terms",
+            Self::ShortenedLease { .. } => "shortened-lease",
+            Self::OtherServer { .. } => "other-server",
             Self::LeaseLost { .. } => "lease-lost",
         }
     }
@@ -98,6 +122,16 @@ impl fmt::Display for Violation {
             ),
             Self::OtherTerms { client, offered, acknowledged } => {
                 write!(f, "{client} was offered {offered} and acknowledged {acknowledged}")
+            }
+            Self::ShortenedLease { client, address, offered_seconds, acknowledged_seconds } => {
+                write!(
+                    f,
+                    "{client} was offered {address} for {offered_seconds} s and acknowledged it for \
+                 {acknowledged_seconds} s"
+                )
+            }
+            Self::OtherServer { client, offered, acknowledged } => {
+                write!(f, "{client} took an offer of {offered}, and the ACK names {acknowledged}")
             }
             Self::LeaseLost { client, address, until, at } => {
                 write!(f, "{client} was refused {address} at {at}, and has it until {until}")
@@ -124,23 +158,42 @@ const END_UNCERTAIN_MILLISECONDS: u64 = 1000;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    by_address: BTreeMap<Ipv4Addr, Holding>,
-    by_client: BTreeMap<Hardware, Ipv4Addr>,
+    by_address: HashMap<Ipv4Addr, Holding>,
+    by_client: HashMap<Hardware, Ipv4Addr>,
 }
 
 impl Ledger {
-    /// Notes an ACK. A client has one lease: a new address ends its former one.
+    /// Notes an ACK. A client has one lease: a new address ends its former one. `offered`: the terms of
+    /// the offer that it answers, if it answers one, with the lifetime of the ACK in seconds.
     pub fn acknowledged(
         &mut self,
         at: u64,
         address: Ipv4Addr,
         holding: Holding,
-        offered: Option<Ipv4Addr>,
+        offered: Option<(Offer, u32)>,
     ) -> Vec<Violation> {
         let mut violations = Vec::new();
         let client = holding.client;
-        if let Some(offered) = offered.filter(|offered| *offered != address) {
-            violations.push(Violation::OtherTerms { client, offered, acknowledged: address });
+        if let Some((offer, acknowledged_seconds)) = offered {
+            if offer.address != address {
+                let offered = offer.address;
+                violations.push(Violation::OtherTerms { client, offered, acknowledged: address });
+            }
+            if acknowledged_seconds < offer.lifetime_seconds {
+                violations.push(Violation::ShortenedLease {
+                    client,
+                    address,
+                    offered_seconds: offer.lifetime_seconds,
+                    acknowledged_seconds,
+                });
+            }
+            if offer.server != holding.server {
+                violations.push(Violation::OtherServer {
+                    client,
+                    offered: offer.server,
+                    acknowledged: holding.server,
+                });
+            }
         }
         if let Some(other) = self.by_address.get(&address)
             && other.client != client
@@ -174,14 +227,16 @@ impl Ledger {
         self.forget(client);
     }
 
-    /// Every lease that is surely not over at `at`.
+    /// Every lease that is surely not over at `at`, by its address.
     pub fn held(&self, at: u64) -> impl Iterator<Item = (Ipv4Addr, Holding)> {
-        self.by_address
+        let mut held: Vec<_> = self
+            .by_address
             .iter()
-            .filter(move |(_, holding)| {
-                at < holding.ends.saturating_sub(END_UNCERTAIN_MILLISECONDS)
-            })
+            .filter(|(_, holding)| at < holding.ends.saturating_sub(END_UNCERTAIN_MILLISECONDS))
             .map(|(address, holding)| (*address, *holding))
+            .collect();
+        held.sort_unstable_by_key(|(address, _)| *address);
+        held.into_iter()
     }
 
     fn forget(&mut self, client: Hardware) -> Option<(Ipv4Addr, Holding)> {
@@ -294,8 +349,17 @@ mod tests {
     #[test]
     fn other_terms_and_lost_leases_are_found() {
         let mut ledger = Ledger::default();
-        let violations = ledger.acknowledged(0, address(1), holding(1, 60_000), Some(address(2)));
+        let offer = Offer { address: address(1), server: SERVER, lifetime_seconds: 60 };
+        let mut acknowledged = |offer, seconds| {
+            ledger.acknowledged(0, address(1), holding(1, 60_000), Some((offer, seconds)))
+        };
+        assert_eq!(acknowledged(offer, 60), []);
+        let violations = acknowledged(Offer { address: address(2), ..offer }, 60);
         assert!(matches!(violations[..], [Violation::OtherTerms { .. }]));
+        let violations = acknowledged(offer, 59);
+        assert!(matches!(violations[..], [Violation::ShortenedLease { .. }]));
+        let violations = acknowledged(Offer { server: address(9), ..offer }, 60);
+        assert!(matches!(violations[..], [Violation::OtherServer { .. }]));
         let lost = ledger.refused(30_000, Hardware::of_client(1));
         assert!(matches!(lost, Some(Violation::LeaseLost { until: 60_000, .. })));
         assert_eq!(ledger.refused(30_001, Hardware::of_client(1)), None);

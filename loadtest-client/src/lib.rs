@@ -5,6 +5,8 @@
 //! | `client` | one client: time and replies in, messages out (RFC 2131 section 4.4) |
 //! | `message` | what a client sends and a server answers, as bytes |
 //! | `ledger` | every ACK, in a file that survives a kill; what may never happen |
+//! | `engine` | very many clients and relays, in batches and with timers that scale |
+//! | `null_server` | a responder that answers from nothing, to measure the host with |
 //! | `histogram` | how often something took how long, in little memory |
 //! | `result` | what a run led to, as JSON |
 //! | `random` | numbers from a seed |
@@ -17,9 +19,11 @@
 pub mod client;
 pub mod command;
 pub mod driver;
+pub mod engine;
 pub mod histogram;
 pub mod ledger;
 pub mod message;
+pub mod null_server;
 pub mod random;
 pub mod result;
 pub mod target;

@@ -12,6 +12,9 @@ use std::str::FromStr;
 /// Bytes of the longest reply that is read: Ethernet's MTU.
 pub const REPLY_LENGTH_MAX: usize = 1500;
 
+/// Bytes of the longest message that [`Message::append`] writes.
+pub const MESSAGE_LENGTH_MAX: usize = 320;
+
 /// An Ethernet address. Prints as `02:56:00:00:00:01`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hardware(pub [u8; 6]);
@@ -84,33 +87,95 @@ pub struct Message {
 }
 
 /// What the relay adds to a message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relay {
     /// Its address on the clients' link.
     pub giaddr: Ipv4Addr,
+    /// Relays that the message has passed, this one included.
+    pub hops: u8,
     /// Whether it sends option 82 with a circuit that is the client's own.
     pub circuit_id: bool,
+    /// Whether it sends option 82 with a remote identifier that is the client's own.
+    pub remote_id: bool,
+    /// The link that it names as the client's, if not that of `giaddr` (RFC 3527).
+    pub link_selection: Option<Ipv4Addr>,
+    /// Whether it asks to be named as the server, so that renewals pass it too (RFC 5107).
+    pub server_identifier_override: bool,
     /// Whether it asks for replies at the port that it sends from (RFC 8357).
     pub source_port: bool,
+}
+
+impl Relay {
+    /// A relay that adds its address and nothing else.
+    #[must_use]
+    pub const fn new(giaddr: Ipv4Addr) -> Self {
+        Self {
+            giaddr,
+            hops: 1,
+            circuit_id: false,
+            remote_id: false,
+            link_selection: None,
+            server_identifier_override: false,
+            source_port: false,
+        }
+    }
+
+    fn option(&self, hardware: Hardware, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        bytes.extend([code::RELAY_AGENT_INFORMATION, 0]);
+        if self.circuit_id {
+            bytes.extend([1, 6]);
+            bytes.extend(hardware.0);
+        }
+        if self.remote_id {
+            bytes.extend([2, 7, b'r']);
+            bytes.extend(hardware.0);
+        }
+        if let Some(link) = self.link_selection {
+            bytes.extend([5, 4]);
+            bytes.extend(link.octets());
+        }
+        if self.server_identifier_override {
+            bytes.extend([11, 4]);
+            bytes.extend(self.giaddr.octets());
+        }
+        if self.source_port {
+            bytes.extend([19, 0]);
+        }
+        let length = u8::try_from(bytes.len() - start - 2).unwrap_or(0);
+        match bytes.get_mut(start + 1) {
+            Some(byte) if length > 0 => *byte = length,
+            _ => bytes.truncate(start),
+        }
+    }
 }
 
 impl Message {
     /// Its bytes, as the relay passes it on.
     #[must_use]
     pub fn bytes(&self, relay: Relay) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(MESSAGE_LENGTH_MAX);
+        self.append(Some(&relay), &mut bytes);
+        bytes
+    }
+
+    /// Appends its bytes, at most [`MESSAGE_LENGTH_MAX`], to others: as a relay passes it on, or,
+    /// without one, as the client sends it itself.
+    pub fn append(&self, relay: Option<&Relay>, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
         let unspecified = Ipv4Addr::UNSPECIFIED;
-        let (op, ethernet, length, hops) = (1, 1, 6, 1);
-        let mut bytes = vec![op, ethernet, length, hops];
+        let (op, ethernet, length) = (1, 1, 6);
+        bytes.extend([op, ethernet, length, relay.map_or(0, |relay| relay.hops)]);
         bytes.extend(self.xid.to_be_bytes());
         bytes.extend(self.secs.to_be_bytes());
         let flags = 0_u16;
         bytes.extend(flags.to_be_bytes());
-        for address in [self.ciaddr.unwrap_or(unspecified), unspecified, unspecified, relay.giaddr]
-        {
+        let giaddr = relay.map_or(unspecified, |relay| relay.giaddr);
+        for address in [self.ciaddr.unwrap_or(unspecified), unspecified, unspecified, giaddr] {
             bytes.extend(address.octets());
         }
         bytes.extend(self.hardware.0);
-        bytes.resize(OPTIONS_START - COOKIE.len(), 0);
+        bytes.resize(start + OPTIONS_START - COOKIE.len(), 0);
         bytes.extend(COOKIE);
         bytes.extend([code::MESSAGE_TYPE, 1, self.kind as u8]);
         let addresses = [
@@ -124,28 +189,11 @@ impl Message {
             }
         }
         bytes.extend([code::PARAMETER_REQUEST_LIST, 4, 1, 3, 6, 15]);
-        relay.option(self.hardware, &mut bytes);
+        if let Some(relay) = relay {
+            relay.option(self.hardware, bytes);
+        }
         bytes.push(code::END);
-        bytes.resize(bytes.len().max(LENGTH_MIN), 0);
-        bytes
-    }
-}
-
-impl Relay {
-    fn option(self, hardware: Hardware, bytes: &mut Vec<u8>) {
-        let mut contents = Vec::new();
-        if self.circuit_id {
-            contents.extend([1, 6]);
-            contents.extend(hardware.0);
-        }
-        if self.source_port {
-            contents.extend([19, 0]);
-        }
-        if !contents.is_empty() {
-            bytes.push(code::RELAY_AGENT_INFORMATION);
-            bytes.extend(u8::try_from(contents.len()));
-            bytes.extend(contents);
-        }
+        bytes.resize(bytes.len().max(start + LENGTH_MIN), 0);
     }
 }
 
@@ -189,27 +237,44 @@ impl Reply {
         if *bytes.first()? != reply || bytes.get(OPTIONS_START - 4..OPTIONS_START)? != COOKIE {
             return None;
         }
-        let options = Options { rest: bytes.get(OPTIONS_START..)? };
-        let find = |wanted| options.clone().find(|(code, _)| *code == wanted).map(|(_, v)| v);
-        let seconds = |wanted| Some(u32::from_be_bytes(find(wanted)?.try_into().ok()?));
-        let kind = match find(code::MESSAGE_TYPE)? {
+        let field = |from: usize| <[u8; 4]>::try_from(bytes.get(from..from + 4)?).ok();
+        let mut kind = None;
+        let mut values = [None; 4];
+        for (code, contents) in (Options { rest: bytes.get(OPTIONS_START..)? }) {
+            let place = match code {
+                // The first one counts, as everywhere.
+                code::MESSAGE_TYPE if kind.is_none() => {
+                    kind = Some(contents);
+                    continue;
+                }
+                code::SERVER_IDENTIFIER => 0,
+                code::LEASE_TIME => 1,
+                code::RENEWAL_TIME => 2,
+                code::REBINDING_TIME => 3,
+                _ => continue,
+            };
+            if let Some(value) = values.get_mut(place)
+                && value.is_none()
+            {
+                *value = <[u8; 4]>::try_from(contents).ok();
+            }
+        }
+        let kind = match kind? {
             [2] => ReplyKind::Offer,
             [5] => ReplyKind::Ack,
             [6] => ReplyKind::Nak,
             _ => return None,
         };
-        let field = |from: usize| <[u8; 4]>::try_from(bytes.get(from..from + 4)?).ok();
+        let [server, lifetime, renewal, rebinding] = values;
         Some(Self {
             kind,
             xid: u32::from_be_bytes(field(4)?),
             hardware: Hardware(bytes.get(28..34)?.try_into().ok()?),
             yiaddr: Ipv4Addr::from(field(16)?),
-            server_identifier: find(code::SERVER_IDENTIFIER)
-                .and_then(|value| <[u8; 4]>::try_from(value).ok())
-                .map(Ipv4Addr::from),
-            lifetime_seconds: seconds(code::LEASE_TIME),
-            renewal_seconds: seconds(code::RENEWAL_TIME),
-            rebinding_seconds: seconds(code::REBINDING_TIME),
+            server_identifier: server.map(Ipv4Addr::from),
+            lifetime_seconds: lifetime.map(u32::from_be_bytes),
+            renewal_seconds: renewal.map(u32::from_be_bytes),
+            rebinding_seconds: rebinding.map(u32::from_be_bytes),
         })
     }
 }
@@ -276,7 +341,7 @@ mod tests {
             server_identifier: Some(Ipv4Addr::new(10, 0, 0, 67)),
         };
         let giaddr = Ipv4Addr::new(10, 20, 0, 1);
-        let bytes = message.bytes(Relay { giaddr, circuit_id: true, source_port: false });
+        let bytes = message.bytes(Relay { circuit_id: true, ..Relay::new(giaddr) });
         let decoded = Decoded::decode(&mut Decoder::new(&bytes)).unwrap();
         assert_eq!(decoded.opts().msg_type(), Some(MessageType::Request));
         assert_eq!((decoded.xid(), decoded.giaddr(), decoded.hops()), (0x0102_0304, giaddr, 1));
@@ -297,8 +362,7 @@ mod tests {
             requested_address: None,
             server_identifier: None,
         };
-        let relay = Relay { giaddr: Ipv4Addr::LOCALHOST, circuit_id: false, source_port: false };
-        let mut bytes = message.bytes(relay);
+        let mut bytes = message.bytes(Relay::new(Ipv4Addr::LOCALHOST));
         assert_eq!(Reply::read(&bytes), None, "a request is no reply");
         bytes[0] = 2;
         bytes[242] = 5;
@@ -306,6 +370,58 @@ mod tests {
         for length in 0..bytes.len() {
             let cut = Reply::read(&bytes[..length]);
             assert!(length >= OPTIONS_START + 3 || cut.is_none());
+        }
+    }
+
+    #[test]
+    fn a_relay_adds_what_it_is_told_and_nothing_else() {
+        use dhcproto::v4::relay::{RelayCode, RelayInfo};
+        use dhcproto::v4::{DhcpOption, Message as Decoded, OptionCode};
+        use dhcproto::{Decodable as _, Decoder};
+        let message = Message {
+            kind: Kind::Request,
+            xid: 1,
+            secs: 0,
+            hardware: Hardware::of_client(7),
+            ciaddr: Some(Ipv4Addr::new(10, 20, 0, 10)),
+            requested_address: Some(Ipv4Addr::new(10, 20, 0, 10)),
+            server_identifier: Some(Ipv4Addr::new(10, 0, 0, 67)),
+        };
+        let decode = |relay: Option<&Relay>| {
+            let mut bytes = vec![7; 5];
+            message.append(relay, &mut bytes);
+            assert!((LENGTH_MIN..=MESSAGE_LENGTH_MAX).contains(&(bytes.len() - 5)));
+            Decoded::decode(&mut Decoder::new(&bytes[5..])).unwrap()
+        };
+        let giaddr = Ipv4Addr::new(10, 20, 0, 1);
+        let link = Ipv4Addr::new(10, 21, 0, 0);
+        let all = Relay {
+            hops: 3,
+            circuit_id: true,
+            remote_id: true,
+            link_selection: Some(link),
+            server_identifier_override: true,
+            source_port: true,
+            ..Relay::new(giaddr)
+        };
+        let decoded = decode(Some(&all));
+        assert_eq!((decoded.hops(), decoded.giaddr()), (3, giaddr));
+        let Some(DhcpOption::RelayAgentInformation(option)) =
+            decoded.opts().get(OptionCode::RelayAgentInformation)
+        else {
+            panic!("no option 82")
+        };
+        assert_eq!(option.get(RelayCode::LinkSelection), Some(&RelayInfo::LinkSelection(link)));
+        let own = RelayInfo::ServerIdentifierOverride(giaddr);
+        assert_eq!(option.get(RelayCode::ServerIdentifierOverride), Some(&own));
+        assert!(option.get(RelayCode::AgentCircuitId).is_some());
+        assert!(option.get(RelayCode::AgentRemoteId).is_some());
+        for (relay, expected) in
+            [(Some(&Relay::new(giaddr)), (1, giaddr)), (None, (0, Ipv4Addr::UNSPECIFIED))]
+        {
+            let decoded = decode(relay);
+            assert_eq!((decoded.hops(), decoded.giaddr()), expected);
+            assert!(decoded.opts().get(OptionCode::RelayAgentInformation).is_none());
         }
     }
 

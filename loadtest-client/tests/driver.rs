@@ -92,7 +92,7 @@ fn run(server: &FakeServer, ledger: Option<&Path>) -> Run {
     Run {
         socket: relay_socket(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap(),
         server: server.address,
-        relay: Relay { giaddr: Ipv4Addr::LOCALHOST, circuit_id: true, source_port: true },
+        relay: Relay { circuit_id: true, source_port: true, ..Relay::new(Ipv4Addr::LOCALHOST) },
         in_flight_max: 8,
         duration: Some(Duration::from_secs(20)),
         keep_leases: false,
