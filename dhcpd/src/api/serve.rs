@@ -103,7 +103,7 @@ pub async fn serve_until_stopped(
             () = &mut stop => break,
             accepted = accept(&listener.socket) => accepted,
         };
-        let (stream, peer) = match accepted {
+        let (stream, caller) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 complaints.complain(|| {
@@ -113,11 +113,11 @@ pub async fn serve_until_stopped(
                 continue;
             }
         };
-        match Places::take(&places, peer) {
+        match Places::take(&places, caller) {
             Some(place) => {
                 let connection = connection(
                     stream,
-                    Peer(peer),
+                    Peer(caller.address),
                     router.clone(),
                     state.shared.timeouts,
                     stopped.clone(),
@@ -151,17 +151,41 @@ enum Stream {
     Unix(tokio::net::UnixStream),
 }
 
-async fn accept(socket: &Socket) -> io::Result<(Stream, Option<IpAddr>)> {
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Caller {
+    /// The address that the connection comes from; `None` over a Unix socket.
+    address: Option<IpAddr>,
+    on_this_host: bool,
+}
+
+impl Caller {
+    /// `here`: the end of the connection that is ours. Who connects on this host to one of its
+    /// addresses that is not loopback comes from that very address.
+    fn over_tcp(peer: IpAddr, here: Option<IpAddr>) -> Self {
+        let peer = peer.to_canonical();
+        let on_this_host = peer.is_loopback() || here.map(|here| here.to_canonical()) == Some(peer);
+        Self { address: Some(peer), on_this_host }
+    }
+
+    /// The address of a caller on another host.
+    fn elsewhere(self) -> Option<IpAddr> {
+        self.address.filter(|_| !self.on_this_host)
+    }
+}
+
+async fn accept(socket: &Socket) -> io::Result<(Stream, Caller)> {
     match socket {
         Socket::Tcp(listener) => {
             let (stream, peer) = listener.accept().await?;
             // Answers are small and wait for nothing. Without it they only come later.
             let _ = stream.set_nodelay(true);
-            Ok((Stream::Tcp(stream), Some(peer.ip().to_canonical())))
+            let here = stream.local_addr().ok().map(|here| here.ip());
+            Ok((Stream::Tcp(stream), Caller::over_tcp(peer.ip(), here)))
         }
         Socket::Unix(listener, _) => {
             let (stream, _) = listener.accept().await?;
-            Ok((Stream::Unix(stream), None))
+            Ok((Stream::Unix(stream), Caller { address: None, on_this_host: true }))
         }
     }
 }
@@ -218,10 +242,13 @@ struct Places {
     taken: Mutex<Taken>,
 }
 
-#[derive(Default)]
+/// Which places are taken, and by whom.
+#[derive(Debug, Default)]
 struct Taken {
     count: usize,
-    /// By address, those of this host and of Unix sockets not among them.
+    /// Those of callers that are not on this host.
+    count_of_others: usize,
+    /// The same by address: as many in all as `count_of_others`.
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -236,17 +263,11 @@ impl Places {
         Self { state, taken: Mutex::default() }
     }
 
-    fn take(places: &Arc<Self>, peer: Option<IpAddr>) -> Option<Place> {
-        let counted_under = peer.filter(|peer| !peer.is_loopback());
+    fn take(places: &Arc<Self>, caller: Caller) -> Option<Place> {
+        let counted_under = caller.elsewhere();
         let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let from_there = counted_under.and_then(|peer| taken.by_address.get(&peer)).copied();
-        if taken.count >= CONNECTIONS_MAX || from_there.unwrap_or(0) >= CONNECTIONS_PER_ADDRESS_MAX
-        {
+        if !taken.take(counted_under) {
             return None;
-        }
-        taken.count += 1;
-        if let Some(peer) = counted_under {
-            *taken.by_address.entry(peer).or_default() += 1;
         }
         places.state.shared.metrics.api_connections(taken.count);
         Some(Place { places: Arc::clone(places), counted_under })
@@ -256,16 +277,41 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.count -= 1;
-        if let Some(peer) = self.counted_under
-            && let Some(count) = taken.by_address.get_mut(&peer)
-        {
-            *count -= 1;
-            if *count == 0 {
-                taken.by_address.remove(&peer);
+        taken.give_back(self.counted_under);
+        self.places.state.shared.metrics.api_connections(taken.count);
+    }
+}
+
+impl Taken {
+    /// Takes a place, if there is one: for this host (`None`), or for the caller at this address.
+    fn take(&mut self, elsewhere: Option<IpAddr>) -> bool {
+        if self.count >= CONNECTIONS_MAX {
+            return false;
+        }
+        if let Some(address) = elsewhere {
+            let from_there = self.by_address.get(&address).copied().unwrap_or(0);
+            if from_there >= CONNECTIONS_PER_ADDRESS_MAX
+                || self.count_of_others >= CONNECTIONS_MAX - CONNECTIONS_KEPT_FOR_THIS_HOST
+            {
+                return false;
+            }
+            self.by_address.insert(address, from_there + 1);
+            self.count_of_others += 1;
+        }
+        self.count += 1;
+        true
+    }
+
+    fn give_back(&mut self, elsewhere: Option<IpAddr>) {
+        self.count = self.count.saturating_sub(1);
+        let Some(address) = elsewhere else { return };
+        self.count_of_others = self.count_of_others.saturating_sub(1);
+        match self.by_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.by_address.remove(&address);
             }
         }
-        self.places.state.shared.metrics.api_connections(taken.count);
     }
 }
 
@@ -369,5 +415,56 @@ impl AsyncWrite for PatientWriter {
             Stream::Tcp(stream) => stream.is_write_vectored(),
             Stream::Unix(stream) => stream.is_write_vectored(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 20, 0, last])
+    }
+
+    #[test]
+    fn others_together_never_take_the_places_that_are_kept_for_this_host() {
+        let mut taken = Taken::default();
+        let of_others = (0..=u8::MAX)
+            .flat_map(|host| (0..=CONNECTIONS_PER_ADDRESS_MAX).map(move |_| address(host)))
+            .filter(|host| taken.take(Some(*host)))
+            .count();
+        assert_eq!(of_others, CONNECTIONS_MAX - CONNECTIONS_KEPT_FOR_THIS_HOST);
+        let of_this_host = (0..CONNECTIONS_MAX).filter(|_| taken.take(None)).count();
+        assert_eq!(of_this_host, CONNECTIONS_KEPT_FOR_THIS_HOST);
+        taken.give_back(None);
+        assert!(!taken.take(Some(address(200))), "a place of this host is not for others");
+        assert!(taken.take(None));
+        taken.give_back(Some(address(0)));
+        assert!(taken.take(Some(address(200))));
+    }
+
+    #[test]
+    fn one_address_has_its_own_limit_and_leaves_nothing_behind() {
+        let mut taken = Taken::default();
+        let count = (0..CONNECTIONS_MAX).filter(|_| taken.take(Some(address(1)))).count();
+        assert_eq!(count, CONNECTIONS_PER_ADDRESS_MAX);
+        assert!(taken.take(Some(address(2))));
+        for _ in 0..count {
+            taken.give_back(Some(address(1)));
+        }
+        taken.give_back(Some(address(2)));
+        assert!(taken.by_address.is_empty(), "{taken:?}");
+        assert_eq!((taken.count, taken.count_of_others), (0, 0));
+    }
+
+    #[test]
+    fn who_calls_from_the_address_that_is_called_is_on_this_host() {
+        let here = Some(address(1));
+        assert!(Caller::over_tcp(address(1), here).on_this_host);
+        assert!(Caller::over_tcp(IpAddr::from([127, 0, 0, 1]), None).on_this_host);
+        let mapped = std::net::Ipv4Addr::new(10, 20, 0, 9).to_ipv6_mapped();
+        let other = Caller::over_tcp(mapped.into(), here);
+        assert_eq!(other.elsewhere(), Some(address(9)));
+        assert_eq!(Caller::over_tcp(address(1), here).address, Some(address(1)));
     }
 }
