@@ -166,11 +166,13 @@ mod tests {
         let remedy = ": stop it, or name another address or port in dns.listen";
         assert_eq!(
             text(holder([10, 0, 0, 54], dnsmasq())),
-            format!("UDP port 53 of 10.0.0.54 is taken by dnsmasq (pid 123){remedy}")
+            format!("UDP port 53 of 10.0.0.54 is taken by dnsmasq (process 123){remedy}")
         );
         assert_eq!(
             text(holder([0, 0, 0, 0], dnsmasq())),
-            format!("UDP port 53 of 10.0.0.54 is taken by dnsmasq (pid 123) on 0.0.0.0:53{remedy}")
+            format!(
+                "UDP port 53 of 10.0.0.54 is taken by dnsmasq (process 123) on 0.0.0.0:53{remedy}"
+            )
         );
         assert!(text(holder([10, 0, 0, 54], None)).contains("a process that cannot be seen"));
         assert!(text(Obstacle::Taken(None)).contains("a socket that cannot be seen"));

@@ -19,22 +19,20 @@ const LOG_FILTER: &str = "info,hickory_server=warn,hickory_proto=warn,hickory_re
 const THREADS_MAX: usize = 4;
 
 /// The lying resolver of Vestibule, and the port-80 redirect beside it.
+///
+/// It reads the sections [gate] and [dns] of the file, serves until it gets SIGTERM or SIGINT, and ends
+/// cleanly. RUST_LOG=debug has it say more.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The configuration file
+    /// The configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/vestibule/vestibule.toml")]
     config: PathBuf,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| LOG_FILTER.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    log_to_standard_error();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -44,6 +42,22 @@ fn main() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// As in `vestibule-dhcpd`: with times in a terminal and in files, without them under systemd, whose
+/// journal has its own.
+fn log_to_standard_error() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| LOG_FILTER.into());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.without_time().init();
+    } else {
+        builder.init();
     }
 }
 
@@ -71,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             Service::bind(&dns, &configuration.gate).map_err(|error| error.to_string())?;
         let addresses = service.addresses().map_err(|error| error.to_string())?;
         let counters = service.counters();
-        tracing::info!("started: {addresses}");
+        tracing::info!("ready: {addresses}");
         let stop = async {
             tokio::select! {
                 _ = terminate.recv() => tracing::debug!("SIGTERM"),
@@ -79,7 +93,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             }
         };
         let outcome = service.run(stop).await;
-        tracing::info!("stopped; since the start: {}", counters.counts());
+        tracing::info!("ended; since the start: {}", counters.counts());
         outcome.map_err(|stopped| stopped.to_string())
     })
 }

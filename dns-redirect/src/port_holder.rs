@@ -67,11 +67,11 @@ pub fn find(protocol: Protocol, address: SocketAddr) -> Option<Holder> {
 
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pid {})", self.name, self.id)
+        write!(f, "{} (process {})", self.name, self.id)
     }
 }
 
-/// `dnsmasq (pid 123)`, with ` on 0.0.0.0:53` if asked for in the alternate form.
+/// `dnsmasq (process 123)`, with ` on 0.0.0.0:53` if asked for in the alternate form.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.process {

@@ -41,8 +41,12 @@ impl Redirect {
         let location = HeaderValue::from_str(url).ok()?;
         let link = escape(url);
         let page = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><title>Registration</title></head>\n\
-             <body><p><a href=\"{link}\">Register this device: {link}</a></p></body></html>\n"
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+             <meta name=\"color-scheme\" content=\"light dark\"><title>Register this device</title></head>\n\
+             <body style=\"font: 1.1rem/1.5 system-ui, sans-serif; margin: 1.5rem; overflow-wrap: anywhere\">\n\
+             <h1>Register this device</h1>\n<p>It has no access yet. Go on to <a href=\"{link}\">{link}</a></p>\n\
+             </body></html>\n"
         );
         Some(Self { location, page: page.into() })
     }

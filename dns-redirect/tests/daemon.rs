@@ -138,7 +138,7 @@ fn signal_ends_it(signal: i32) {
         "[dns]\nlisten = [\"127.0.0.1:0\"]\nredirect-listen = [\"127.0.0.1:0\"]\nupstream = [\"127.0.0.1:9\"]",
     );
     let mut daemon = Daemon::start(&file);
-    let line = daemon.line("started: ");
+    let line = daemon.line("ready: ");
     ask(address(&line, "UDP on "));
     let _idle = TcpStream::connect(address(&line, "TCP on ")).unwrap();
     let mut http = TcpStream::connect(address(&line, "redirect on ")).unwrap();
@@ -149,7 +149,7 @@ fn signal_ends_it(signal: i32) {
 
     let (status, rest) = daemon.stop(signal);
     assert_eq!(status, Some(0), "{rest}");
-    assert!(rest.contains("stopped; since the start: lies=1 redirects=1"), "{rest}");
+    assert!(rest.contains("ended; since the start: lies=1 redirects=1"), "{rest}");
     assert!(!rest.contains("example"), "no name of a client in the log: {rest}");
 }
 
@@ -176,7 +176,7 @@ fn running_out_of_descriptors_is_survived() {
     command.args(["-c", "ulimit -n 24; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_vestibule-dns")]);
     command.env("RUST_LOG", "vestibule_dns=debug");
     let mut daemon = Daemon::spawn(command, &file);
-    let line = daemon.line("started: ");
+    let line = daemon.line("ready: ");
     let (udp, tcp) = (address(&line, "UDP on "), address(&line, "TCP on "));
     let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01";
     let framed = [&[0, u8::try_from(query.len()).unwrap()], &query[..]].concat();
@@ -224,8 +224,8 @@ fn a_taken_port_is_named_and_nothing_is_started() {
     assert_eq!(status, Some(1), "{text}");
     let expected = format!("TCP port {port} of 127.0.0.1 is taken by ");
     assert!(text.contains(&expected), "{text}");
-    assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
-    assert!(!text.contains("started"), "{text}");
+    assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
+    assert!(!text.contains("ready"), "{text}");
 }
 
 #[test]

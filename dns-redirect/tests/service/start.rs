@@ -15,7 +15,7 @@ fn refusal(dns: &Dns) -> StartError {
 
 #[tokio::test]
 async fn a_taken_port_names_its_holder() {
-    let own = format!("(pid {})", std::process::id());
+    let own = format!("(process {})", std::process::id());
     let udp = UdpSocket::bind(loopback()).unwrap();
     let tcp = TcpListener::bind(loopback()).unwrap();
     let http = TcpListener::bind(loopback()).unwrap();
