@@ -9,9 +9,12 @@ use vestibule_tests::demo::http::{self, Answer};
 use vestibule_tests::demo::portal::{self, Portal};
 use vestibule_tests::demo::story;
 
-/// A gated campus, end to end, in network namespaces of its own.
+/// Plays a gated campus, end to end, in network namespaces of its own.
+///
+/// Without a command it plays the demo. The commands are the servers that the demo has on its campus.
+/// Exit status: 0 if every step was as expected, else 1.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "vestibule-demo", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Server>,
@@ -22,22 +25,22 @@ enum Server {
     /// The registration page.
     Portal {
         /// Where it listens.
-        #[arg(long)]
+        #[arg(long, value_name = "ADDRESS:PORT")]
         listen: SocketAddr,
         /// The API of vestibule-dhcpd.
-        #[arg(long)]
+        #[arg(long, value_name = "ADDRESS:PORT")]
         api: SocketAddr,
         /// The file that holds the API's token.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         token_file: PathBuf,
-        /// The page's own URL.
+        /// The page's own URL: http://NAME/
         #[arg(long)]
         url: String,
     },
     /// A web server outside, which says that it is reached.
     Outside {
         /// Where it listens.
-        #[arg(long)]
+        #[arg(long, value_name = "ADDRESS:PORT")]
         listen: SocketAddr,
     },
 }

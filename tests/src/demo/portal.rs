@@ -61,8 +61,10 @@ impl Portal {
                     ("Lease ends", "lease-end"),
                 ] {
                     if let Some(value) = host.get(key).and_then(Value::as_str) {
+                        let value =
+                            if key == "lease-end" { for_people(value) } else { value.to_owned() };
                         // Writing to a String cannot fail.
-                        let _ = writeln!(body, "<dt>{label}</dt><dd>{}</dd>", escaped(value));
+                        let _ = writeln!(body, "<dt>{label}</dt><dd>{}</dd>", escaped(&value));
                     }
                 }
                 body.push_str("</dl>\n");
@@ -116,6 +118,12 @@ impl Portal {
     }
 }
 
+/// A time of the API, as in `2026-11-20T13:02:00.000Z`, without what people do not read.
+fn for_people(time: &str) -> String {
+    let to_the_second = time.split_once('.').map_or(time, |(start, _)| start);
+    format!("{} UTC", to_the_second.trim_end_matches('Z').replace('T', " "))
+}
+
 fn unavailable(result: &io::Result<(u16, Value)>) -> Answer {
     let why = match result {
         Ok((status, body)) => {
@@ -126,9 +134,9 @@ fn unavailable(result: &io::Result<(u16, Value)>) -> Answer {
     };
     page(
         502,
-        "Not now",
+        "Not at the moment",
         &format!(
-            "<p>The registration service cannot help: {}. Try again in a minute.</p>",
+            "<p>Registration does not work at the moment: {}. Try again in a minute.</p>",
             escaped(&why)
         ),
     )
@@ -211,6 +219,12 @@ mod tests {
         let asked = asked.join().unwrap();
         assert!(asked.starts_with("GET /v1/whoami?ip=192.0.2.7 HTTP/1.1\r\n"), "{asked}");
         assert!(asked.contains("\r\nAuthorization: Bearer secret\r\n"), "{asked}");
+    }
+
+    #[test]
+    fn times_are_shown_as_people_read_them() {
+        assert_eq!(for_people("2026-11-20T13:02:00.000Z"), "2026-11-20 13:02:00 UTC");
+        assert_eq!(for_people("2026-11-20T13:02:00Z"), "2026-11-20 13:02:00 UTC");
     }
 
     #[test]
