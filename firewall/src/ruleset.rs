@@ -290,9 +290,37 @@ impl Ruleset {
         ]
     }
 
+    /// What an unregistered host may reach.
+    fn services_and_garden(&self, chain: Chain, rule: &mut impl FnMut(Chain, &[Match], Action)) {
+        let unregistered = Match::SourceIn(SetName::Unregistered);
+        for (protocol, service) in self.services() {
+            rule(
+                chain,
+                &[
+                    unregistered,
+                    Match::Destination(*service.ip()),
+                    protocol,
+                    Match::DestinationPort(service.port()),
+                ],
+                Action::Return,
+            );
+        }
+        // A question that comes here with another destination was not sent to the lying resolver:
+        // packets from port 67 are not tracked and so not translated, and answers of a flow that
+        // somebody in the garden began are translated by that flow. A resolver in the garden would
+        // be a way out.
+        for protocol in [Match::Udp, Match::Tcp] {
+            rule(
+                chain,
+                &[unregistered, protocol, Match::DestinationPort(PORT_DNS)],
+                Action::Goto(REFUSE),
+            );
+        }
+        rule(chain, &[unregistered, Match::DestinationIn(SetName::Garden)], Action::Return);
+    }
+
     /// Forwarded, from a gated host. Returning lets it go on to the other direction's rules.
     fn forwarded_from(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
-        let unregistered = Match::SourceIn(SetName::Unregistered);
         rule(FROM_GATED, &[Match::SourceIn(SetName::Registered)], Action::Return);
         // Relays have their address in the prefix they serve, and a host renews by unicast in any state.
         rule(
@@ -304,19 +332,7 @@ impl Ruleset {
             ],
             Action::Return,
         );
-        rule(FROM_GATED, &[unregistered, Match::DestinationIn(SetName::Garden)], Action::Return);
-        for (protocol, service) in self.services() {
-            rule(
-                FROM_GATED,
-                &[
-                    unregistered,
-                    Match::Destination(*service.ip()),
-                    protocol,
-                    Match::DestinationPort(service.port()),
-                ],
-                Action::Return,
-            );
-        }
+        self.services_and_garden(FROM_GATED, rule);
         rule(FROM_GATED, &[], Action::Goto(REFUSE));
     }
 
@@ -360,22 +376,9 @@ impl Ruleset {
     /// From a gated host to this host itself. A host that has no address yet sends from 0.0.0.0, which
     /// is in no gated prefix.
     fn to_this_host(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
-        let unregistered = Match::SourceIn(SetName::Unregistered);
         rule(TO_GATEWAY, &[Match::SourceIn(SetName::Registered)], Action::Return);
         rule(TO_GATEWAY, &[Match::Udp, Match::DestinationPort(PORT_DHCP_SERVER)], Action::Return);
-        for (protocol, service) in self.services() {
-            rule(
-                TO_GATEWAY,
-                &[
-                    unregistered,
-                    Match::Destination(*service.ip()),
-                    protocol,
-                    Match::DestinationPort(service.port()),
-                ],
-                Action::Return,
-            );
-        }
-        rule(TO_GATEWAY, &[unregistered, Match::DestinationIn(SetName::Garden)], Action::Return);
+        self.services_and_garden(TO_GATEWAY, rule);
         for icmp_type in [
             ICMP_ECHO_REQUEST,
             // The answer to the DHCP server's own ping check: its host is in neither set by nature.

@@ -609,6 +609,32 @@ fn an_unregistered_host_meets_lie_redirect_and_garden_and_is_refused_the_rest_at
 }
 
 #[test]
+fn a_question_from_the_port_of_dhcp_gets_past_the_lying_resolver_to_nobody() {
+    isolated!(|| {
+        // Packets from port 67 are not tracked, so nothing sends them to the lying resolver either.
+        let Surroundings { host, campus, .. } = Surroundings::new();
+        let garden = Ipv4Addr::new(10, 0, 0, 89);
+        campus.run(|| serve_udp(UdpSocket::bind((garden, 53)).unwrap(), "truth"));
+        serve_udp(UdpSocket::bind((GATEWAY, 53)).unwrap(), "truth");
+        let mut rules = ruleset(10);
+        rules.garden_prefixes.push(GATEWAY.into());
+        let _gate = Gate::open(rules, &[(HOST, Side::Unregistered, HOUR_MILLISECONDS)]).unwrap();
+        for server in [garden, GATEWAY, OUTSIDE] {
+            assert_eq!(ask_new(&host, HOST, (server, 53)), says("lie"), "{server}");
+            let asked = host.run(|| {
+                let socket = UdpSocket::bind((HOST, 67)).unwrap();
+                socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                socket.connect((server, 53)).unwrap();
+                socket.send(b"?").unwrap();
+                let mut answer = [0; 64];
+                socket.recv(&mut answer).map_err(|error| error.kind())
+            });
+            assert_eq!(asked, Err(ErrorKind::HostUnreachable), "{server}");
+        }
+    });
+}
+
+#[test]
 fn a_host_that_no_lease_backs_gets_nothing_but_dhcp() {
     isolated!(|| {
         let Surroundings { host, campus, .. } = Surroundings::new();
