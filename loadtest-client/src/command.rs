@@ -7,6 +7,7 @@ use crate::client::{Lease, Manner};
 use crate::driver::{self, Asking, Clients, Run, Summary, relay_socket};
 use crate::ledger::{Ledger, LedgerFile, Violation};
 use crate::message::{Hardware, Relay};
+use crate::report;
 use crate::target::is_harmless;
 use clap::{Args, Parser, Subcommand};
 use std::fmt;
@@ -40,6 +41,10 @@ pub enum Task {
     Dora(Dora),
     /// Asks for every lease in a ledger that is not over, and reports each that is gone.
     Check(Check),
+    /// Shows the result of a run again, as text and as a page.
+    Report(report::command::Report),
+    /// Puts the results of runs side by side, as text and as a page.
+    Compare(report::command::Compare),
 }
 
 /// Where the clients are, and whom they ask.
@@ -154,6 +159,8 @@ pub fn run(command_line: CommandLine) -> ExitCode {
     let done = match command_line.task {
         Task::Dora(dora) => run_dora(&dora),
         Task::Check(check) => run_check(&check),
+        Task::Report(report) => return report::command::report(&report),
+        Task::Compare(compare) => return report::command::compare(&compare),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@
 //! | `null_server` | a responder that answers from nothing, to measure the host with |
 //! | `histogram` | how often something took how long, in little memory |
 //! | `result` | what a run led to, as JSON |
+//! | `report` | what a person sees of it: text, pages, comparisons |
 //! | `random` | numbers from a seed |
 //! | `driver` | many clients on one real socket |
 //! | `target` | which servers may be loaded without asking |
@@ -25,5 +26,6 @@ pub mod ledger;
 pub mod message;
 pub mod null_server;
 pub mod random;
+pub mod report;
 pub mod result;
 pub mod target;
