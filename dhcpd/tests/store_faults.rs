@@ -3,7 +3,9 @@
 
 mod store_support;
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,6 +76,23 @@ fn a_second_server_is_refused_and_told_who_is_there() {
     assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
     drop(store);
     Store::open(directory.path(), real_options()).unwrap();
+}
+
+#[test]
+fn a_state_directory_that_is_made_is_closed_to_others_and_so_is_what_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let above = directory.path().join("above");
+    let state = above.join("state");
+    let (mut store, _) = Store::open(&state, real_options()).unwrap();
+    store.commit(&[record(1)]).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state) & 0o027, 0, "{:o}", mode(&state));
+    assert_eq!(mode(&above) & 0o022, 0, "{:o}", mode(&above));
+    let files: Vec<_> = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        assert_eq!(mode(&file) & 0o027, 0, "{} {:o}", file.display(), mode(&file));
+    }
 }
 
 #[test]

@@ -49,8 +49,10 @@ pub fn find(address: Ipv4Addr, port: u16) -> Option<PortHolder> {
     });
     processes.take(PROCESSES_MAX).find(|(_, path)| has_open(path, &links)).map(
         |(process_id, path)| {
-            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-            PortHolder { process_id, name: name.trim_end().into() }
+            // A process chooses its own name, and this one goes to a terminal.
+            let name = fs::read(path.join("comm")).unwrap_or_default();
+            let name = name.trim_ascii_end().escape_ascii().to_string();
+            PortHolder { process_id, name: name.into() }
         },
     )
 }

@@ -38,6 +38,7 @@ fn holder_of(file_number: u64) -> Option<String> {
         let number: u64 = file.rsplit(':').next()?.parse().ok()?;
         (number == file_number).then_some(*process)
     })?;
-    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-    Some(format!("process {process} ({})", name.trim_end()))
+    // A process chooses its own name, and this one goes to a terminal.
+    let name = fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
+    Some(format!("process {process} ({})", name.trim_ascii_end().escape_ascii()))
 }

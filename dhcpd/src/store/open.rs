@@ -12,10 +12,19 @@ use super::{
     StoreError, StoreOptions, meta, snapshot,
 };
 use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 use vestibule_core::{Record, Timestamp};
+
+/// A state directory that we make is closed to others: what is in it tells who is where, and whoever
+/// can open a directory can also hold its lock.
+const STATE_DIRECTORY_MODE: u32 = 0o750;
+
+/// Directories above it, if they are missing.
+const PARENT_DIRECTORY_MODE: u32 = 0o755;
 
 /// Bytes of zeros in one write.
 const FILL_BYTES: usize = 512 * 1024;
@@ -148,12 +157,25 @@ pub fn check_store(directory: &Path, disk: &dyn Disk) -> Result<CheckReport, Sto
     Ok(CheckReport { recovery, leases, registrations, snapshots })
 }
 
+/// Makes the directory, and those above it that are missing, each durably: one whose name is lost
+/// takes everything in it along.
 fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    make_directory_with_mode(directory, STATE_DIRECTORY_MODE)
+}
+
+fn make_directory_with_mode(directory: &Path, mode: u32) -> Result<(), StoreError> {
     if directory.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(directory).map_err(StoreError::disk("create", directory))?;
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_directory_with_mode(parent, PARENT_DIRECTORY_MODE)?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(directory) {
+        // Somebody was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        result => result.map_err(StoreError::disk("create", directory))?,
+    }
     let parent = parent.unwrap_or(Path::new("."));
     fs::File::open(parent)
         .and_then(|parent| parent.sync_all())
