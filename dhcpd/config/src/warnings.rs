@@ -141,6 +141,28 @@ fn warn_of_gate(warnings: &mut Vec<String>, vestibule: &Vestibule) {
     if let Some(portal) = &gate.portal {
         warn_of_portal(warnings, portal);
     }
+    warn_of_gated_garden(warnings, vestibule);
+}
+
+/// Warns of a garden in which gated hosts are: the gate lets unregistered hosts through to them.
+fn warn_of_gated_garden(warnings: &mut Vec<String>, vestibule: &Vestibule) {
+    for entry in &vestibule.gate.walled_garden {
+        let GardenEntry::Prefix(garden) = entry else { continue };
+        let gated = vestibule.core.networks.iter().filter(|network| network.gated);
+        let overlap = gated
+            .flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)))
+            .find(|(_, Subnet { prefix, .. })| {
+                // Of two prefixes that overlap, one contains the other.
+                garden.contains(prefix.network()) || prefix.contains(garden.network())
+            });
+        if let Some((network, subnet)) = overlap {
+            warnings.push(format!(
+                "gate.walled-garden has {garden}, and subnet {} of the gated network {} overlaps it: \
+                 unregistered hosts reach registered ones there, and can go on through them",
+                subnet.prefix, network.name
+            ));
+        }
+    }
 }
 
 /// Warns if something else than `vestibule-dns` has to answer where the gate sends hosts.
