@@ -1,13 +1,17 @@
 //! The command line: what `vestibule-load` can be asked to do, and what it answers.
 //!
 //! Exit status: 0 if everything was as it should be, 1 if it was not (a client without a lease, a
-//! violation, a lease that is gone), 2 if the run could not be made at all.
+//! violation, a lease that is gone), 2 if the run could not be made at all. `run` has more: see
+//! [`crate::run`].
 
 use crate::client::{Lease, Manner};
-use crate::driver::{self, Asking, Clients, Run, Summary, relay_socket};
+use crate::driver::{self, Asking, Clients, Run as DriverRun, Summary, relay_socket};
 use crate::ledger::{Ledger, LedgerFile, Violation};
+use crate::machine;
 use crate::message::{Hardware, Relay};
+use crate::null_server::NullServer;
 use crate::report;
+use crate::run::{self, Run};
 use crate::target::is_harmless;
 use clap::{Args, Parser, Subcommand};
 use std::fmt;
@@ -39,6 +43,11 @@ pub struct CommandLine {
 pub enum Task {
     /// Has many clients get a lease: DISCOVER, OFFER, REQUEST, ACK.
     Dora(Dora),
+    /// Plays a scenario: how clients arrive, stay and leave, behind many relays.
+    Run(Run),
+    /// Answers every client from nothing, to measure this host and the load client with. No DHCP server:
+    /// keep real clients away from it.
+    NullServer(NullServerTask),
     /// Asks for every lease in a ledger that is not over, and reports each that is gone.
     Check(Check),
     /// Shows the result of a run again, as text and as a page.
@@ -118,9 +127,25 @@ pub struct Check {
     pub seconds: u64,
 }
 
+/// `vestibule-load null-server`
+#[derive(Debug, Args)]
+pub struct NullServerTask {
+    /// Where it listens; port 0 for any that is free.
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = server_address)]
+    pub listen: SocketAddrV4,
+    /// The first of the addresses that it gives; a client's number is added to it.
+    #[arg(long, value_name = "ADDRESS", default_value = "10.128.0.0")]
+    pub first_address: Ipv4Addr,
+    /// How long its leases last.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub lifetime: u32,
+}
+
 /// Why a run could not be made.
 #[derive(Debug)]
 enum CommandError {
+    /// The null server's socket cannot be had or read.
+    NullServer(SocketAddrV4, io::Error),
     /// The server may be somebody else's.
     NotYours(Ipv4Addr),
     /// The relay's socket cannot be had.
@@ -147,6 +172,12 @@ impl fmt::Display for CommandError {
                  1024 need root"
             ),
             Self::Ledger(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NullServer(listen, error) => {
+                write!(
+                    f,
+                    "cannot serve {listen}: {error}; --listen must be a free address of this host"
+                )
+            }
             Self::Run(error) => write!(f, "the run broke off: {error}"),
             Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
         }
@@ -157,6 +188,8 @@ impl fmt::Display for CommandError {
 #[must_use]
 pub fn run(command_line: CommandLine) -> ExitCode {
     let done = match command_line.task {
+        Task::Run(task) => return run::run(&task),
+        Task::NullServer(task) => run_null_server(&task),
         Task::Dora(dora) => run_dora(&dora),
         Task::Check(check) => run_check(&check),
         Task::Report(report) => return report::command::report(&report),
@@ -186,10 +219,34 @@ fn run_dora(dora: &Dora) -> Result<bool, CommandError> {
         .map(|number| (dora.first_client.wrapping_add(number), (Asking::Discover, None)))
         .collect();
     let duration = dora.seconds.map(Duration::from_secs);
-    let run = Run { ledger_file, duration, keep_leases: duration.is_some(), ..dora.place.run()? };
+    let run =
+        DriverRun { ledger_file, duration, keep_leases: duration.is_some(), ..dora.place.run()? };
     let (summary, _) = dora.place.play(run, &clients, ledger)?;
     print(&summary);
     Ok(summary.bound == summary.clients && summary.violations == 0)
+}
+
+fn run_null_server(task: &NullServerTask) -> Result<bool, CommandError> {
+    let failed = |error| CommandError::NullServer(task.listen, error);
+    let server = NullServer {
+        listen: task.listen,
+        first_address: task.first_address,
+        lifetime_seconds: task.lifetime,
+    };
+    let end = on_interrupt().map_err(CommandError::Signals)?;
+    let listening = server.bind().map_err(failed)?;
+    println!("listening at {}", listening.address().map_err(failed)?);
+    let before = machine::thread_time();
+    let served = listening.serve(&end).map_err(failed)?;
+    let ran = machine::thread_time().ran.saturating_sub(before.ran);
+    println!(
+        "received: {}, sent: {}, dropped by the kernel: {}, processor time: {:.3} s",
+        served.received,
+        served.sent,
+        served.kernel_drops,
+        ran.as_secs_f64()
+    );
+    Ok(true)
 }
 
 fn run_check(check: &Check) -> Result<bool, CommandError> {
@@ -212,7 +269,7 @@ fn run_check(check: &Check) -> Result<bool, CommandError> {
         expected.push((holding.client, address));
     }
     let duration = Some(Duration::from_secs(check.seconds));
-    let run = Run { duration, ..check.place.run()? };
+    let run = DriverRun { duration, ..check.place.run()? };
     let (summary, after) = check.place.play(run, &clients, Ledger::default())?;
     print(&summary);
     let confirmed: std::collections::BTreeSet<(Hardware, Ipv4Addr)> =
@@ -226,13 +283,13 @@ fn run_check(check: &Check) -> Result<bool, CommandError> {
 }
 
 impl Place {
-    fn run(&self) -> Result<Run, CommandError> {
+    fn run(&self) -> Result<DriverRun, CommandError> {
         if !self.i_own_this_network && !is_harmless(*self.server.ip()) {
             return Err(CommandError::NotYours(*self.server.ip()));
         }
         let relay = SocketAddrV4::new(self.giaddr, self.relay_port);
         let socket = relay_socket(relay).map_err(|error| CommandError::Relay(relay, error))?;
-        Ok(Run {
+        Ok(DriverRun {
             socket,
             server: self.server,
             relay: Relay {
@@ -249,7 +306,7 @@ impl Place {
 
     fn play(
         &self,
-        run: Run,
+        run: DriverRun,
         clients: &Clients,
         ledger: Ledger,
     ) -> Result<(Summary, Ledger), CommandError> {
@@ -264,7 +321,7 @@ fn read(path: &Path) -> Result<(Ledger, Vec<Violation>), CommandError> {
 }
 
 /// A flag that Ctrl-C and SIGTERM set.
-fn on_interrupt() -> io::Result<Arc<AtomicBool>> {
+pub(crate) fn on_interrupt() -> io::Result<Arc<AtomicBool>> {
     use tokio::signal::unix::{SignalKind, signal};
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
@@ -312,7 +369,7 @@ fn print(summary: &Summary) {
     println!("violations: {}", summary.violations);
 }
 
-fn server_address(text: &str) -> Result<SocketAddrV4, String> {
+pub(crate) fn server_address(text: &str) -> Result<SocketAddrV4, String> {
     let with_port =
         if text.contains(':') { text.to_owned() } else { format!("{text}:{SERVER_PORT}") };
     with_port.parse().map_err(|_| "write it as 10.0.0.67 or 10.0.0.67:6767".to_owned())

@@ -12,6 +12,9 @@
 //! | `report` | what a person sees of it: text, pages, comparisons |
 //! | `random` | numbers from a seed |
 //! | `driver` | many clients on one real socket |
+//! | `scenario` | what a run does, in TOML |
+//! | `run` | a scenario against servers, and its result |
+//! | `machine` | what the kernel says of this machine and of processes |
 //! | `target` | which servers may be loaded without asking |
 //! | `command` | the command line |
 //!
@@ -23,9 +26,12 @@ pub mod driver;
 pub mod engine;
 pub mod histogram;
 pub mod ledger;
+pub mod machine;
 pub mod message;
 pub mod null_server;
 pub mod random;
 pub mod report;
 pub mod result;
+pub mod run;
+pub mod scenario;
 pub mod target;

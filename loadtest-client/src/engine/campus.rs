@@ -169,6 +169,9 @@ impl Campus {
             self.after(number, before, now, Some(message));
             return true;
         }
+        // Whoever should have come and could not is lost, or a stalled server would look better.
+        self.began();
+        self.tally.phase_lost += 1;
         self.tally.error("arrival: no idle client", "have more clients, or a lower rate");
         false
     }

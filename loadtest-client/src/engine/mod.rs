@@ -323,6 +323,20 @@ impl Engine {
         Ok(phase)
     }
 
+    /// Says of the last phase whether it stayed within limits.
+    pub fn judge_last_phase(&mut self, is_within_limits: bool) {
+        if let Some(phase) = self.phases.last_mut() {
+            phase.within_limits = Some(is_within_limits);
+        }
+    }
+
+    /// How many bytes of replies the kernel queues for the relays; 0 if it does not say.
+    #[must_use]
+    pub fn receive_buffer_bytes(&self) -> usize {
+        let socket = self.campus.socket(0).map(socket2::SockRef::from);
+        socket.and_then(|socket| socket.recv_buffer_size().ok()).unwrap_or(0)
+    }
+
     /// What came of all phases.
     #[must_use]
     pub fn finish(mut self) -> Outcome {

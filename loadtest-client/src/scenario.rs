@@ -1,0 +1,380 @@
+//! What a run does, as a small TOML file.
+//!
+//! It promises that a key that is not known, a value out of its range and a combination that makes no
+//! sense are refused with the line or the key, and with what was probably meant. A scenario says what
+//! clients do; where relays and servers are, the command line says. Several are in the program
+//! ([`SHIPPED`]) and can be run by their names.
+
+use crate::client::Manner;
+use crate::engine::{Arrivals, CLIENTS_MAX, Renewals, Return, Stay};
+use serde::Deserialize;
+use std::fmt;
+
+/// Bytes of the longest scenario that is read.
+pub const BYTES_MAX: usize = 64 << 10;
+/// The longest run, in seconds: a week.
+pub const SECONDS_MAX: f64 = 604_800.0;
+/// Arrivals a second, at most.
+pub const RATE_MAX: f64 = 1e7;
+/// How close a key must be to a known one to be taken for a slip of the hand (Jaro-Winkler).
+const SIMILAR: f64 = 0.7;
+
+/// The scenarios in the program: name and text.
+pub const SHIPPED: [(&str, &str); 8] = [
+    ("steady", include_str!("../scenarios/steady.toml")),
+    ("morning", include_str!("../scenarios/morning.toml")),
+    ("avalanche", include_str!("../scenarios/avalanche.toml")),
+    ("batches", include_str!("../scenarios/batches.toml")),
+    ("churn", include_str!("../scenarios/churn.toml")),
+    ("starve", include_str!("../scenarios/starve.toml")),
+    ("ramp", include_str!("../scenarios/ramp.toml")),
+    ("ceiling", include_str!("../scenarios/ceiling.toml")),
+];
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name in the result.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub description: String,
+    /// Clients that there are at once, 1 to [`CLIENTS_MAX`].
+    pub clients: u32,
+    /// How they arrive.
+    pub arrivals: ArrivalsSetting,
+    /// How long it lasts, in seconds; without it, until every client has its lease. A ramp needs none.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    /// What becomes of a client with a lease.
+    #[serde(default)]
+    pub stay: StaySetting,
+    /// Who arrives when all have.
+    #[serde(default)]
+    pub returns: ReturnSetting,
+    /// Which way renewals go.
+    #[serde(default)]
+    pub renewals: RenewalsSetting,
+    /// Milliseconds until a client asks again for the first time, 10 to 60,000; doubled each time.
+    #[serde(default = "first_wait")]
+    pub first_wait_milliseconds: u64,
+}
+
+/// How clients arrive.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ArrivalsSetting {
+    /// So many a second.
+    PerSecond(f64),
+    /// A rate that changes: `[seconds, arrivals a second]`, ascending, with straight lines between.
+    Curve(Vec<(f64, f64)>),
+    /// All at once.
+    AtOnce,
+    /// So many at once, then the next ones.
+    Batches(u32),
+    /// One whenever fewer than so many exchanges are open.
+    InFlight(u32),
+    /// A rate that is raised until the server does not bear it, and then the knee between.
+    Ramp(Ramp),
+}
+
+/// How the knee is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ramp {
+    /// The first rate, in exchanges a second; doubled while it is borne.
+    pub from_per_second: f64,
+    /// The highest rate that is tried.
+    pub to_per_second: f64,
+    /// How long each rate is kept, in seconds.
+    pub step_seconds: f64,
+    /// What the 99th percentile may be, in milliseconds.
+    pub p99_milliseconds: f64,
+    /// Of a hundred exchanges, how many may be lost.
+    pub lost_percent: f64,
+    /// How close the bounds of the knee are at the end, in per cent of it.
+    pub precision_percent: f64,
+}
+
+/// What becomes of a client with a lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum StaySetting {
+    /// It renews it.
+    Renewing,
+    /// It does nothing more.
+    #[default]
+    Idle,
+    /// It leaves after so many seconds and gives the lease back.
+    ReleasesAfterSeconds(f64),
+    /// It leaves after so many seconds and says nothing.
+    VanishesAfterSeconds(f64),
+}
+
+/// Who arrives when all have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReturnSetting {
+    /// Nobody.
+    #[default]
+    Never,
+    /// The same ones.
+    Same,
+    /// Ones with new hardware addresses.
+    Strangers,
+    /// The same, each behind the next relay.
+    RoamingStrangers,
+}
+
+/// Which way renewals go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RenewalsSetting {
+    /// From the client's own address, as real clients do.
+    #[default]
+    Unicast,
+    /// Through the relay.
+    Relayed,
+}
+
+const fn first_wait() -> u64 {
+    4000
+}
+
+/// Why a scenario is not run. All are the operator's to mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioError {
+    /// The line, from 1, if it can be said.
+    pub line: Option<usize>,
+    /// What is wrong, and what to do.
+    pub what: String,
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// It is no TOML, has an unknown key, or a value that makes no sense.
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        if text.len() > BYTES_MAX {
+            return Err(ScenarioError {
+                line: None,
+                what: format!("it is longer than {BYTES_MAX} bytes"),
+            });
+        }
+        let scenario: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| before.matches('\n').count() + 1);
+            ScenarioError { line, what: with_suggestion(error.message()) }
+        })?;
+        scenario.check().map_err(|what| ScenarioError { line: None, what })?;
+        Ok(scenario)
+    }
+
+    /// How clients arrive; of a ramp, at its first rate.
+    #[must_use]
+    pub fn arrivals(&self) -> Arrivals {
+        match &self.arrivals {
+            ArrivalsSetting::PerSecond(rate) => Arrivals::Rate(*rate),
+            ArrivalsSetting::Curve(points) => Arrivals::Curve(points.clone()),
+            ArrivalsSetting::AtOnce => Arrivals::AtOnce,
+            ArrivalsSetting::Batches(size) => Arrivals::Batches(*size),
+            ArrivalsSetting::InFlight(limit) => Arrivals::InFlight(*limit),
+            ArrivalsSetting::Ramp(ramp) => Arrivals::Rate(ramp.from_per_second),
+        }
+    }
+
+    /// What becomes of a client with a lease.
+    #[must_use]
+    pub fn stay(&self) -> Stay {
+        let leaving = |seconds, releases| Stay::Leaving {
+            after_milliseconds: milliseconds(seconds),
+            releases,
+        };
+        match self.stay {
+            StaySetting::Renewing => Stay::Renewing,
+            StaySetting::Idle => Stay::Idle,
+            StaySetting::ReleasesAfterSeconds(seconds) => leaving(seconds, true),
+            StaySetting::VanishesAfterSeconds(seconds) => leaving(seconds, false),
+        }
+    }
+
+    /// Who arrives when all have.
+    #[must_use]
+    pub const fn returns(&self) -> Return {
+        match self.returns {
+            ReturnSetting::Never => Return::Never,
+            ReturnSetting::Same => Return::Same,
+            ReturnSetting::Strangers => Return::Stranger { roams: false },
+            ReturnSetting::RoamingStrangers => Return::Stranger { roams: true },
+        }
+    }
+
+    /// Which way renewals go.
+    #[must_use]
+    pub const fn renewals(&self) -> Renewals {
+        match self.renewals {
+            RenewalsSetting::Unicast => Renewals::Unicast,
+            RenewalsSetting::Relayed => Renewals::Relayed,
+        }
+    }
+
+    /// How clients ask again.
+    #[must_use]
+    pub const fn manner(&self) -> Manner {
+        Manner { first_wait_milliseconds: self.first_wait_milliseconds }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !(1..=CLIENTS_MAX).contains(&self.clients) {
+            return Err(format!("clients is {}; it must be 1 to {CLIENTS_MAX}", self.clients));
+        }
+        if !(10..=60_000).contains(&self.first_wait_milliseconds) {
+            return Err("first-wait-milliseconds must be 10 to 60,000".to_owned());
+        }
+        if let Some(seconds) = self.seconds {
+            range("seconds", seconds, SECONDS_MAX)?;
+        }
+        if let StaySetting::ReleasesAfterSeconds(seconds)
+        | StaySetting::VanishesAfterSeconds(seconds) = self.stay
+        {
+            range("stay", seconds, SECONDS_MAX)?;
+        }
+        let is_endless = self.returns != ReturnSetting::Never || self.stay == StaySetting::Renewing;
+        let is_ramp = matches!(self.arrivals, ArrivalsSetting::Ramp(_));
+        if is_endless && self.seconds.is_none() && !is_ramp {
+            return Err(
+                "clients that return or renew never come to an end: say for how many `seconds`"
+                    .to_owned(),
+            );
+        }
+        match &self.arrivals {
+            ArrivalsSetting::PerSecond(rate) => range("arrivals.per-second", *rate, RATE_MAX),
+            ArrivalsSetting::Curve(points) => curve(points),
+            ArrivalsSetting::Batches(0) => Err("arrivals.batches must be at least 1".to_owned()),
+            ArrivalsSetting::InFlight(0) => Err("arrivals.in-flight must be at least 1".to_owned()),
+            ArrivalsSetting::Ramp(ramp) => {
+                if self.returns == ReturnSetting::Never {
+                    return Err("a ramp needs clients that return: returns = \"same\"".to_owned());
+                }
+                ramp.check()
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Ramp {
+    fn check(&self) -> Result<(), String> {
+        range("arrivals.ramp.from-per-second", self.from_per_second, RATE_MAX)?;
+        range("arrivals.ramp.to-per-second", self.to_per_second, RATE_MAX)?;
+        range("arrivals.ramp.step-seconds", self.step_seconds, SECONDS_MAX)?;
+        range("arrivals.ramp.p99-milliseconds", self.p99_milliseconds, 1e6)?;
+        range("arrivals.ramp.precision-percent", self.precision_percent, 100.0)?;
+        if !(0.0..100.0).contains(&self.lost_percent) {
+            return Err(
+                "arrivals.ramp.lost-percent must be 0 or more, and less than 100".to_owned()
+            );
+        }
+        if self.to_per_second < self.from_per_second {
+            return Err(
+                "arrivals.ramp goes down: to-per-second is less than from-per-second".to_owned()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn range(key: &str, value: f64, limit: f64) -> Result<(), String> {
+    // Written so that what is no number is out of range.
+    if value > 0.0 && value <= limit {
+        return Ok(());
+    }
+    Err(format!("{key} is {value}; it must be more than 0 and at most {limit}"))
+}
+
+fn curve(points: &[(f64, f64)]) -> Result<(), String> {
+    let is_ascending = points.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b));
+    let fits = points
+        .iter()
+        .all(|(at, rate)| (0.0..=SECONDS_MAX).contains(at) && (0.0..=RATE_MAX).contains(rate));
+    if points.len() >= 2 && is_ascending && fits {
+        return Ok(());
+    }
+    Err("arrivals.curve needs at least two points [seconds, arrivals a second], ascending, none below 0".to_owned())
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be positive and at most a week"
+)]
+const fn milliseconds(seconds: f64) -> u64 {
+    (seconds * 1000.0) as u64
+}
+
+/// A message about an unknown name, with the known one that is nearest to it.
+fn with_suggestion(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let is_unknown = message.starts_with("unknown ");
+    let Some(unknown) = names.next().filter(|_| is_unknown) else { return message.to_owned() };
+    let nearest = names
+        .map(|name| (strsim::jaro_winkler(unknown, name), name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, name)) => format!("'{unknown}' is not known; do you mean '{name}'?"),
+        None => message.replace('`', "'"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests say so by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_scenario_is_one() {
+        for (name, text) in SHIPPED {
+            let scenario = Scenario::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(scenario.name, name);
+            assert!(text.starts_with('#'), "{name} says in a comment what it is for");
+        }
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios")).unwrap();
+        assert_eq!(files.count(), SHIPPED.len(), "a file is not in the program");
+    }
+
+    const SMALL: &str = "name = \"a\"\ndescription = \"b\"\nclients = 5\narrivals = \"at-once\"\n";
+
+    #[test]
+    fn slips_are_refused_with_their_line_and_what_was_meant() {
+        assert!(Scenario::parse(SMALL).is_ok());
+        for (line, text, expected) in [
+            (Some(3), SMALL.replace("clients", "cleints"), "do you mean 'clients'?"),
+            (Some(4), SMALL.replace("at-once", "at-one"), "do you mean 'at-once'?"),
+            (Some(5), format!("{SMALL}stay = \"renewin\"\n"), "do you mean 'renewing'?"),
+            (Some(3), SMALL.replace('5', "\"five\""), "invalid type"),
+            (None, SMALL.replace('5', "0"), "clients is 0"),
+            (None, format!("{SMALL}stay = \"renewing\"\n"), "say for how many `seconds`"),
+            (None, format!("{SMALL}seconds = -1.0\n"), "seconds is -1"),
+            (None, format!("{SMALL}seconds = nan\n"), "seconds is NaN"),
+            (None, SMALL.replace("\"at-once\"", "{ curve = [[1, 2], [1, 3]] }"), "ascending"),
+            (None, SMALL.replace("\"at-once\"", "{ in-flight = 0 }"), "at least 1"),
+        ] {
+            let error = Scenario::parse(&text).unwrap_err();
+            assert!(error.what.contains(expected), "{error}");
+            assert_eq!(error.line, line, "{error}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `vestibule-load run` and `null-server` as programs: what they print, write and end with.
+//!
+//! Loopback only, on ports that the kernel chooses.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use vestibule_load::result::{Ending, Limit, Pair, RunResult};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vestibule-load");
+
+/// A null server in a process of its own.
+struct NullServer {
+    process: Child,
+    address: String,
+}
+
+impl NullServer {
+    fn start(lifetime: &str) -> Self {
+        let mut process = Command::new(PROGRAM)
+            .args(["null-server", "--listen", "127.0.0.1:0", "--first-address", "127.64.0.0"])
+            .args(["--lifetime", lifetime])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening at ").unwrap().to_owned();
+        Self { process, address }
+    }
+}
+
+impl Drop for NullServer {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn command(scenario: &str, server: &str, more: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["run", scenario, "--server", server, "--giaddr", "127.20.0.1", "--relay-port", "0"])
+        .args(["--client-port", "0", "--relays", "3"])
+        .args(more);
+    command
+}
+
+fn run(scenario: &str, server: &str, more: &[&str]) -> Output {
+    command(scenario, server, more).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn write(folder: &Path, scenario: &str) -> String {
+    let path = folder.join("scenario.toml");
+    std::fs::write(&path, format!("name = \"small\"\ndescription = \"d\"\n{scenario}")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_run_is_written_reported_and_compared_with_its_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, ledger) = (path("run.json"), path("ledger.jsonl"));
+    let server = NullServer::start("3600");
+    let scenario = write(folder.path(), "clients = 300\narrivals = { per-second = 3000 }\n");
+    let pid = server.process.id().to_string();
+    let more = ["--json", &json, "--ledger", &ledger, "--server-pid", &pid, "--circuit-id"];
+    let output = run(&scenario, &server.address, &more);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let result = RunResult::read(Path::new(&json)).unwrap();
+    assert_eq!((result.totals.doras, result.relays.len()), (300, 3));
+    assert_eq!((result.ending, result.ledger.violations), (Ending::Complete, 0));
+    assert_eq!(result.latency(Pair::Dora).unwrap().count(), 300);
+    assert!(result.server.unwrap().memory_bytes_after > 0);
+    assert_eq!(result.settings.scenario, "small");
+    let check = Command::new(PROGRAM)
+        .args(["check", "--server", &server.address, "--giaddr", "127.20.0.1"])
+        .args(["--relay-port", "0", "--ledger", &ledger])
+        .output()
+        .unwrap();
+    let said = text(&check.stdout);
+    assert!(said.ends_with("checked 300 leases: 0 gone\n"), "{said}");
+}
+
+#[test]
+fn a_ramp_tries_rates_and_finds_the_last_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("ramp.json");
+    let server = NullServer::start("3600");
+    // The limit on latency is far above what a busy machine needs: every rate is borne.
+    let scenario = write(
+        folder.path(),
+        "clients = 2000\nreturns = \"same\"\n[arrivals.ramp]\nfrom-per-second = 100\n\
+         to-per-second = 400\nstep-seconds = 0.3\np99-milliseconds = 100000\nlost-percent = 50\n\
+         precision-percent = 5\n",
+    );
+    let output = run(&scenario, &server.address, &["--json", json.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let result = RunResult::read(&json).unwrap();
+    let names: Vec<&str> = result.phases.iter().map(|phase| phase.name.as_str()).collect();
+    assert_eq!(names, ["rate 100", "rate 200", "rate 400"]);
+    let knee = result.knee.unwrap();
+    assert_eq!((knee.good_per_second as u32, knee.bad_per_second), (400, None));
+    assert!(result.phases.iter().all(|phase| phase.within_limits == Some(true)));
+}
+
+#[test]
+fn a_server_that_bears_nothing_has_no_good_rate_and_no_answer_is_a_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("ramp.json");
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let SocketAddr::V4(address) = silent.local_addr().unwrap() else { panic!("not IPv4") };
+    let scenario = write(
+        folder.path(),
+        "clients = 2000\nreturns = \"same\"\n[arrivals.ramp]\nfrom-per-second = 100\n\
+         to-per-second = 400\nstep-seconds = 0.02\np99-milliseconds = 10\nlost-percent = 1\n\
+         precision-percent = 5\n",
+    );
+    let output = run(&scenario, &address.to_string(), &["--json", json.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("no server has answered anything"));
+    let result = RunResult::read(&json).unwrap();
+    let knee = result.knee.unwrap();
+    assert_eq!((knee.good_per_second as u32, knee.bad_per_second), (0, Some(50.0)));
+    assert_eq!(result.phases.last().unwrap().within_limits, Some(false));
+    assert_ne!(result.limits.verdict, Limit::Nothing);
+}
+
+#[test]
+fn an_interrupted_run_still_writes_its_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("run.json");
+    let server = NullServer::start("3600");
+    let mut process = command("steady", &server.address, &["--json", json.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    // Not a terminal: a plain line for every second.
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.starts_with("steady 1 s, 17") && line.contains("in flight"), "{line}");
+    let number = process.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &number]).status().unwrap().success());
+    assert_eq!(process.wait().unwrap().code(), Some(3));
+    let result = RunResult::read(&json).unwrap();
+    assert_eq!(result.ending, Ending::Interrupted);
+    assert!(result.totals.doras > 0);
+}
+
+#[test]
+fn what_cannot_be_run_says_why_and_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let slip = write(folder.path(), "cleints = 5\narrivals = \"at-once\"\n");
+    let local = "127.0.0.1:6767";
+    for (scenario, server, more, expected) in [
+        ("steedy", local, vec![], "one of: steady, morning"),
+        (slip.as_str(), local, vec![], "line 3: 'cleints' is not known; do you mean 'clients'?"),
+        ("steady", "8.8.8.8", vec![], "--i-own-this-network"),
+        ("steady", local, vec!["--server-pid", "4294967295"], "no such process"),
+        ("steady", local, vec!["--link-selection", "nowhere"], "--link-selection"),
+        ("steady", local, vec!["--relay-step", "16777216"], "ip route add local"),
+    ] {
+        let output = run(scenario, server, &more);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
