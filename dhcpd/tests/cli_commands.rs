@@ -111,7 +111,7 @@ fn all_pages_of_leases_are_shown() {
     let api = Api::with(records);
     let table = on(&api, &["leases"]).ok();
     assert_eq!(table.lines().count(), 1 + 2501);
-    assert!(table.starts_with("ADDRESS "), "{}", table.lines().next().unwrap());
+    assert!(table.starts_with("IP "), "{}", table.lines().next().unwrap());
     assert_eq!(on(&api, &["leases", "--all"]).ok().lines().count(), 1 + 2502);
     let offices = on(&api, &["leases", "--network", "offices"]).ok();
     assert_eq!(

@@ -8,7 +8,10 @@ use vestibule_dhcpd::{daemon, store::index};
 /// The Vestibule DHCP server: no ACK leaves before its lease is durable and the kernel gate is right.
 ///
 /// It reads one file, serves until it gets SIGTERM or SIGINT, and ends cleanly. Ask it with `vestibule
-/// status`; check a file without a server with `vestibule check FILE`.
+/// status`; check a file without a server with `vestibule check FILE`. RUST_LOG=debug has it say more.
+///
+/// Exit status: 0 ended by a signal; 1 could not start, by the file or the system; 70 a fault of the
+/// server; 74 the disk failed while serving.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {

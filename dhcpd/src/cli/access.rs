@@ -44,8 +44,8 @@ impl Access {
             (named, token_file) => {
                 let configuration = vestibule_config::load(config).map_err(|mistakes| {
                     Failure::Usage(format!(
-                        "the configuration file does not tell where the API is:\n{mistakes}\n\
-                         (give it with --config FILE, or do without by --api URL --token-file FILE)"
+                        "the configuration does not tell where the API is; without it, use --api URL --token-file FILE:\n\
+                         {mistakes}"
                     ))
                 })?;
                 let place = named.unwrap_or_else(|| Place::of(&configuration.api.listen));

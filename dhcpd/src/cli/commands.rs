@@ -93,7 +93,7 @@ pub(super) fn leases(
     } else {
         lease_row(
             out,
-            ["ADDRESS", "HARDWARE", "STATE", "ENDS", "REGISTERED", "NETWORK", "HOST NAME", "OWNER"]
+            ["IP", "MAC", "STATE", "ENDS", "REGISTERED", "NETWORK", "HOST NAME", "OWNER"]
                 .map(str::to_owned),
         )?;
     }
@@ -211,9 +211,9 @@ fn columns(lease: &LeaseView) -> [String; 8] {
 }
 
 fn lease_row(out: &mut dyn Write, columns: [String; 8]) -> io::Result<()> {
-    let [address, hardware, state, ends, registered, network, host_name, owner] = columns;
+    let [ip, mac, state, ends, registered, network, host_name, owner] = columns;
     let row = format!(
-        "{address:15} {hardware:17} {state:8} {ends:24} {registered:10} {network:16} {host_name:24} {owner}"
+        "{ip:15} {mac:17} {state:8} {ends:24} {registered:10} {network:16} {host_name:24} {owner}"
     );
     writeln!(out, "{}", row.trim_end())
 }

@@ -39,7 +39,7 @@ const EXIT_STATUSES: &str = "Exit status: 0 done; 1 refused, not found, or mista
                              2 wrong usage; 3 the server cannot be reached.";
 
 #[derive(Debug, Parser)]
-#[command(name = "vestibule", version, about = "Asks a Vestibule DHCP server, and tells it who may pass", after_help = EXIT_STATUSES)]
+#[command(name = "vestibule", version, about = "The operator's tool: asks a Vestibule DHCP server, and tells it who may pass", after_help = EXIT_STATUSES)]
 struct Arguments {
     #[command(flatten)]
     global: Global,
@@ -48,8 +48,9 @@ struct Arguments {
 }
 
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// The configuration file that names the API's address and token file
+    /// The configuration: it names the API's address and token file
     #[arg(
         long,
         global = true,
@@ -57,10 +58,10 @@ struct Global {
         default_value = "/etc/vestibule/vestibule.toml"
     )]
     config: PathBuf,
-    /// The API's address instead: http://HOST:PORT or unix:PATH
+    /// The API's address, instead of the configuration's: http://HOST:PORT or unix:PATH
     #[arg(long, global = true, value_name = "URL")]
     api: Option<String>,
-    /// The token file instead
+    /// The token file, instead of the configuration's
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Answer in JSON
@@ -70,9 +71,9 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// How the server is
+    /// Show how the server is
     Status,
-    /// Who holds which address
+    /// Show who holds which address
     Leases(LeasesArguments),
     /// Register a device: it may pass the gate
     Register(RegisterArguments),
@@ -81,9 +82,9 @@ enum Command {
         /// Its hardware address
         mac: HardwareAddress,
     },
-    /// Say what a configuration file means, or every mistake in it
+    /// Say what a configuration means, or every mistake in it; asks no server
     Check {
-        /// The file
+        /// The configuration
         file: PathBuf,
     },
 }
