@@ -258,11 +258,15 @@ impl Metrics {
     }
 
     /// The kernel has dropped `total` packets in front of this socket since it was opened.
-    pub fn kernel_drops(&self, name: &str, total: u64) {
+    ///
+    /// Returns how many are new.
+    pub fn kernel_drops(&self, name: &str, total: u64) -> u64 {
         let before = self.sockets.place(name).kernel_drops.swap(total, Relaxed);
-        if total > before {
-            self.kernel_dropped.happened(total - before, self.epoch);
+        let new = total.saturating_sub(before);
+        if new > 0 {
+            self.kernel_dropped.happened(new, self.epoch);
         }
+        new
     }
 
     /// A group is durable and in the kernel: its size, and the time of the gate's transaction and of

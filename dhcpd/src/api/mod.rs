@@ -31,16 +31,18 @@ mod status;
 mod view;
 mod whoami;
 
+use crate::decide::Quiet;
 use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use std::fmt;
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use vestibule_config::{GateMode, Token};
 use vestibule_core::{Answer, Command, HardwareAddress, Query, QueryAnswer};
@@ -111,6 +113,8 @@ struct Shared {
     started_monotonic: Instant,
     search: Option<Arc<dyn Search>>,
     timeouts: Timeouts,
+    /// Who was told in the log to have been refused.
+    refused: Mutex<Quiet>,
 }
 
 impl fmt::Debug for ApiState {
@@ -168,7 +172,22 @@ impl ApiState {
                 started_monotonic: Instant::now(),
                 search,
                 timeouts,
+                refused: Mutex::default(),
             }),
+        }
+    }
+
+    /// Says in the log that a caller did not show the token, once a minute for each address: it may be
+    /// the site's own portal.
+    fn say_refused(&self, peer: Option<IpAddr>) {
+        let caller = peer.map_or_else(|| "the Unix socket".to_owned(), |peer| peer.to_string());
+        let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.may_say(&caller) {
+            tracing::warn!(
+                caller,
+                "an API call without the right token was refused: if it is your portal, give it the token of \
+                 api.token-file (said once a minute)"
+            );
         }
     }
 
@@ -250,10 +269,14 @@ async fn method_not_allowed() -> Problem {
 /// What every answer gets: headers that keep it out of caches and from being guessed at, and a count.
 async fn finish(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     use axum::http::{HeaderValue, header};
+    let peer = request.extensions().get::<serve::Peer>().and_then(|peer| peer.0);
     let mut response = next.run(request).await.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     state.shared.metrics.api_response(response.status().as_u16());
+    if response.status() == StatusCode::UNAUTHORIZED {
+        state.say_refused(peer);
+    }
     response
 }

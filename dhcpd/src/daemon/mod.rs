@@ -267,10 +267,15 @@ impl Parts {
             let _told = ended_sender.blocking_send(());
         })?;
         let networks = vestibule.core.networks.len();
+        let relays = vestibule.server.relay_listen.iter().map(ToString::to_string);
+        let attached = vestibule.server.interfaces.iter().map(ToString::to_string);
+        let listening = relays.chain(attached).collect::<Vec<_>>().join(", ");
         tracing::info!(
             server = %vestibule.server.name,
             networks,
             gate = match vestibule.gate.mode { GateMode::Local => "local", GateMode::Off => "off" },
+            dhcp = listening,
+            api = %vestibule.api.listen,
             "ready"
         );
         let name = vestibule.server.name.clone();
@@ -321,10 +326,19 @@ impl Serving {
 /// Reads the kernel's drop counters into the metrics, also while no packet arrives.
 async fn follow_drops(monitor: Monitor, metrics: Arc<Metrics>) {
     let mut interval = tokio::time::interval(DROPS_INTERVAL);
+    let mut quiet = Quiet::default();
     loop {
         interval.tick().await;
         for socket in monitor.sockets() {
-            metrics.kernel_drops(&socket.name, socket.dropped);
+            let packets = metrics.kernel_drops(&socket.name, socket.dropped);
+            if packets > 0 && quiet.may_say(&socket.name) {
+                tracing::warn!(
+                    socket = %socket.name,
+                    packets,
+                    "the kernel dropped packets because the socket's queue was full; raise server.receive-buffer, or find \
+                     out what keeps the server: a slow disk, too little CPU (said once a minute)"
+                );
+            }
         }
     }
 }

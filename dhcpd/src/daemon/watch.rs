@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "registering a descriptor with the runtime")]
 
 use super::StartError;
-use crate::decide::Told;
+use crate::decide::{Quiet, Told};
 use crate::net::Waker;
 use std::sync::mpsc::Sender;
 use tokio::io::Interest;
@@ -30,6 +30,8 @@ pub(super) fn start(
 }
 
 async fn follow(mut watched: AsyncFd<Watch>, told: Sender<Told>, waker: Waker) {
+    // Every program that touches the table is named; one that does it in a loop does not fill the log.
+    let mut quiet = Quiet::default();
     loop {
         let found = match watched.readable_mut().await {
             Ok(mut ready) => {
@@ -42,7 +44,10 @@ async fn follow(mut watched: AsyncFd<Watch>, told: Sender<Told>, waker: Waker) {
         match found {
             Ok(None) => {}
             Ok(Some(interference)) => {
-                tracing::warn!("{interference}; the gate is made anew");
+                let interference = interference.to_string();
+                if quiet.may_say(&interference) {
+                    tracing::warn!("{interference}; the gate is made anew");
+                }
                 if told.send(Told::GateLost).is_err() {
                     return;
                 }

@@ -259,7 +259,7 @@ impl Turn {
             if self.quiet.may_say("options-left-out") {
                 tracing::warn!(
                     options = fit.left_out,
-                    client = %reply.hardware,
+                    mac = %reply.hardware,
                     bytes_max = reply.message_size_max,
                     "a client's message size is too small for its options; it gets those that it asked for first (said once a minute)"
                 );
@@ -269,7 +269,7 @@ impl Turn {
             self.metrics.unanswered(reason);
             let message = "the reply does not fit into the client's message size; configure fewer or shorter options";
             if self.quiet.may_say("reply-too-large") {
-                tracing::warn!(%reason, client = %reply.hardware, message);
+                tracing::warn!(%reason, mac = %reply.hardware, message);
             }
             return;
         }
@@ -278,8 +278,8 @@ impl Turn {
         }
         tracing::debug!(
             reply = reply.message_type.name(),
-            client = %reply.hardware,
-            address = %reply.yiaddr,
+            mac = %reply.hardware,
+            ip = %reply.yiaddr,
             giaddr = %reply.giaddr,
             reason = reason.map(Reason::name),
             "decided"
@@ -305,14 +305,14 @@ impl Turn {
     fn unanswered(&mut self, unanswered: Unanswered) {
         let Unanswered { reason, message_type, hardware, giaddr } = unanswered;
         self.metrics.unanswered(reason);
-        tracing::debug!(%reason, message = message_type.name(), client = %hardware, %giaddr, "unanswered");
+        tracing::debug!(%reason, message = message_type.name(), mac = %hardware, %giaddr, "unanswered");
         if reason == Reason::UnknownNetwork {
             self.metrics.unknown_network(giaddr);
             if self.quiet.may_say(&format!("unknown-network {giaddr}")) {
                 tracing::warn!(
                     %giaddr,
-                    client = %hardware,
-                    "no configured subnet has this relay's address; add its prefix, or stop the relay (said once a minute)"
+                    mac = %hardware,
+                    "no [[network.subnet]] has this relay's address: add its prefix, or stop the relay (said once a minute)"
                 );
             }
         }
@@ -325,16 +325,16 @@ impl Turn {
                 if self.quiet.may_say(&format!("pool-exhausted {network}")) {
                     tracing::warn!(
                         %network,
-                        "no free address is left; add a pool or shorten the lifetimes (said once a minute)"
+                        "no free address is left: new hosts get none; add a pool or shorten leases.lifetime (said once a minute)"
                     );
                 }
             }
             Notice::AddressDeclined { address, hardware } => {
                 if self.quiet.may_say(&format!("declined {address}")) {
                     tracing::warn!(
-                        %address,
-                        client = %hardware,
-                        "a client found this address in use by something else; it stays out of use for a while"
+                        ip = %address,
+                        mac = %hardware,
+                        "a client found this address in use and declined it: find who else uses it; nobody gets it for leases.decline-quarantine (said once a minute)"
                     );
                 }
             }

@@ -53,19 +53,25 @@ impl RecoveryReport {
     }
 }
 
+/// A number with its noun.
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.snapshot {
             Some(segment) => {
-                write!(f, "snapshot {segment} with {} records", self.snapshot_records)?;
+                let records = counted(self.snapshot_records, "record");
+                write!(f, "snapshot {segment} with {records}")?;
             }
             None => f.write_str("no snapshot")?,
         }
         write!(
             f,
-            ", {} records in all after {} journal segments, in {} ms",
-            self.records,
-            self.segments,
+            ", {} in all after {}, in {} ms",
+            counted(self.records, "record"),
+            counted(self.segments as u64, "journal segment"),
             self.duration.as_millis()
         )?;
         if self.torn_bytes > 0 {

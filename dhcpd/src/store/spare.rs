@@ -218,13 +218,16 @@ impl Shared {
             }
             Err(_) if state.is_ending => {}
             Err(error) => {
-                tracing::error!(
-                    directory = %self.workshop.directory.display(),
-                    spares = state.ready.len(),
-                    %error,
-                    "cannot prepare a spare journal segment: when the current one is full the \
-                     server must stop; free space now"
-                );
+                // Said when it begins, not with each attempt while it lasts.
+                if state.failure.is_none() {
+                    tracing::error!(
+                        directory = %self.workshop.directory.display(),
+                        spares = state.ready.len(),
+                        %error,
+                        "cannot prepare a spare journal segment: when the current one is full the \
+                         server must stop; free space now"
+                    );
+                }
                 state.failure = Some((attempt, error.to_string()));
             }
         }
