@@ -33,8 +33,9 @@ every_test() {
 : >"$log"
 step "format check" cargo fmt --all --check
 step "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
-# The end-to-end tests run the programs, and cargo builds only those of the package under test.
-step "build" cargo build --quiet --workspace --bins
+# The end-to-end tests run the programs, and cargo builds only those of the package under test. All
+# targets, since the tests' own dependencies change features, and nothing is to be built twice.
+step "build" cargo build --quiet --workspace --all-targets
 step "tests" every_test
 
 read -r passed failed < <(
