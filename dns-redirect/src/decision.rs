@@ -175,6 +175,11 @@ impl Rules {
         }
     }
 
+    /// Whether `name` is answered truly for its own sake, and not only because a wildcard covers it.
+    pub fn spells_out(&self, name: &DomainName) -> bool {
+        self.names.contains(name)
+    }
+
     /// What `query` gets.
     ///
     /// The order is that of the faults: first what makes the rest of the message meaningless. The

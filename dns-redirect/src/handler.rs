@@ -46,6 +46,7 @@ pub(crate) struct Forwarding {
     request: Request,
     transport: Transport,
     id: u16,
+    made_up: bool,
     /// The question for the upstream resolver, as it is sent.
     pub(crate) bytes: Vec<u8>,
 }
@@ -54,6 +55,11 @@ impl Forwarding {
     /// Who asks.
     pub(crate) fn source(&self) -> SocketAddr {
         self.request.src()
+    }
+
+    /// Whether only a wildcard of the garden lets the name pass, so that it may be made up.
+    pub(crate) fn made_up(&self) -> bool {
+        self.made_up
     }
 }
 
@@ -223,7 +229,10 @@ impl Handler {
                 metadata.response_code = ResponseCode::NXDomain;
                 self.encode(&request, transport, metadata, &[], soa, &[])
             }
-            Decision::Forward => return self.forward(header, request, transport),
+            Decision::Forward => {
+                let made_up = !name.as_ref().is_some_and(|name| self.rules.spells_out(name));
+                return self.forward(header, request, transport, made_up);
+            }
             Decision::Refuse(refusal) => {
                 self.count(refusal);
                 let code = match refusal {
@@ -239,7 +248,13 @@ impl Handler {
     }
 
     /// The question for an upstream resolver: the client's, with a number that nobody can guess.
-    fn forward(&self, header: &WireHeader, request: Request, transport: Transport) -> Step {
+    fn forward(
+        &self,
+        header: &WireHeader,
+        request: Request,
+        transport: Transport,
+        made_up: bool,
+    ) -> Step {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.metadata.checking_disabled = request.metadata.checking_disabled;
@@ -255,7 +270,7 @@ impl Handler {
         match message.to_vec() {
             Ok(bytes) => {
                 let id = message.metadata.id;
-                Step::Forward(Box::new(Forwarding { request, transport, id, bytes }))
+                Step::Forward(Box::new(Forwarding { request, transport, id, made_up, bytes }))
             }
             Err(error) => {
                 tracing::debug!(%error, "a question that was read cannot be written");

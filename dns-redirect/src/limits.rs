@@ -10,6 +10,11 @@ use std::time::Duration;
 /// SERVFAIL at once. Also the most tasks that UDP queries can cause.
 pub const UPSTREAM_LOOKUPS_MAX: usize = 256;
 
+/// Of these, look-ups of names that only a wildcard of the walled garden lets pass. Anybody can make
+/// up any number of such names, each of which the resolvers behind have to look for, so they must
+/// not take the slots of the names that the garden spells out, the portal's first of all.
+pub const UPSTREAM_LOOKUPS_MADE_UP_MAX: usize = 192;
+
 /// Look-ups that one client address may have waiting for an upstream resolver at once, so that one
 /// host that asks for random names below the walled garden does not take every slot.
 pub const UPSTREAM_LOOKUPS_PER_SOURCE_MAX: usize = 16;
@@ -32,7 +37,10 @@ pub const UPSTREAM_REST: Duration = Duration::from_secs(3);
 /// asks for those must not be able to take the portal's name from everybody else.
 pub const UPSTREAM_PROBES_MAX: usize = 16;
 
-/// The same for one client address.
+/// Of these, look-ups of names that only a wildcard lets pass.
+pub const UPSTREAM_PROBES_MADE_UP_MAX: usize = 12;
+
+/// As [`UPSTREAM_PROBES_MAX`], for one client address.
 pub const UPSTREAM_PROBES_PER_SOURCE_MAX: usize = 2;
 
 /// Datagrams looked at while waiting for the answer to one question: those that do not match it

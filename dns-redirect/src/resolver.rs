@@ -6,7 +6,7 @@
 
 use crate::counters::Counters;
 use crate::handler::{Forwarding, Handler, Step, Transport};
-use crate::slots::{Slot, Slots};
+use crate::slots::{NoSlot, Slot, Slots};
 use crate::upstream::Upstream;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub(crate) struct Resolver {
     pub(crate) handler: Handler,
     pub(crate) upstream: Upstream,
     pub(crate) lookups: Arc<Slots>,
+    /// Those of `lookups` that names may take which only a wildcard lets pass.
+    pub(crate) lookups_made_up: Arc<Slots>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -32,7 +34,7 @@ pub(crate) enum Work {
 /// A question that has its slot.
 pub(crate) struct LookUp {
     forwarding: Box<Forwarding>,
-    _slot: Slot,
+    _slots: (Slot, Option<Slot>),
 }
 
 impl Resolver {
@@ -41,8 +43,8 @@ impl Resolver {
         match self.handler.receive(message, source, transport) {
             Step::Drop => Work::Nothing,
             Step::Answer(answer) => Work::Send(answer),
-            Step::Forward(forwarding) => match self.lookups.take(source) {
-                Ok(slot) => Work::LookUp(LookUp { forwarding, _slot: slot }),
+            Step::Forward(forwarding) => match self.slots(&forwarding, source) {
+                Ok(slots) => Work::LookUp(LookUp { forwarding, _slots: slots }),
                 Err(limit) => {
                     tracing::debug!(%source, ?limit, "no look-up slot");
                     self.counters.forward_shed.add_one();
@@ -50,6 +52,16 @@ impl Resolver {
                 }
             },
         }
+    }
+
+    fn slots(
+        &self,
+        forwarding: &Forwarding,
+        source: SocketAddr,
+    ) -> Result<(Slot, Option<Slot>), NoSlot> {
+        let made_up = forwarding.made_up().then(|| self.lookups_made_up.take(source));
+        let made_up = made_up.transpose()?;
+        Ok((self.lookups.take(source)?, made_up))
     }
 
     /// The answer to a question that is forwarded.

@@ -9,8 +9,8 @@ use crate::decision::{DomainName, Rules};
 use crate::handler::Handler;
 use crate::limits::{
     COUNTERS_LOG_INTERVAL, DNS_CONNECTIONS_MAX, DNS_CONNECTIONS_PER_SOURCE_MAX,
-    REDIRECT_CONNECTIONS_MAX, REDIRECT_CONNECTIONS_PER_SOURCE_MAX, UPSTREAM_LOOKUPS_MAX,
-    UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
+    REDIRECT_CONNECTIONS_MAX, REDIRECT_CONNECTIONS_PER_SOURCE_MAX, UPSTREAM_LOOKUPS_MADE_UP_MAX,
+    UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
 };
 use crate::redirect::Redirect;
 use crate::resolver::Resolver;
@@ -86,6 +86,10 @@ impl Service {
             handler,
             upstream: Upstream::new(&dns.upstream),
             lookups: Slots::new(UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX),
+            lookups_made_up: Slots::new(
+                UPSTREAM_LOOKUPS_MADE_UP_MAX,
+                UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
+            ),
             counters: Arc::clone(&counters),
         };
         let listen = || dns.listen.iter().copied();

@@ -10,8 +10,9 @@
 
 use crate::handler::{Forwarding, Handler, Upstream as Reply};
 use crate::limits::{
-    UPSTREAM_ATTEMPTS_MAX, UPSTREAM_DATAGRAMS_MAX, UPSTREAM_FAILURES_MAX, UPSTREAM_PROBES_MAX,
-    UPSTREAM_PROBES_PER_SOURCE_MAX, UPSTREAM_REST, UPSTREAM_TIMEOUT,
+    UPSTREAM_ATTEMPTS_MAX, UPSTREAM_DATAGRAMS_MAX, UPSTREAM_FAILURES_MAX,
+    UPSTREAM_PROBES_MADE_UP_MAX, UPSTREAM_PROBES_MAX, UPSTREAM_PROBES_PER_SOURCE_MAX,
+    UPSTREAM_REST, UPSTREAM_TIMEOUT,
 };
 use crate::slots::Slots;
 use std::io;
@@ -26,6 +27,8 @@ use tokio::time::{Instant, timeout};
 pub(crate) struct Upstream {
     servers: Vec<Server>,
     probes: Arc<Slots>,
+    /// Those of `probes` that names may take which only a wildcard of the garden lets pass.
+    probes_made_up: Arc<Slots>,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,7 @@ impl Upstream {
         Self {
             servers: addresses.iter().map(server).collect(),
             probes: Slots::new(UPSTREAM_PROBES_MAX, UPSTREAM_PROBES_PER_SOURCE_MAX),
+            probes_made_up: Slots::new(UPSTREAM_PROBES_MADE_UP_MAX, UPSTREAM_PROBES_PER_SOURCE_MAX),
         }
     }
 
@@ -77,6 +81,8 @@ impl Upstream {
             return None;
         }
         // All of them are down, as far as we know.
+        let made_up = forwarding.made_up().then(|| self.probes_made_up.take(forwarding.source()));
+        let _made_up = made_up.transpose().ok()?;
         let _probe = self.probes.take(forwarding.source()).ok()?;
         for server in self.servers.iter().take(UPSTREAM_ATTEMPTS_MAX) {
             if let Some(answer) = server.try_once(handler, forwarding).await {

@@ -8,9 +8,10 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use tokio::net::UdpSocket;
 use vestibule_dns::limits::{
-    UPSTREAM_FAILURES_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX, UPSTREAM_PROBES_PER_SOURCE_MAX,
-    UPSTREAM_REST, UPSTREAM_TIMEOUT,
+    UPSTREAM_FAILURES_MAX, UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
+    UPSTREAM_PROBES_PER_SOURCE_MAX, UPSTREAM_REST, UPSTREAM_TIMEOUT,
 };
 
 const TRUE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -185,6 +186,32 @@ async fn without_a_free_slot_the_failure_is_at_once_and_lies_go_on() {
         assert_eq!(addresses(&held.receive_message().await), [(TRUE, 60)]);
     }
     assert_eq!(addresses(&ask(&lab, "sso.example.", RecordType::A).await), [(TRUE, 300)]);
+}
+
+#[tokio::test]
+async fn made_up_names_of_many_hosts_leave_slots_for_those_of_the_portal_and_the_garden() {
+    const HOSTS: usize = UPSTREAM_LOOKUPS_MAX / UPSTREAM_LOOKUPS_PER_SOURCE_MAX + 1;
+    let upstream = Upstream::start().await;
+    let lab = Lab::start(&[upstream.address]);
+    let mut sockets = Vec::new();
+    for host in 0..HOSTS {
+        let address = Ipv4Addr::new(127, 0, 1, u8::try_from(host + 1).unwrap());
+        let socket = UdpSocket::bind((address, 0)).await.unwrap();
+        for index in 0..UPSTREAM_LOOKUPS_PER_SOURCE_MAX {
+            let text = format!("{host}-{index}.silent.idp.example.");
+            let query = question(&text, RecordType::A).to_vec().unwrap();
+            socket.send_to(&query, lab.udp).await.unwrap();
+        }
+        sockets.push(socket);
+    }
+    let asked = u64::try_from(HOSTS * UPSTREAM_LOOKUPS_PER_SOURCE_MAX).unwrap();
+    until(|| lab.counts().forward_shed + upstream.asked().len() as u64 == asked).await;
+    for text in ["register.campus.example.", "sso.example."] {
+        let answer = lab.ask(&question(text, RecordType::A)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{text}");
+    }
+    let made_up = lab.ask(&question("another.idp.example.", RecordType::A)).await;
+    assert_eq!(made_up.metadata.response_code, ResponseCode::ServFail);
 }
 
 /// Has the resolver time out until it counts as down. Time is not real: it leaps whenever everybody
