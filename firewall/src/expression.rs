@@ -10,7 +10,9 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::message::{attribute, new_set, out_of_memory};
-use crate::ruleset::{Action, Match, SetName};
+use crate::ruleset::{
+    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Match, SetName,
+};
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
 use nftnl::expr::{IcmpCode, RejectionType, Verdict};
 use nftnl::{ProtoFamily, Table, nft_expr, nftnl_sys as sys};
@@ -37,6 +39,10 @@ pub(crate) fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Ma
         Match::SourceIn(set) => {
             rule.add_expr(&nft_expr!(payload ipv4 saddr));
             rule.add_expr(&Lookup::new(&new_set(table, set)));
+        }
+        Match::SourceNotIn(set) => {
+            rule.add_expr(&nft_expr!(payload ipv4 saddr));
+            rule.add_expr(&NotIn(set));
         }
         Match::DestinationIn(set) => {
             rule.add_expr(&nft_expr!(payload ipv4 daddr));
@@ -89,6 +95,10 @@ pub(crate) fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Ma
             rule.add_expr(&Bitwise::new(related, 0_u32));
             rule.add_expr(&Cmp::new(CmpOp::Neq, 0_u32));
         }
+        Match::FlowBudgetSpent => {
+            rule.add_expr(&nft_expr!(payload ipv4 saddr));
+            rule.add_expr(&BudgetSpent);
+        }
     }
 }
 
@@ -112,6 +122,10 @@ pub(crate) fn add_action(rule: &mut nftnl::Rule<'_>, action: Action) {
         Action::ResetConnection => rule.add_expr(&Verdict::Reject(RejectionType::TcpRst)),
         Action::Prohibit => {
             rule.add_expr(&Verdict::Reject(RejectionType::Icmp(IcmpCode::AdminProhibited)));
+        }
+        Action::Drop => {
+            rule.add_expr(&nft_expr!(counter));
+            rule.add_expr(&Verdict::Drop);
         }
     }
 }
@@ -163,6 +177,53 @@ impl Expression for NotIn {
             sys::nftnl_expr_set_str(new.as_ptr(), SET, self.0.name().as_ptr());
             sys::nftnl_expr_set_u32(new.as_ptr(), SET_ID, self.0.id());
             sys::nftnl_expr_set_u32(new.as_ptr(), FLAGS, INVERTED);
+        }
+        new
+    }
+}
+
+/// The budget that the set of budgets has for register 1 is spent. Each look at it costs one.
+struct BudgetSpent;
+
+impl Expression for BudgetSpent {
+    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
+        const KEY_REGISTER: u16 = attribute(sys::NFTNL_EXPR_DYNSET_SREG_KEY);
+        const OPERATION: u16 = attribute(sys::NFTNL_EXPR_DYNSET_OP);
+        const TIMEOUT: u16 = attribute(sys::NFTNL_EXPR_DYNSET_TIMEOUT);
+        const SET: u16 = attribute(sys::NFTNL_EXPR_DYNSET_SET_NAME);
+        const SET_ID: u16 = attribute(sys::NFTNL_EXPR_DYNSET_SET_ID);
+        const BUDGET: u16 = attribute(sys::NFTNL_EXPR_DYNSET_EXPR);
+        const RATE: u16 = attribute(sys::NFTNL_EXPR_LIMIT_RATE);
+        const UNIT: u16 = attribute(sys::NFTNL_EXPR_LIMIT_UNIT);
+        const BURST: u16 = attribute(sys::NFTNL_EXPR_LIMIT_BURST);
+        const KIND: u16 = attribute(sys::NFTNL_EXPR_LIMIT_TYPE);
+        const FLAGS: u16 = attribute(sys::NFTNL_EXPR_LIMIT_FLAGS);
+        /// `NFT_DYNSET_OP_UPDATE`
+        const UPDATE: u32 = 1;
+        /// Seconds in the unit of the rate.
+        const PER_SECOND: u64 = 1;
+        /// `NFT_LIMIT_PKTS`
+        const PACKETS: u32 = 0;
+        /// `NFT_LIMIT_F_INV`: it holds when the limit is exceeded.
+        const EXCEEDED: u32 = 1;
+        let budget = expression(c"limit");
+        let new = expression(c"dynset");
+        let name = SetName::FlowBudgets;
+        // SAFETY: both expressions are new, the attributes have the types of a `limit` and of a
+        // `dynset` expression, nftnl copies the name, and the `dynset` owns and frees the `limit`.
+        unsafe {
+            let register = libc::NFT_REG_1.unsigned_abs();
+            sys::nftnl_expr_set_u64(budget.as_ptr(), RATE, FLOWS_PER_SECOND_MAX);
+            sys::nftnl_expr_set_u64(budget.as_ptr(), UNIT, PER_SECOND);
+            sys::nftnl_expr_set_u32(budget.as_ptr(), BURST, FLOWS_AT_ONCE_MAX);
+            sys::nftnl_expr_set_u32(budget.as_ptr(), KIND, PACKETS);
+            sys::nftnl_expr_set_u32(budget.as_ptr(), FLAGS, EXCEEDED);
+            sys::nftnl_expr_set_u32(new.as_ptr(), KEY_REGISTER, register);
+            sys::nftnl_expr_set_u32(new.as_ptr(), OPERATION, UPDATE);
+            sys::nftnl_expr_set_u64(new.as_ptr(), TIMEOUT, FLOW_BUDGET_MILLISECONDS);
+            sys::nftnl_expr_set_str(new.as_ptr(), SET, name.name().as_ptr());
+            sys::nftnl_expr_set_u32(new.as_ptr(), SET_ID, name.id());
+            sys::nftnl_expr_set(new.as_ptr(), BUDGET, budget.as_ptr().cast(), 0);
         }
         new
     }

@@ -12,7 +12,7 @@
 
 use crate::existing::Existing;
 use crate::expression;
-use crate::ruleset::{Chain, Hook, Rule, Ruleset, SetName};
+use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Hook, Rule, Ruleset, SetName};
 use crate::wire;
 use nftnl::set::Set;
 use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Table, nftnl_sys as sys};
@@ -272,6 +272,11 @@ impl Transaction {
                 flags |= libc::NFT_SET_TIMEOUT;
                 // Expired elements take room until they are collected.
                 set_number(&set, sys::NFTNL_SET_DESC_SIZE, elements_max.saturating_mul(2));
+                set_number(&set, sys::NFTNL_SET_GC_INTERVAL, COLLECTION_INTERVAL_MILLISECONDS);
+            }
+            if name == SetName::FlowBudgets {
+                flags |= libc::NFT_SET_TIMEOUT | libc::NFT_SET_EVAL;
+                set_number(&set, sys::NFTNL_SET_DESC_SIZE, FLOW_BUDGETS_MAX);
                 set_number(&set, sys::NFTNL_SET_GC_INTERVAL, COLLECTION_INTERVAL_MILLISECONDS);
             }
             set_number(&set, sys::NFTNL_SET_FLAGS, flags.unsigned_abs());

@@ -48,11 +48,19 @@ pub(crate) enum SetName {
     Servers,
     Unregistered,
     Registered,
+    /// Who began tracked flows lately, each with its budget: the kernel's to fill.
+    FlowBudgets,
 }
 
 impl SetName {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Gated, Self::Garden, Self::Servers, Self::Unregistered, Self::Registered];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Gated,
+        Self::Garden,
+        Self::Servers,
+        Self::Unregistered,
+        Self::Registered,
+        Self::FlowBudgets,
+    ];
 
     pub(crate) const fn name(self) -> &'static CStr {
         match self {
@@ -61,6 +69,7 @@ impl SetName {
             Self::Servers => c"servers",
             Self::Unregistered => c"unregistered",
             Self::Registered => c"registered",
+            Self::FlowBudgets => c"flow_budgets",
         }
     }
 
@@ -72,6 +81,7 @@ impl SetName {
             Self::Servers => 3,
             Self::Unregistered => 4,
             Self::Registered => 5,
+            Self::FlowBudgets => 6,
         }
     }
 
@@ -148,6 +158,7 @@ pub(crate) const CHAINS: [Chain; 9] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Match {
     SourceIn(SetName),
+    SourceNotIn(SetName),
     DestinationIn(SetName),
     DestinationNotIn(SetName),
     Source(Ipv4Addr),
@@ -164,6 +175,8 @@ pub(crate) enum Match {
     ReplyDirection,
     /// An ICMP error about a tracked flow.
     Related,
+    /// The source begins more flows than [`FLOWS_PER_SECOND_MAX`] and [`FLOWS_AT_ONCE_MAX`] allow.
+    FlowBudgetSpent,
 }
 
 /// What a rule does.
@@ -176,6 +189,8 @@ pub(crate) enum Action {
     SendTo(SocketAddrV4),
     ResetConnection,
     Prohibit,
+    /// Counted, and answered by nothing.
+    Drop,
 }
 
 /// One rule.
@@ -185,6 +200,16 @@ pub(crate) struct Rule {
     pub(crate) matches: Vec<Match>,
     pub(crate) action: Action,
 }
+
+/// Flows per second that one unregistered host may begin in the long run: enough for every name and
+/// page that a phone asks for when it finds itself behind a portal.
+pub(crate) const FLOWS_PER_SECOND_MAX: u64 = 20;
+/// Flows that it may begin at once after a rest.
+pub(crate) const FLOWS_AT_ONCE_MAX: u32 = 300;
+/// Hosts whose budgets are kept at once; beyond it a host is not limited.
+pub(crate) const FLOW_BUDGETS_MAX: u32 = 65_536;
+/// How long a budget is kept after the last flow: longer than it takes to fill up again.
+pub(crate) const FLOW_BUDGET_MILLISECONDS: u64 = 60_000;
 
 const PORT_DNS: u16 = 53;
 const PORT_HTTP: u16 = 80;
@@ -235,7 +260,10 @@ impl Ruleset {
                 prefixes.push(Ipv4Network::from(self.portal));
                 merged(&prefixes)
             }
-            SetName::Servers | SetName::Unregistered | SetName::Registered => Vec::new(),
+            SetName::Servers
+            | SetName::Unregistered
+            | SetName::Registered
+            | SetName::FlowBudgets => Vec::new(),
         }
     }
 
@@ -261,6 +289,18 @@ impl Ruleset {
     /// Before routing: where questions and pages of unregistered hosts really go.
     fn nat(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
         let unregistered = Match::SourceIn(SetName::Unregistered);
+        // Only the first packet of a flow comes here, and what is dropped here is not tracked. Without
+        // this, one host that asks a thousand servers in a second fills the table of tracked flows for
+        // everybody, and makes each deletion of flows, which ACKs wait for, take seconds.
+        rule(
+            NAT_PREROUTING,
+            &[
+                Match::SourceIn(SetName::Gated),
+                Match::SourceNotIn(SetName::Registered),
+                Match::FlowBudgetSpent,
+            ],
+            Action::Drop,
+        );
         for protocol in [Match::Udp, Match::Tcp] {
             // Whatever server they ask, the garden's own resolvers too.
             rule(

@@ -803,6 +803,35 @@ fn only_flows_of_the_named_addresses_are_forgotten() {
 }
 
 #[test]
+fn one_host_that_is_not_registered_cannot_fill_the_table_of_tracked_flows() {
+    isolated!(|| {
+        // More than it may begin at once, and less than it may in the time that this can take.
+        const QUESTIONS: u32 = 5000;
+        const MANY: usize = 2000;
+        let Surroundings { host, campus, .. } = Surroundings::new();
+        command(&format!("ip route add 198.18.0.0/15 via {OUTSIDE} dev {}", campus.name()));
+        let mut gate =
+            Gate::open(ruleset(10), &[(HOST, Side::Unregistered, HOUR_MILLISECONDS)]).unwrap();
+        let ask_many_servers = || {
+            let socket = udp(&host, HOST);
+            for number in 0..QUESTIONS {
+                let server = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number);
+                socket.send_to(b"?", (server, 53)).unwrap();
+            }
+            let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
+            count.unwrap().trim().parse::<usize>().unwrap()
+        };
+        let unregistered = ask_many_servers();
+        assert!((1..MANY).contains(&unregistered), "{unregistered}");
+        // Somebody answers for a registered host, and another host has a budget of its own.
+        gate.apply(&[put(HOST, Side::Registered, HOUR_MILLISECONDS)]).unwrap();
+        assert!(ask_many_servers() > MANY);
+        gate.apply(&[put(HOST_SECOND, Side::Unregistered, HOUR_MILLISECONDS)]).unwrap();
+        assert_eq!(ask_new(&host, HOST_SECOND, (RESOLVER_TRUE, 53)), says("lie"));
+    });
+}
+
+#[test]
 fn a_permit_that_is_withdrawn_stops_a_connection_that_is_under_way() {
     isolated!(|| {
         let Surroundings { host, campus, .. } = Surroundings::new();
