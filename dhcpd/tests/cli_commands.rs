@@ -125,9 +125,9 @@ fn all_pages_of_leases_are_shown() {
     assert_eq!(of_device["leases"].as_array().unwrap().len(), 2);
     let all: Value = serde_json::from_str(&on(&api, &["leases", "--json"]).ok()).unwrap();
     assert_eq!(all["leases"].as_array().unwrap().len(), 2501);
-    let none: Value =
-        serde_json::from_str(&on(&api, &["leases", "--json", "--network", "x"]).ok()).unwrap();
-    assert_eq!(none, json!({ "leases": [] }));
+    let none = on(&api, &["leases", "--json", "--mac", "020000ffffff"]).ok();
+    assert_eq!(serde_json::from_str::<Value>(&none).unwrap(), json!({ "leases": [] }));
+    on(&api, &["leases", "--network", "office"]).failed(REFUSED, &["`network`", "bad-parameter"]);
 }
 
 #[test]

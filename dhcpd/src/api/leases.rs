@@ -7,7 +7,8 @@
 use super::problem::Problem;
 use super::view::{LeaseView, LeasesPage};
 use super::{
-    ApiState, PAGE_ENTRIES_MAX, SearchKey, answer_mismatch, json, parameters, registrations,
+    ApiState, PAGE_ENTRIES_MAX, QUERY_TIME_MAX, SearchKey, answer_mismatch, json, parameters,
+    registrations, status,
 };
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -85,6 +86,16 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Resp
         Some(hits) => page_of_hits(&state, &wanted, hits, after, limit).await?,
         None => page_of_scan(&state, &wanted, after, limit).await?,
     };
+    // Asked only when there is nothing to show, because it costs a question more.
+    if page.leases.is_empty()
+        && page.next.is_none()
+        && let Some(wanted) = &wanted.network
+    {
+        let core = status::core_status(&state, QUERY_TIME_MAX).await?;
+        if !core.networks.iter().any(|network| *network.name == **wanted) {
+            return Err(parameters::bad("`network` is not a network of the configuration"));
+        }
+    }
     Ok(json::response(StatusCode::OK, &page))
 }
 

@@ -41,7 +41,10 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }
 
-async fn core_status(state: &ApiState, time_max: Duration) -> Result<CoreStatus, Problem> {
+pub(super) async fn core_status(
+    state: &ApiState,
+    time_max: Duration,
+) -> Result<CoreStatus, Problem> {
     match state.query_within(Query::Status, time_max).await? {
         QueryAnswer::Status(core) => Ok(core),
         _ => Err(answer_mismatch()),

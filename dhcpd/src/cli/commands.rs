@@ -12,6 +12,10 @@ use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use vestibule_core::HardwareAddress;
 
+/// Over the columns of `vestibule leases`.
+const HEADINGS: [&str; 8] =
+    ["IP", "MAC", "STATE", "ENDS", "REGISTERED", "NETWORK", "HOST NAME", "OWNER"];
+
 /// `vestibule status`
 pub(super) fn status(client: &Client, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let answer = client.get("/v1/status")?;
@@ -88,15 +92,6 @@ pub(super) fn leases(
     let mac = wanted.mac.map(|mac| mac.to_string());
     let mut after: Option<Ipv4Addr> = None;
     let mut shown_before = false;
-    if json {
-        write!(out, "{{\"leases\":[")?;
-    } else {
-        lease_row(
-            out,
-            ["IP", "MAC", "STATE", "ENDS", "REGISTERED", "NETWORK", "HOST NAME", "OWNER"]
-                .map(str::to_owned),
-        )?;
-    }
     loop {
         let after_text = after.map(|address| address.to_string());
         let mut page = client.get(&path_with_query(
@@ -109,6 +104,14 @@ pub(super) fn leases(
                 ("all", wanted.all.then_some("true")),
             ],
         ))?;
+        // Only now: a server that refuses gets no half an answer printed.
+        if after.is_none() {
+            if json {
+                write!(out, "{{\"leases\":[")?;
+            } else {
+                lease_row(out, HEADINGS.map(str::to_owned))?;
+            }
+        }
         let next: Option<Ipv4Addr> =
             understood(page.get_mut("next").map(Value::take).unwrap_or_default())?;
         let entries: Vec<Value> =
