@@ -64,7 +64,10 @@ fn open(shared: &Shared, recovered: u64) {
         },
         Err(reason) => reason,
     };
-    tracing::info!(directory = %shared.directory.display(), reason, "the index is made anew");
+    // A start that is refused meanwhile ends the probe early: that says nothing of the index.
+    if !shared.lock().is_ending {
+        tracing::info!(directory = %shared.directory.display(), reason, "the index is made anew");
+    }
 }
 
 /// The index that is there, if a process that may die of it could open it first.
