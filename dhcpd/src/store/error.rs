@@ -124,7 +124,15 @@ impl fmt::Display for StoreError {
                 file.display()
             ),
             Self::Disk { operation, file, error } => {
-                write!(f, "cannot {operation} {}: {error}; check the disk", file.display())
+                let remedy = match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there",
+                    io::ErrorKind::ReadOnlyFilesystem => "mount it writable",
+                    io::ErrorKind::PermissionDenied => {
+                        "let the server's user read and write the state directory"
+                    }
+                    _ => "check the disk",
+                };
+                write!(f, "cannot {operation} {}: {error}; {remedy}", file.display())
             }
             Self::NoRoom { directory, cause } => write!(
                 f,
