@@ -88,9 +88,11 @@ impl<'a> Set<'a> {
 
     /// What is said of the server's durability.
     pub(crate) fn durability(&self) -> String {
-        distinct(self.runs.iter().map(|run| {
-            run.settings.durability.clone().unwrap_or_else(|| "not stated".to_owned())
-        }))
+        distinct(
+            self.runs.iter().map(|run| {
+                run.settings.durability.clone().unwrap_or_else(|| "not stated".to_owned())
+            }),
+        )
     }
 
     fn cell(&self, of: &dyn Fn(&RunResult) -> Option<f64>) -> Option<Cell> {
@@ -196,7 +198,7 @@ pub(crate) fn cautions(sets: &[Set<'_>]) -> Vec<String> {
         let limited = times(&|run| matches!(run.limits.verdict, Limit::Generator | Limit::Host));
         if limited > 0 {
             cautions.push(format!(
-                "{}: {} was limited by the generator or the host, so the server may do more than is shown.",
+                "{}: limited by the generator or the host{}, so the server may do more than is shown.",
                 set.label,
                 of_runs(limited, set.runs.len())
             ));
@@ -204,7 +206,7 @@ pub(crate) fn cautions(sets: &[Set<'_>]) -> Vec<String> {
         let interrupted = times(&|run| run.ending == Ending::Interrupted);
         if interrupted > 0 {
             let of = of_runs(interrupted, set.runs.len());
-            cautions.push(format!("{}: {of} was interrupted.", set.label));
+            cautions.push(format!("{}: interrupted{of}.", set.label));
         }
     }
     let differs = differences(sets);
@@ -215,7 +217,7 @@ pub(crate) fn cautions(sets: &[Set<'_>]) -> Vec<String> {
 }
 
 fn of_runs(some: usize, all: usize) -> String {
-    if all == 1 { "the run".to_owned() } else { format!("{some} of {all} runs") }
+    if all == 1 { String::new() } else { format!(" in {some} of {all} runs") }
 }
 
 /// Settings that should be the same and are not.

@@ -95,8 +95,7 @@ pub(crate) fn best_second(result: &RunResult) -> Option<u64> {
 /// Memory of the server for each lease that was held at the end, in bytes; absent if it is not known.
 pub(crate) fn memory_bytes_per_lease(result: &RunResult) -> Option<f64> {
     let server = result.server.filter(|_| result.totals.bound_at_end > 0)?;
-    let grown =
-        number::real(server.memory_bytes_after) - number::real(server.memory_bytes_before);
+    let grown = number::real(server.memory_bytes_after) - number::real(server.memory_bytes_before);
     (grown >= 0.0).then_some(grown / number::real(result.totals.bound_at_end))
 }
 
@@ -128,9 +127,7 @@ pub(crate) struct Slice {
 pub(crate) fn slices(timeline: &[Second], slices_max: usize) -> (Vec<Slice>, usize) {
     let length = timeline.len().div_ceil(slices_max.max(1)).max(1);
     let slices = timeline.chunks(length).enumerate().map(|(index, seconds)| {
-        let sum = |of: fn(&Second) -> u64| {
-            seconds.iter().map(of).fold(0, u64::saturating_add)
-        };
+        let sum = |of: fn(&Second) -> u64| seconds.iter().map(of).fold(0, u64::saturating_add);
         let mean = |of: fn(&Second) -> u64| number::real(sum(of)) / seconds.len() as f64;
         let greatest = |of: fn(&Second) -> u64| {
             seconds.iter().filter(|second| second.acknowledged > 0).map(of).max()

@@ -136,12 +136,8 @@ pub(crate) fn list(items: &[(&str, String)]) -> String {
 pub(crate) fn figures(figures: &[(&str, String, String)]) -> String {
     let mut list = String::from("<dl class=\"figures\">\n");
     for (name, figure, remark) in figures {
-        let _ = write!(
-            list,
-            "<div><dt>{}</dt><dd>{}</dd>",
-            escape::html(name),
-            escape::html(figure)
-        );
+        let _ =
+            write!(list, "<div><dt>{}</dt><dd>{}</dd>", escape::html(name), escape::html(figure));
         if !remark.is_empty() {
             let _ = write!(list, "<dd class=\"small\">{}</dd>", escape::html(remark));
         }

@@ -68,11 +68,11 @@ pub(crate) fn main_pair(result: &RunResult) -> Option<Pair> {
 
 fn figures(result: &RunResult) -> String {
     let mut figures = Vec::new();
-    let rate = |count| {
-        per_second(count, result).map_or_else(|| number::UNKNOWN.to_owned(), measured)
-    };
-    let best = best_second(result)
-        .map_or_else(String::new, |best| format!("{} in the best second", counted(best, "ACK", "ACKs")));
+    let rate =
+        |count| per_second(count, result).map_or_else(|| number::UNKNOWN.to_owned(), measured);
+    let best = best_second(result).map_or_else(String::new, |best| {
+        format!("{} in the best second", counted(best, "ACK", "ACKs"))
+    });
     figures.push(("DORA per second", rate(result.totals.doras), intended(result)));
     figures.push(("ACKs per second", rate(result.totals.acknowledgements), best));
     if let Some(pair) = main_pair(result)
@@ -85,7 +85,11 @@ fn figures(result: &RunResult) -> String {
         figures.push((
             "Exchanges lost",
             count(exchanges.lost),
-            format!("{} of {}", number::percent(exchanges.lost, exchanges.began), count(exchanges.began)),
+            format!(
+                "{} of {}",
+                number::percent(exchanges.lost, exchanges.began),
+                count(exchanges.began)
+            ),
         ));
     }
     if let Some(knee) = result.knee {
@@ -102,7 +106,9 @@ fn figures(result: &RunResult) -> String {
 fn intended(result: &RunResult) -> String {
     match (result.settings.arrivals_per_second, result.settings.in_flight_max) {
         (Some(rate), _) => format!("{} arrivals intended", measured(rate)),
-        (None, Some(in_flight)) => format!("at most {} at once", counted(in_flight, "exchange", "exchanges")),
+        (None, Some(in_flight)) => {
+            format!("at most {} at once", counted(in_flight, "exchange", "exchanges"))
+        }
         (None, None) => String::new(),
     }
 }
@@ -131,7 +137,7 @@ fn latency(result: &RunResult) -> String {
         return frame::section("latency", "Latency", "<p>Nothing was answered.</p>\n");
     }
     let body = format!(
-        "{}{}",
+        "<div class=\"beside\">\n{}{}</div>\n",
         timeline::percentile_plot(&result.latencies),
         frame::table("Latency of each kind of exchange", &columns, &rows)
     );
@@ -179,7 +185,8 @@ fn phases(result: &RunResult) -> String {
             ],
         })
         .collect();
-    let body = frame::table("Phases of the run", &columns, &rows) + &left_out(result.phases.len(), ROWS_MAX);
+    let body = frame::table("Phases of the run", &columns, &rows)
+        + &left_out(result.phases.len(), ROWS_MAX);
     frame::section("phases", "Phases", &body)
 }
 
@@ -298,11 +305,16 @@ fn relays(relays: &[RelayRow]) -> String {
             (answered, std::cmp::Reverse(relay.p99_microseconds))
         });
         worst.truncate(RELAYS_SHOWN_MAX);
-        let caption = format!("The {RELAYS_SHOWN_MAX} worst of {} relays", count(relays.len() as u64));
+        let caption =
+            format!("The {RELAYS_SHOWN_MAX} worst of {} relays", count(relays.len() as u64));
         body.push_str(&frame::table(&caption, &columns, &all(&worst)));
         let first = relays.get(..RELAYS_MAX).unwrap_or(relays);
-        let table = frame::table("All relays", &columns, &all(first)) + &left_out(relays.len(), RELAYS_MAX);
-        body.push_str(&frame::folded(&format!("All {} relays", count(relays.len() as u64)), &table));
+        let table =
+            frame::table("All relays", &columns, &all(first)) + &left_out(relays.len(), RELAYS_MAX);
+        body.push_str(&frame::folded(
+            &format!("All {} relays", count(relays.len() as u64)),
+            &table,
+        ));
     }
     frame::section("relays", "Relays", &body)
 }
@@ -343,8 +355,10 @@ fn limits(result: &RunResult) -> String {
                 }),
                 number::bytes(number::real(server.memory_bytes_before)),
                 number::bytes(number::real(server.memory_bytes_after)),
-                memory_bytes_per_lease(result)
-                    .map_or_else(String::new, |bytes| format!(", {} per lease", number::bytes(bytes)))
+                memory_bytes_per_lease(result).map_or_else(String::new, |bytes| format!(
+                    ", {} per lease",
+                    number::bytes(bytes)
+                ))
             ),
         ));
     }

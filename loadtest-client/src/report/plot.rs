@@ -91,8 +91,8 @@ impl Scale {
     /// Times in microseconds, in powers of ten.
     pub(crate) fn latency(low: u64, high: u64) -> Self {
         let (mut from, mut to) = (1_u64, 10_u64);
-        while from.saturating_mul(10) <= low.max(1) {
-            from = from.saturating_mul(10);
+        while from <= low / 10 {
+            from *= 10;
         }
         while to < high.max(from.saturating_add(1)) && to < u64::MAX {
             to = to.saturating_mul(10);
@@ -254,8 +254,11 @@ impl Plot<'_> {
                 [(first, _), .., (last, _)] => {
                     let mut path = String::new();
                     for (x, y) in &run {
-                        let _ =
-                            write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { 'M' } else { 'L' });
+                        let _ = write!(
+                            path,
+                            "{}{x:.1} {y:.1}",
+                            if path.is_empty() { 'M' } else { 'L' }
+                        );
                     }
                     if fills {
                         let _ = writeln!(
@@ -357,7 +360,7 @@ mod tests {
             fills_first: false,
         };
         let svg = plot.svg();
-        assert!(svg.contains("M54.0 172.0L201.0 98.5\""), "{svg}");
+        assert!(svg.contains("M54.0 172.0L201.0 91.0\""), "{svg}");
         assert!(svg.contains("<circle class=\"point c1\" cx=\"348.0\" cy=\"172.0\""), "{svg}");
         assert!(svg.contains("&lt;t&gt;") && plot.legend().contains("&lt;n&gt;"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));

@@ -66,8 +66,10 @@ pub fn compared_html(runs: &[RunResult]) -> String {
     let mut body = verdict(&sets);
     let cautions = cautions(&sets);
     if !cautions.is_empty() {
-        let items: String =
-            cautions.iter().map(|caution| format!("<li>{}</li>\n", escape::html(caution))).collect();
+        let items: String = cautions
+            .iter()
+            .map(|caution| format!("<li>{}</li>\n", escape::html(caution)))
+            .collect();
         let _ = write!(
             body,
             "<section class=\"verdict open\" aria-labelledby=\"cautions\"><h2 id=\"cautions\">Before you conclude \
@@ -89,7 +91,12 @@ pub fn compared_html(runs: &[RunResult]) -> String {
     let about = format!("<p>{}</p>\n", escape::html(&how(&sets)));
     let labels: Vec<String> = sets.iter().take(4).map(|set| cut(set.label, 40)).collect();
     let more = if sets.len() > labels.len() { " and others" } else { "" };
-    frame::page(&format!("{}{more}", labels.join(", ")), "vestibule-load, runs side by side", &about, &body)
+    frame::page(
+        &format!("{}{more}", labels.join(", ")),
+        "vestibule-load, runs side by side",
+        &about,
+        &body,
+    )
 }
 
 /// How the figures are made.

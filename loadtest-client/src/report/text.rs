@@ -132,7 +132,11 @@ fn rates(text: &mut String, result: &RunResult) {
         field(text, "Intended", &format!("{} arrivals per second", measured(intended)));
     }
     if let Some(in_flight_max) = result.settings.in_flight_max {
-        field(text, "Intended", &format!("at most {} at once", counted(in_flight_max, "exchange", "exchanges")));
+        field(
+            text,
+            "Intended",
+            &format!("at most {} at once", counted(in_flight_max, "exchange", "exchanges")),
+        );
     }
     if let Some(knee) = result.knee {
         let bad = knee.bad_per_second.map_or_else(
@@ -261,18 +265,25 @@ fn errors(text: &mut String, result: &RunResult) {
 fn limits(text: &mut String, result: &RunResult) {
     let limits = &result.limits;
     let reason = escape::line(&limits.reason);
-    let sentence =
-        if reason.is_empty() { limits.verdict.to_string() } else { format!("{}: {reason}", limits.verdict) };
+    let sentence = if reason.is_empty() {
+        limits.verdict.to_string()
+    } else {
+        format!("{}: {reason}", limits.verdict)
+    };
     field(text, "Limit", &sentence);
     field(
         text,
         "Generator",
         &format!(
-            "{} of a processor; lateness p99 {}, at most {}; {}",
-            measured(limits.busy),
+            "{} % of a processor; lateness p99 {}, at most {}; {}",
+            measured(limits.busy * 100.0),
             microseconds(limits.lateness_p99_microseconds),
             microseconds(limits.lateness_max_microseconds),
-            counted(limits.kernel_drops, "packet dropped by the kernel", "packets dropped by the kernel"),
+            counted(
+                limits.kernel_drops,
+                "packet dropped by the kernel",
+                "packets dropped by the kernel"
+            ),
         ),
     );
     if let Some(cost) = result.server_microseconds_per_acknowledgement() {

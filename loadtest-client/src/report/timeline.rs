@@ -46,9 +46,15 @@ pub(crate) fn curves_plot(title: &str, curves: &[(String, usize, &Histogram)]) -
         .map(|(name, _, histogram)| {
             let percentiles: Vec<String> = PERCENTILES
                 .iter()
-                .map(|(percent, of)| format!("{of} {}", microseconds(histogram.percentile(*percent))))
+                .map(|(percent, of)| {
+                    format!("{of} {}", microseconds(histogram.percentile(*percent)))
+                })
                 .collect();
-            format!("{name}: {}, slowest {}.", percentiles.join(", "), microseconds(histogram.max()))
+            format!(
+                "{name}: {}, slowest {}.",
+                percentiles.join(", "),
+                microseconds(histogram.max())
+            )
         })
         .collect();
     let plot = Plot {
@@ -161,14 +167,14 @@ fn panels(parts: &[Slice]) -> Vec<Panel> {
         Panel {
             id: "bound",
             title: "Clients with a lease",
-            lines: vec![("clients with a lease", 5, counted(|part| part.bound))],
+            lines: vec![("clients with a lease", 0, counted(|part| part.bound))],
             is_latency: false,
             fills_first: true,
         },
         Panel {
             id: "open",
             title: "Open exchanges",
-            lines: vec![("open exchanges", 3, counted(|part| part.in_flight))],
+            lines: vec![("open exchanges", 0, counted(|part| part.in_flight))],
             is_latency: false,
             fills_first: true,
         },
@@ -177,9 +183,8 @@ fn panels(parts: &[Slice]) -> Vec<Panel> {
 
 impl Panel {
     fn figure(self, seconds: f64) -> String {
-        let values = || {
-            self.lines.iter().flat_map(|(_, _, points)| points.iter().filter_map(|(_, up)| *up))
-        };
+        let values =
+            || self.lines.iter().flat_map(|(_, _, points)| points.iter().filter_map(|(_, up)| *up));
         let high = values().fold(0.0, f64::max);
         let low = values().fold(f64::INFINITY, f64::min);
         if high <= 0.0 {

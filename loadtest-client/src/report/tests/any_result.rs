@@ -7,11 +7,11 @@ use proptest::option;
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![Just(0), Just(1), Just(u64::MAX), 0..100_000_u64, any::<u64>()]
+fn number() -> BoxedStrategy<u64> {
+    prop_oneof![Just(0), Just(1), Just(u64::MAX), 0..100_000_u64, any::<u64>()].boxed()
 }
 
-fn real() -> impl Strategy<Value = f64> {
+fn real() -> BoxedStrategy<f64> {
     prop_oneof![
         Just(0.0),
         Just(-1.0),
@@ -22,9 +22,10 @@ fn real() -> impl Strategy<Value = f64> {
         0.0..1e6,
         any::<f64>()
     ]
+    .boxed()
 }
 
-fn words() -> impl Strategy<Value = String> {
+fn words() -> BoxedStrategy<String> {
     prop_oneof![
         Just(String::new()),
         Just(super::HOSTILE.to_owned()),
@@ -33,9 +34,10 @@ fn words() -> impl Strategy<Value = String> {
         vec(any::<char>(), 0..40).prop_map(String::from_iter),
         "[x]{1200}",
     ]
+    .boxed()
 }
 
-fn any_histogram() -> impl Strategy<Value = Histogram> {
+fn any_histogram() -> BoxedStrategy<Histogram> {
     let recorded = vec(number(), 0..30).prop_map(|values| {
         let mut histogram = Histogram::default();
         values.into_iter().for_each(|value| histogram.record(value));
@@ -51,10 +53,10 @@ fn any_histogram() -> impl Strategy<Value = Histogram> {
             });
             serde_json::from_value(json).unwrap_or_default()
         });
-    prop_oneof![recorded, written]
+    prop_oneof![recorded, written].boxed()
 }
 
-fn pair() -> impl Strategy<Value = Pair> {
+fn pair() -> BoxedStrategy<Pair> {
     prop_oneof![
         Just(Pair::DiscoverOffer),
         Just(Pair::RequestAck),
@@ -64,67 +66,91 @@ fn pair() -> impl Strategy<Value = Pair> {
         Just(Pair::RebootAck),
         Just(Pair::UsableNetwork)
     ]
+    .boxed()
 }
 
-fn phase() -> impl Strategy<Value = Phase> {
-    (words(), real(), real(), option::of(real()), [number(), number(), number()], any_histogram(), any())
-        .prop_map(|(name, began_seconds, elapsed_seconds, arrivals_per_second, counts, latency, within)| {
-            let [began, acknowledged, lost] = counts;
-            Phase {
+fn phase() -> BoxedStrategy<Phase> {
+    (
+        words(),
+        real(),
+        real(),
+        option::of(real()),
+        [number(), number(), number()],
+        any_histogram(),
+        any::<Option<bool>>(),
+    )
+        .prop_map(
+            |(
                 name,
                 began_seconds,
                 elapsed_seconds,
                 arrivals_per_second,
-                began,
-                acknowledged,
-                lost,
+                counts,
                 latency,
-                within_limits: within,
+                within,
+            )| {
+                let [began, acknowledged, lost] = counts;
+                Phase {
+                    name,
+                    began_seconds,
+                    elapsed_seconds,
+                    arrivals_per_second,
+                    began,
+                    acknowledged,
+                    lost,
+                    latency,
+                    within_limits: within,
+                }
+            },
+        )
+        .boxed()
+}
+
+fn second() -> BoxedStrategy<Second> {
+    vec(number(), 13)
+        .prop_map(|numbers| {
+            let mut numbers = numbers.into_iter();
+            let mut next = || numbers.next().unwrap_or(0);
+            Second {
+                intended: next(),
+                began: next(),
+                acknowledged: next(),
+                refused: next(),
+                expired: next(),
+                retransmitted: next(),
+                in_flight: next(),
+                bound: next(),
+                p50_microseconds: next(),
+                p99_microseconds: next(),
+                max_microseconds: next(),
+                lateness_microseconds: next(),
+                kernel_drops: next(),
             }
         })
+        .boxed()
 }
 
-fn second() -> impl Strategy<Value = Second> {
-    vec(number(), 13).prop_map(|numbers| {
-        let mut numbers = numbers.into_iter();
-        let mut next = || numbers.next().unwrap_or(0);
-        Second {
-            intended: next(),
-            began: next(),
-            acknowledged: next(),
-            refused: next(),
-            expired: next(),
-            retransmitted: next(),
-            in_flight: next(),
-            bound: next(),
-            p50_microseconds: next(),
-            p99_microseconds: next(),
-            max_microseconds: next(),
-            lateness_microseconds: next(),
-            kernel_drops: next(),
-        }
-    })
+fn relay() -> BoxedStrategy<RelayRow> {
+    (any::<Ipv4Addr>(), vec(number(), 8))
+        .prop_map(|(giaddr, numbers)| {
+            let mut numbers = numbers.into_iter();
+            let mut next = || numbers.next().unwrap_or(0);
+            RelayRow {
+                giaddr,
+                clients: next(),
+                sent: next(),
+                received: next(),
+                acknowledged: next(),
+                refused: next(),
+                retransmitted: next(),
+                p50_microseconds: next(),
+                p99_microseconds: next(),
+            }
+        })
+        .boxed()
 }
 
-fn relay() -> impl Strategy<Value = RelayRow> {
-    (any::<Ipv4Addr>(), vec(number(), 8)).prop_map(|(giaddr, numbers)| {
-        let mut numbers = numbers.into_iter();
-        let mut next = || numbers.next().unwrap_or(0);
-        RelayRow {
-            giaddr,
-            clients: next(),
-            sent: next(),
-            received: next(),
-            acknowledged: next(),
-            refused: next(),
-            retransmitted: next(),
-            p50_microseconds: next(),
-            p99_microseconds: next(),
-        }
-    })
-}
-
-fn settings() -> impl Strategy<Value = Settings> {
+fn settings() -> BoxedStrategy<Settings> {
     (
         [words(), words(), words()],
         vec((any::<Ipv4Addr>(), any::<u16>()), 0..4),
@@ -136,7 +162,8 @@ fn settings() -> impl Strategy<Value = Settings> {
         .prop_map(|(texts, servers, numbers, arrivals_per_second, in_flight_max, durability)| {
             let [scenario, label, scenario_toml] = texts;
             let [clients, relays, seed] = numbers;
-            let servers = servers.into_iter().map(|(address, port)| SocketAddrV4::new(address, port));
+            let servers =
+                servers.into_iter().map(|(address, port)| SocketAddrV4::new(address, port));
             Settings {
                 scenario,
                 label,
@@ -150,53 +177,58 @@ fn settings() -> impl Strategy<Value = Settings> {
                 durability,
             }
         })
+        .boxed()
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
+fn limits() -> BoxedStrategy<Limits> {
     let verdict = prop_oneof![
         Just(Limit::Nothing),
         Just(Limit::Generator),
         Just(Limit::Host),
         Just(Limit::Server)
     ];
-    (verdict, words(), vec(number(), 6), real()).prop_map(|(verdict, reason, numbers, busy)| {
-        let mut numbers = numbers.into_iter();
-        let mut next = || numbers.next().unwrap_or(0);
-        Limits {
-            verdict,
-            reason,
-            late: next(),
-            lateness_p99_microseconds: next(),
-            lateness_max_microseconds: next(),
-            kernel_drops: next(),
-            send_errors: next(),
-            processor_microseconds: next(),
-            busy,
-        }
-    })
+    (verdict, words(), vec(number(), 6), real())
+        .prop_map(|(verdict, reason, numbers, busy)| {
+            let mut numbers = numbers.into_iter();
+            let mut next = || numbers.next().unwrap_or(0);
+            Limits {
+                verdict,
+                reason,
+                late: next(),
+                lateness_p99_microseconds: next(),
+                lateness_max_microseconds: next(),
+                kernel_drops: next(),
+                send_errors: next(),
+                processor_microseconds: next(),
+                busy,
+            }
+        })
+        .boxed()
 }
 
-fn totals() -> impl Strategy<Value = Totals> {
-    vec(number(), 11).prop_map(|numbers| {
-        let mut numbers = numbers.into_iter();
-        let mut next = || numbers.next().unwrap_or(0);
-        Totals {
-            discovers: next(),
-            requests: next(),
-            releases: next(),
-            retransmissions: next(),
-            offers: next(),
-            acknowledgements: next(),
-            refusals: next(),
-            expiries: next(),
-            doras: next(),
-            open_at_end: next(),
-            bound_at_end: next(),
-        }
-    })
+fn totals() -> BoxedStrategy<Totals> {
+    vec(number(), 11)
+        .prop_map(|numbers| {
+            let mut numbers = numbers.into_iter();
+            let mut next = || numbers.next().unwrap_or(0);
+            Totals {
+                discovers: next(),
+                requests: next(),
+                releases: next(),
+                retransmissions: next(),
+                offers: next(),
+                acknowledgements: next(),
+                refusals: next(),
+                expiries: next(),
+                doras: next(),
+                open_at_end: next(),
+                bound_at_end: next(),
+            }
+        })
+        .boxed()
 }
 
-pub(super) fn any_result() -> impl Strategy<Value = RunResult> {
+pub(super) fn any_result() -> BoxedStrategy<RunResult> {
     let rows = (
         vec(phase(), 0..5),
         vec(second(), 0..20),
@@ -209,8 +241,8 @@ pub(super) fn any_result() -> impl Strategy<Value = RunResult> {
     let knee = option::of((real(), option::of(real())));
     let run = (number(), real(), any::<bool>(), totals());
     let machine = ([words(), words(), words()], number(), number());
-    (settings(), machine, run, rows, ledger, limits(), server, knee).prop_map(
-        |(settings, machine, run, rows, ledger, limits, server, knee)| {
+    (settings(), machine, run, rows, ledger, limits(), server, knee)
+        .prop_map(|(settings, machine, run, rows, ledger, limits, server, knee)| {
             let ([processor, kernel, program], processors, memory_bytes) = machine;
             let (began_unix_milliseconds, elapsed_seconds, complete, totals) = run;
             let (phases, timeline, latencies, errors, relays) = rows;
@@ -255,6 +287,6 @@ pub(super) fn any_result() -> impl Strategy<Value = RunResult> {
                     bad_per_second,
                 }),
             }
-        },
-    )
+        })
+        .boxed()
 }

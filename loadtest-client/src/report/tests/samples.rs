@@ -118,7 +118,8 @@ pub(super) fn one_sample() -> RunResult {
         p50_microseconds: 1234,
         p99_microseconds: 1234,
     }];
-    result.ledger = LedgerVerdict { acknowledgements: 1, held: 1, violations: 0, shown: Vec::new() };
+    result.ledger =
+        LedgerVerdict { acknowledgements: 1, held: 1, violations: 0, shown: Vec::new() };
     result
 }
 
@@ -218,7 +219,8 @@ pub(super) fn busy() -> RunResult {
         LedgerVerdict { acknowledgements: 57_600, held: 19_980, violations: 0, shown: Vec::new() };
     result.limits = Limits {
         verdict: Limit::Server,
-        reason: "4 % of the exchanges were not answered, while the generator was on time".to_owned(),
+        reason: "4 % of the exchanges were not answered, while the generator was on time"
+            .to_owned(),
         late: 12,
         lateness_p99_microseconds: 180,
         lateness_max_microseconds: 2900,
@@ -240,13 +242,17 @@ pub(super) fn violated() -> RunResult {
     let mut result = busy();
     result.settings.label = "a broken server".to_owned();
     result.ledger.violations = 3;
-    let row = |rule: &str, story: &str| ViolationRow { rule: rule.to_owned(), story: story.to_owned() };
+    let row =
+        |rule: &str, story: &str| ViolationRow { rule: rule.to_owned(), story: story.to_owned() };
     result.ledger.shown = vec![
         row(
             "duplicate-address",
             "10.20.0.77 was acknowledged to 02:00:00:00:00:07 at 1795183210, and 02:00:00:00:00:03 has it until 1795183260",
         ),
-        row("shortened-lease", "02:00:00:00:01:07 was offered 10.20.0.9 for 3600 s and acknowledged it for 60 s"),
+        row(
+            "shortened-lease",
+            "02:00:00:00:01:07 was offered 10.20.0.9 for 3600 s and acknowledged it for 60 s",
+        ),
     ];
     result
 }
@@ -256,21 +262,22 @@ pub(super) fn ramp() -> RunResult {
     let mut result = busy();
     result.settings.scenario = "ramp".to_owned();
     result.settings.arrivals_per_second = None;
-    result.phases = [(1000, true), (2000, true), (4000, true), (8000, false), (6000, true), (7000, false)]
-        .iter()
-        .enumerate()
-        .map(|(index, (rate, good))| Phase {
-            name: format!("rate {rate}"),
-            began_seconds: 10.0 * index as f64,
-            elapsed_seconds: 10.0,
-            arrivals_per_second: Some(*rate as f64),
-            began: rate * 10,
-            acknowledged: if *good { rate * 10 } else { rate * 8 },
-            lost: if *good { 0 } else { rate * 2 },
-            latency: histogram(*rate, 2000, if *good { 1500 } else { 90_000 }),
-            within_limits: Some(*good),
-        })
-        .collect();
+    result.phases =
+        [(1000, true), (2000, true), (4000, true), (8000, false), (6000, true), (7000, false)]
+            .iter()
+            .enumerate()
+            .map(|(index, (rate, good))| Phase {
+                name: format!("rate {rate}"),
+                began_seconds: 10.0 * index as f64,
+                elapsed_seconds: 10.0,
+                arrivals_per_second: Some(*rate as f64),
+                began: rate * 10,
+                acknowledged: if *good { rate * 10 } else { rate * 8 },
+                lost: if *good { 0 } else { rate * 2 },
+                latency: histogram(*rate, 2000, if *good { 1500 } else { 90_000 }),
+                within_limits: Some(*good),
+            })
+            .collect();
     result.knee = Some(Knee { good_per_second: 6000.0, bad_per_second: Some(7000.0) });
     result
 }
