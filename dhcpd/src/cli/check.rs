@@ -17,7 +17,7 @@ pub(super) fn check(
         Ok(configuration) => {
             // Not a mistake in the file: whoever checks it may not be who runs the server.
             let token_warning = configuration.api.read_token().err().map(|error| {
-                format!("a server that this user starts here would not start: {error}")
+                format!("vestibule-dhcpd would not start on this host as this user: {error}")
             });
             if json {
                 let mut warnings = vestibule_config::warnings(&configuration);
