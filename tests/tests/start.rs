@@ -167,3 +167,16 @@ fn nothing_of_a_refused_start_is_left_in_the_kernel() {
     gateway.refused("");
     assert_eq!(gateway.host.ok("nft list ruleset").unwrap(), "");
 }
+
+#[test]
+fn the_table_that_keeps_gated_networks_shut_at_boot_gives_way_to_the_servers() {
+    let gateway = Gateway::new(CONFIG);
+    let closed = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/closed.nft");
+    gateway.host.ok(&format!("nft -f {closed}")).unwrap();
+    let before = gateway.host.ok("nft list table inet vestibule").unwrap();
+    assert!(before.contains("chain closed"), "{before}");
+    let mut server = gateway.host.start("server", &Gateway::dhcpd()).unwrap();
+    server.wait_line("ready").unwrap();
+    let table = gateway.host.ok("nft list table inet vestibule").unwrap();
+    assert!(table.contains("@registered") && !table.contains("closed"), "{table}");
+}

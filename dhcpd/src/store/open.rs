@@ -53,7 +53,7 @@ impl Store {
         let book = std::mem::take(&mut contents.book);
         let replayed = book.replayed();
         let newest_time = book.newest_time();
-        let frame_number = contents.tail.frame_number - 1;
+        let frame_number = contents.tail.frame_number.saturating_sub(1);
         let store = Self::take_over(directory, options, &contents, newest_time, lock)?;
         let mut report = RecoveryReport::new(&contents, begun.elapsed());
         report.records = replayed;

@@ -190,7 +190,7 @@ fn segments_from(
             });
         }
         segments.push(number);
-        expected += 1;
+        expected = expected.saturating_add(1);
     }
     // A snapshot, damaged or not, shows that its segment had been begun.
     let newest = files.snapshots.last().copied().unwrap_or(first).max(first);
