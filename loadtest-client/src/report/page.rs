@@ -116,7 +116,7 @@ fn intended(result: &RunResult) -> String {
 fn latency(result: &RunResult) -> String {
     let mut columns = vec![Column::Words("From and to"), Column::Figures("count")];
     columns.extend(PERCENTILES.iter().map(|(_, name)| Column::Figures(name)));
-    columns.extend([Column::Figures("slowest"), Column::Figures("mean")]);
+    columns.push(Column::Figures("slowest"));
     let rows: Vec<Row> = result
         .latencies
         .iter()
@@ -129,7 +129,6 @@ fn latency(result: &RunResult) -> String {
                 PERCENTILES.iter().map(|(percent, _)| microseconds(histogram.percentile(*percent))),
             );
             cells.push(microseconds(histogram.max()));
-            cells.push(number::microseconds_measured(histogram.mean()));
             Row::new(cells)
         })
         .collect();

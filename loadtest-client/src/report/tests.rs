@@ -165,7 +165,11 @@ fn figures_on_the_page_are_those_of_the_result() {
         assert_eq!(row[0], relay.giaddr.to_string());
         assert_eq!(row[1..6], figures.map(number::count));
         let unanswered = relay.acknowledged == 0;
-        let p99 = if unanswered { "–".to_owned() } else { number::microseconds(relay.p99_microseconds) };
+        let p99 = if unanswered {
+            "–".to_owned()
+        } else {
+            number::microseconds(relay.p99_microseconds)
+        };
         assert_eq!(row[8], p99);
     }
     let seconds = table_of(&page, "Each second");
@@ -305,20 +309,4 @@ proptest! {
         assert_sound(&compared_html(&runs));
         assert_harmless(&compared_text(&runs));
     }
-}
-
-#[test]
-#[ignore]
-fn temporary_pages() {
-    for (name, result) in [
-        ("busy", busy()),
-        ("violated", violated()),
-        ("ramp", ramp()),
-        ("empty", empty()),
-        ("one", one_sample()),
-    ] {
-        std::fs::write(format!("/tmp/pages/{name}.html"), html(&result)).unwrap();
-        std::fs::write(format!("/tmp/pages/{name}.json"), result.json()).unwrap();
-    }
-    std::fs::write("/tmp/pages/compared.html", compared_html(&repeated())).unwrap();
 }
