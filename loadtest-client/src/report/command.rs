@@ -86,25 +86,28 @@ pub fn write_page(path: &Path, page: &str) -> Result<(), ReportError> {
 /// `vestibule-load report`
 #[must_use]
 pub fn report(report: &Report) -> ExitCode {
-    let shown = RunResult::read(&report.result).map_err(ReportError::from).and_then(|result| {
-        let page = report.html.as_deref().map(|path| (path, html(&result)));
-        show(&text(&result), page, std::slice::from_ref(&report.result))?;
-        Ok(result.ledger.violations == 0)
-    });
-    exit_code(shown)
+    exit_code(reported(report))
+}
+
+fn reported(report: &Report) -> Result<bool, ReportError> {
+    let result = RunResult::read(&report.result)?;
+    let page = report.html.as_deref().map(|path| (path, html(&result)));
+    show(&text(&result), page, std::slice::from_ref(&report.result))?;
+    Ok(result.ledger.violations == 0)
 }
 
 /// `vestibule-load compare`
 #[must_use]
 pub fn compare(compare: &Compare) -> ExitCode {
-    let runs: Result<Vec<RunResult>, ResultError> =
-        compare.results.iter().map(|path| RunResult::read(path)).collect();
-    let shown = runs.map_err(ReportError::from).and_then(|runs| {
-        let page = compare.html.as_deref().map(|path| (path, compared_html(&runs)));
-        show(&compared_text(&runs), page, &compare.results)?;
-        Ok(runs.iter().all(|run| run.ledger.violations == 0))
-    });
-    exit_code(shown)
+    exit_code(compared(compare))
+}
+
+fn compared(compare: &Compare) -> Result<bool, ReportError> {
+    let runs: Vec<RunResult> =
+        compare.results.iter().map(|path| RunResult::read(path)).collect::<Result<_, _>>()?;
+    let page = compare.html.as_deref().map(|path| (path, compared_html(&runs)));
+    show(&compared_text(&runs), page, &compare.results)?;
+    Ok(runs.iter().all(|run| run.ledger.violations == 0))
 }
 
 fn show(text: &str, page: Option<(&Path, String)>, read: &[PathBuf]) -> Result<(), ReportError> {
@@ -137,6 +140,57 @@ fn exit_code(shown: Result<bool, ReportError>) -> ExitCode {
         Err(error) => {
             eprintln!("vestibule-load: {error}");
             ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests say so by panicking")]
+mod tests {
+    use super::super::tests::samples::{busy, violated};
+    use super::*;
+
+    #[test]
+    fn saved_runs_are_shown_again_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, run) in [("good.json", busy()), ("bad.json", violated())] {
+            std::fs::write(path(name), run.json()).unwrap();
+        }
+        let report = |name: &str, page: Option<&str>| {
+            reported(&Report { result: path(name), html: page.map(path) })
+        };
+        assert!(report("good.json", Some("good.html")).unwrap());
+        assert_eq!(std::fs::read_to_string(path("good.html")).unwrap(), html(&busy()));
+        assert!(!report("bad.json", None).unwrap());
+        let both = Compare {
+            results: vec![path("good.json"), path("bad.json")],
+            html: Some(path("both.html")),
+        };
+        assert!(!compared(&both).unwrap());
+        let runs = [busy(), violated()];
+        assert_eq!(std::fs::read_to_string(path("both.html")).unwrap(), compared_html(&runs));
+        let over = Compare { html: Some(path("../").join(path("bad.json"))), ..both };
+        assert!(matches!(compared(&over), Err(ReportError::Overwrites(_))));
+        assert_eq!(RunResult::read(&path("bad.json")).unwrap(), violated());
+        let error = report("good.json", Some("no/folder.html")).unwrap_err().to_string();
+        assert!(error.contains("folder.html cannot be written"), "{error}");
+    }
+
+    #[test]
+    fn newer_and_damaged_files_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let result = folder.path().join("run.json");
+        let json = busy().json();
+        for (text, expected) in [
+            (json.replacen("\"version\": 1", "\"version\": 2", 1), "has version 2 of the format"),
+            (json.chars().take(5000).collect(), "is not what"),
+            (String::new(), "is not what"),
+        ] {
+            std::fs::write(&result, text).unwrap();
+            let report = Report { result: result.clone(), html: None };
+            let error = reported(&report).unwrap_err().to_string();
+            assert!(error.contains("run.json") && error.contains(expected), "{error}");
         }
     }
 }

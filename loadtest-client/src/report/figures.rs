@@ -152,6 +152,7 @@ pub(crate) fn slices(timeline: &[Second], slices_max: usize) -> (Vec<Slice>, usi
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests say so by panicking")]
 mod tests {
     use super::*;
 

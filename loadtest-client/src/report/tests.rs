@@ -7,7 +7,7 @@
 )]
 
 mod any_result;
-mod samples;
+pub(super) mod samples;
 
 use super::{compared_html, compared_text, html, number, text};
 use crate::result::{Ending, ErrorCount, Pair, RunResult, ViolationRow};

@@ -114,17 +114,21 @@ pub(crate) fn section(result: &RunResult) -> String {
     frame::section("timeline", "Timeline", &body)
 }
 
+/// See [`Line::points`].
+type Points = Vec<(f64, Option<f64>)>;
+
 /// One plot over the time of the run.
 struct Panel {
     id: &'static str,
     title: &'static str,
-    lines: Vec<(&'static str, usize, Vec<(f64, Option<f64>)>)>,
+    /// Names, colours and points.
+    lines: Vec<(&'static str, usize, Points)>,
     is_latency: bool,
     fills_first: bool,
 }
 
 fn panels(parts: &[Slice]) -> Vec<Panel> {
-    let line = |of: &dyn Fn(&Slice) -> Option<f64>| -> Vec<(f64, Option<f64>)> {
+    let line = |of: &dyn Fn(&Slice) -> Option<f64>| -> Points {
         parts.iter().map(|part| (part.middle_seconds, of(part))).collect()
     };
     let counted = |of: fn(&Slice) -> u64| line(&|part| Some(number::real(of(part))));

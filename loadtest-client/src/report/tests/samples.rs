@@ -18,7 +18,7 @@ fn histogram(seed: u64, count: u64, median: u64) -> Histogram {
 }
 
 /// A run in which nothing happened.
-pub(super) fn empty() -> RunResult {
+pub(in crate::report) fn empty() -> RunResult {
     RunResult {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -68,7 +68,7 @@ pub(super) fn empty() -> RunResult {
 }
 
 /// One exchange in one second behind one relay.
-pub(super) fn one_sample() -> RunResult {
+pub(in crate::report) fn one_sample() -> RunResult {
     let mut histogram = Histogram::default();
     histogram.record(1234);
     let mut result = empty();
@@ -124,7 +124,7 @@ pub(super) fn one_sample() -> RunResult {
 }
 
 /// A minute of a campus with losses in its middle.
-pub(super) fn busy() -> RunResult {
+pub(in crate::report) fn busy() -> RunResult {
     let mut result = one_sample();
     result.settings.label = "Kea 2.2, memfile".to_owned();
     result.settings.scenario_toml = "scenario = \"steady\"\nclients = 20000\n".to_owned();
@@ -238,7 +238,7 @@ pub(super) fn busy() -> RunResult {
 }
 
 /// A run with a broken server.
-pub(super) fn violated() -> RunResult {
+pub(in crate::report) fn violated() -> RunResult {
     let mut result = busy();
     result.settings.label = "a broken server".to_owned();
     result.ledger.violations = 3;
@@ -258,7 +258,7 @@ pub(super) fn violated() -> RunResult {
 }
 
 /// A run that looked for the highest rate.
-pub(super) fn ramp() -> RunResult {
+pub(in crate::report) fn ramp() -> RunResult {
     let mut result = busy();
     result.settings.scenario = "ramp".to_owned();
     result.settings.arrivals_per_second = None;
@@ -283,7 +283,7 @@ pub(super) fn ramp() -> RunResult {
 }
 
 /// Three servers, one of them three times.
-pub(super) fn repeated() -> Vec<RunResult> {
+pub(in crate::report) fn repeated() -> Vec<RunResult> {
     let mut runs = Vec::new();
     for (label, durability, doras, median, cost) in [
         ("null responder", "no", 13_500_000, 210, 58_000_000),
