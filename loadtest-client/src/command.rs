@@ -12,6 +12,7 @@ use crate::message::{Hardware, Relay};
 use crate::null_server::NullServer;
 use crate::report;
 use crate::run::{self, Run};
+use crate::steer::{self, Steer, SteerError};
 use crate::target::is_harmless;
 use clap::{Args, Parser, Subcommand};
 use std::fmt;
@@ -48,6 +49,9 @@ pub enum Task {
     /// Answers every client from nothing, to measure this host and the load client with. No DHCP server:
     /// keep real clients away from it.
     NullServer(NullServerTask),
+    /// Prints nftables rules for the DHCP server, that bring its replies to relays and renewing clients to
+    /// the load host where no route does. Without connection tracking.
+    Steer(Steer),
     /// Asks for every lease in a ledger that is not over, and reports each that is gone.
     Check(Check),
     /// Shows the result of a run again, as text and as a page.
@@ -144,6 +148,8 @@ pub struct NullServerTask {
 /// Why a run could not be made.
 #[derive(Debug)]
 enum CommandError {
+    /// The rules would not do what they should.
+    Steer(SteerError),
     /// The null server's socket cannot be had or read.
     NullServer(SocketAddrV4, io::Error),
     /// The server may be somebody else's.
@@ -172,6 +178,7 @@ impl fmt::Display for CommandError {
                  1024 need root"
             ),
             Self::Ledger(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Steer(error) => write!(f, "{error}"),
             Self::NullServer(listen, error) => {
                 write!(
                     f,
@@ -189,6 +196,7 @@ impl fmt::Display for CommandError {
 pub fn run(command_line: CommandLine) -> ExitCode {
     let done = match command_line.task {
         Task::Run(task) => return run::run(&task),
+        Task::Steer(steer) => run_steer(&steer),
         Task::NullServer(task) => run_null_server(&task),
         Task::Dora(dora) => run_dora(&dora),
         Task::Check(check) => run_check(&check),
@@ -224,6 +232,11 @@ fn run_dora(dora: &Dora) -> Result<bool, CommandError> {
     let (summary, _) = dora.place.play(run, &clients, ledger)?;
     print(&summary);
     Ok(summary.bound == summary.clients && summary.violations == 0)
+}
+
+fn run_steer(steer: &Steer) -> Result<bool, CommandError> {
+    print!("{}", steer::rules(steer).map_err(CommandError::Steer)?);
+    Ok(true)
 }
 
 fn run_null_server(task: &NullServerTask) -> Result<bool, CommandError> {

@@ -15,6 +15,7 @@
 //! | `scenario` | what a run does, in TOML |
 //! | `run` | a scenario against servers, and its result |
 //! | `machine` | what the kernel says of this machine and of processes |
+//! | `steer` | rules for a server whose routers may not be touched |
 //! | `target` | which servers may be loaded without asking |
 //! | `command` | the command line |
 //!
@@ -34,4 +35,5 @@ pub mod report;
 pub mod result;
 pub mod run;
 pub mod scenario;
+pub mod steer;
 pub mod target;

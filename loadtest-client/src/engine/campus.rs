@@ -440,7 +440,7 @@ impl Campus {
             self.by_client.add(Some(client), to, |bytes| message.append(None, bytes));
             return;
         }
-        let from = (self.plan.relays.len() > 1).then_some(relay.giaddr);
+        let from = Some(relay.giaddr);
         for server in &self.plan.servers {
             if self.by_relay.is_full() {
                 let tally = &mut self.tally;

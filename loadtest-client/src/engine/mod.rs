@@ -235,14 +235,9 @@ impl Engine {
             UdpSocket::bind(any_port)
                 .map_err(|error| EngineError::NotLocal(relay.giaddr, error))?;
         }
-        let everywhere = match plan.relays.as_slice() {
-            // Without a choice of addresses the kernel has less to do for each packet.
-            [only] => only.giaddr,
-            _ => Ipv4Addr::UNSPECIFIED,
-        };
         let open =
             |address| batch::socket(address).map_err(|error| EngineError::Port(address, error));
-        let relay_socket = open(SocketAddrV4::new(everywhere, plan.relay_port))?;
+        let relay_socket = open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, plan.relay_port))?;
         let client_socket = match (plan.renewals, plan.stay) {
             (Renewals::Unicast, Stay::Renewing | Stay::Leaving { .. }) => {
                 Some(open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, plan.client_port))?)
