@@ -177,7 +177,7 @@ impl fmt::Display for EngineError {
             Self::Port(address, error) => write!(
                 f,
                 "cannot use UDP {address}: {error}; ports below 1024 need root, and no other DHCP relay, \
-                 server or client may run here"
+                 server or client may run here; with the server on this host, use --relay-port 0"
             ),
             Self::Size(what) => write!(f, "{what}"),
             Self::Receive(error) => {
