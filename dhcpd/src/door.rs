@@ -91,6 +91,16 @@ impl Door {
         answer.blocking_recv().map_err(|_| DoorError::Closed)
     }
 
+    /// Waits until everything that was decided before this call is durable and in the kernel.
+    ///
+    /// # Errors
+    /// [`DoorError`] if that cannot be told.
+    pub async fn barrier(&self) -> Result<(), DoorError> {
+        let (sender, done) = oneshot::channel();
+        self.put(Call::Barrier(sender))?;
+        done.await.map_err(|_| DoorError::Closed)
+    }
+
     /// Waits until everything that was decided before this call is durable, from a thread outside the
     /// runtime.
     ///

@@ -27,7 +27,7 @@ use crate::api::{self, ApiState, Listener};
 use crate::clock::Clock;
 use crate::commit::{Barrier, CommitError, SnapshottingStore, WORK_WAITING_MAX, Work};
 use crate::decide::{Decide, Quiet};
-use crate::door::Door;
+use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
@@ -53,6 +53,9 @@ const CLIENT_PORT: u16 = 68;
 
 /// How often the kernel's drop counters are read.
 const DROPS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the store is looked after while nothing is committed.
+const STORE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sends the log to standard error: with times in a terminal and in files, without them under systemd,
 /// whose journal has its own. `RUST_LOG` chooses what is said; `info` if it is not set.
@@ -235,6 +238,7 @@ impl Parts {
             runtime.spawn(search::keep_rebuilt(index, door, Arc::clone(&metrics)));
         }
         let search = index.map(|index| Arc::new(IndexSearch(index)) as Arc<dyn api::Search>);
+        let idle_door = door.clone();
         let state = ApiState::new(
             door,
             Arc::clone(&metrics),
@@ -249,6 +253,7 @@ impl Parts {
             let _ended = stopped.await;
         }));
         runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));
+        runtime.spawn(look_between_groups(idle_door));
 
         let stop = Arc::new(AtomicBool::new(false));
         let decide = Decide {
@@ -339,6 +344,18 @@ async fn follow_drops(monitor: Monitor, metrics: Arc<Metrics>) {
                      out what keeps the server: a slow disk, too little CPU (said once a minute)"
                 );
             }
+        }
+    }
+}
+
+/// Has the barrier look after the store now and then, also while nothing is committed: a spare segment
+/// that could not be made shows in the status, a finished snapshot is taken into use.
+async fn look_between_groups(door: Door) {
+    let mut interval = tokio::time::interval(STORE_INTERVAL);
+    loop {
+        interval.tick().await;
+        if door.barrier().await == Err(DoorError::Closed) {
+            return;
         }
     }
 }
