@@ -1,5 +1,7 @@
-//! What the tests of the whole system share: the lab made of namespaces, and the demo that plays in it.
+//! What the tests of the whole system share: the lab made of namespaces, the demo that plays in it,
+//! and the simulator that needs neither.
 
 pub mod demo;
 pub mod isolated;
 pub mod lab;
+pub mod simulator;

@@ -99,6 +99,8 @@ pub struct Barrier<S, E, O> {
     /// Addresses whose flows could not be forgotten with the change that asked for it.
     flows_owed: BTreeSet<Ipv4Addr>,
     waiting: VecDeque<Waiting>,
+    /// What time it is; another one than the machine's only where a whole run is simulated.
+    time: Box<dyn Fn() -> Instant + Send>,
 }
 
 impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
@@ -114,7 +116,16 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             gate_retry_interval: GATE_RETRY_INTERVAL,
             flows_owed: BTreeSet::new(),
             waiting: VecDeque::new(),
+            time: Box::new(Instant::now),
         }
+    }
+
+    /// The same by another clock, which must not go back: for a run that is simulated.
+    #[must_use]
+    pub fn with_time(mut self, time: impl Fn() -> Instant + Send + 'static) -> Self {
+        self.gate_asked = time();
+        self.time = Box::new(time);
+        self
     }
 
     /// Commits group after group until all senders are gone and nothing is left.
@@ -122,24 +133,49 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     /// # Errors
     /// [`CommitError`] if stable storage fails: at once, with nothing released that depends on it.
     pub fn run(mut self, work: &Receiver<Work>) -> Result<(), CommitError> {
-        while let Some(mut group) = self.next_group(work) {
-            self.commit(&mut group)?;
+        while let Some(group) = self.next_group(work) {
+            self.commit_group(group)?;
         }
         Ok(())
+    }
+
+    /// Commits one group, at most [`GROUP_STEPS_MAX`] steps in the order of their decisions, and
+    /// releases what may leave. [`Barrier::run`] does nothing else, over and over.
+    ///
+    /// # Errors
+    /// As for [`Barrier::run`]; the barrier is of no use any more then.
+    pub fn commit_group(&mut self, mut group: Vec<Work>) -> Result<(), CommitError> {
+        self.commit(&mut group)
+    }
+
+    /// Asks for the whole of the kernel sets again if they are broken and it is time to. How long it is
+    /// until the next try; `None` while the sets are right.
+    pub fn retry_gate(&mut self) -> Option<Duration> {
+        if !self.gate_is_broken {
+            return None;
+        }
+        // By the time since the last try, not by silence: under load there is always work.
+        if self.since(self.gate_asked) >= self.gate_retry_interval {
+            self.give_up_the_old();
+            self.ask_for_the_gate();
+        }
+        Some(self.gate_retry_interval.saturating_sub(self.since(self.gate_asked)))
+    }
+
+    /// Steps whose replies or answers wait for the kernel sets.
+    #[must_use]
+    pub fn waiting_for_gate(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn since(&self, then: Instant) -> Duration {
+        (self.time)().saturating_duration_since(then)
     }
 
     /// Everything that waits, up to the limit; waits if there is nothing. `None` at the end.
     fn next_group(&mut self, work: &Receiver<Work>) -> Option<Vec<Work>> {
         let first = loop {
-            if !self.gate_is_broken {
-                break work.recv().ok()?;
-            }
-            // By the time since the last try, not by silence: under load there is always work.
-            if self.gate_asked.elapsed() >= self.gate_retry_interval {
-                self.give_up_the_old();
-                self.ask_for_the_gate();
-            }
-            let rest = self.gate_retry_interval.saturating_sub(self.gate_asked.elapsed());
+            let Some(rest) = self.retry_gate() else { break work.recv().ok()? };
             match work.recv_timeout(rest) {
                 Ok(first) => break first,
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -154,19 +190,19 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     /// One group, from the kernel sets to the release.
     fn commit(&mut self, group: &mut Vec<Work>) -> Result<(), CommitError> {
         let gate_changes: usize = group.iter().map(|work| work.gate.len()).sum();
-        let started = Instant::now();
+        let started = (self.time)();
         let gate_was_replaced = self.enforce(group);
-        let gate = started.elapsed();
+        let gate = self.since(started);
 
         let mut records = Vec::new();
         for work in &mut *group {
             records.append(&mut work.records);
         }
-        let started = Instant::now();
+        let started = (self.time)();
         if !records.is_empty() {
             self.stable.commit(&records).map_err(last_word)?;
         }
-        let sync = started.elapsed();
+        let sync = self.since(started);
         if !records.is_empty() || gate_changes > 0 {
             self.metrics.committed(records.len(), gate_changes, gate, sync);
         }
@@ -176,7 +212,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         if gate_was_replaced {
             ready.extend(self.waiting.drain(..).map(|waiting| waiting.work));
         }
-        let since = Instant::now();
+        let since = (self.time)();
         for work in group.drain(..) {
             if self.gate_is_broken && work.needs_gate() {
                 self.waiting.push_back(Waiting { since, work });
@@ -205,7 +241,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         // Changes up to a replacement belong before it: it was computed with them in mind, and they
         // may name flows that have to go.
         let mut changes: Vec<GateChange> = Vec::new();
-        let now = Instant::now();
+        let now = (self.time)();
         for work in &mut *group {
             work.age(now);
             changes.extend_from_slice(&work.gate);
@@ -256,12 +292,12 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     }
 
     fn ask_for_the_gate(&mut self) {
-        self.gate_asked = Instant::now();
+        self.gate_asked = (self.time)();
         self.outlet.gate_lost();
     }
 
     fn release(&mut self, ready: Vec<Work>) {
-        let now = Instant::now();
+        let now = (self.time)();
         let mut replies = Vec::new();
         let mut answers = Vec::new();
         let mut barriers = Vec::new();
@@ -297,8 +333,11 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     fn give_up_the_old(&mut self) {
         let excess = self.waiting.len().saturating_sub(WAITING_FOR_GATE_MAX);
         let mut kept = VecDeque::new();
+        let now = (self.time)();
         for (index, mut waiting) in self.waiting.drain(..).enumerate() {
-            if index < excess || waiting.since.elapsed() >= WAITING_FOR_GATE_LIFETIME {
+            if index < excess
+                || now.saturating_duration_since(waiting.since) >= WAITING_FOR_GATE_LIFETIME
+            {
                 for _ in waiting.work.replies.drain(..) {
                     self.metrics.unanswered(Reason::GateUnavailable);
                 }

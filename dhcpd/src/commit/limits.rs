@@ -12,7 +12,7 @@ pub const GROUP_STEPS_MAX: usize = 1024;
 pub const WORK_WAITING_MAX: usize = 2 * STEPS_UNCOMMITTED_MAX as usize;
 
 /// Steps whose replies wait for the kernel sets at most; the oldest give way.
-pub(super) const WAITING_FOR_GATE_MAX: usize = 4096;
+pub const WAITING_FOR_GATE_MAX: usize = 4096;
 
 /// How long a reply waits for the kernel sets. After that its client has asked again.
 pub(super) const WAITING_FOR_GATE_LIFETIME: Duration = Duration::from_secs(8);

@@ -23,6 +23,6 @@ mod snapshots;
 mod work;
 
 pub use barrier::{Barrier, CommitError, Enforcement, Outlet, Stable};
-pub use limits::{GROUP_STEPS_MAX, WORK_WAITING_MAX};
+pub use limits::{GROUP_STEPS_MAX, WAITING_FOR_GATE_MAX, WORK_WAITING_MAX};
 pub use snapshots::SnapshottingStore;
 pub use work::{HeldAnswer, HeldReply, Work};

@@ -1,0 +1,51 @@
+//! The model of stable storage: what is durable, and what is only written.
+
+use super::view::View;
+use vestibule_core::{Record, Timestamp};
+
+/// A disk that outlives every process.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// Everything durable, in order.
+    pub(crate) durable: Vec<Record>,
+    /// What the durable records end in.
+    pub(crate) view: View,
+    /// A group that is being synced.
+    pub(crate) in_flight: Option<Vec<Record>>,
+}
+
+impl Disk {
+    /// A group is written, and its sync begins.
+    pub(crate) fn write(&mut self, records: &[Record]) {
+        self.in_flight = Some(records.to_vec());
+    }
+
+    /// The sync is done.
+    pub(crate) fn synced(&mut self) {
+        for record in self.in_flight.take().unwrap_or_default() {
+            self.view.apply(&record);
+            self.durable.push(record);
+        }
+    }
+
+    /// The process ends in the middle of a sync. A group is one frame of the journal: either the kernel
+    /// had written it out, or its tail is torn or lost, and then nothing of it counts.
+    pub(crate) fn crash(&mut self, was_written_out: bool) {
+        if was_written_out {
+            self.synced();
+        }
+        self.in_flight = None;
+    }
+
+    /// The newest time in it.
+    #[must_use]
+    pub(crate) fn newest(&self) -> Timestamp {
+        let times = self.durable.iter().filter_map(|record| match record {
+            Record::Lease(lease) => Some(lease.changed),
+            Record::Registration(registration) => Some(registration.registered),
+            Record::Time(time) => Some(*time),
+            Record::LeaseForgotten(_) | Record::RegistrationRemoved(_) => None,
+        });
+        times.max().unwrap_or_default()
+    }
+}

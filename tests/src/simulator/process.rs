@@ -1,0 +1,418 @@
+//! The server's process: the real core, codec and barrier, in a shell that is this program's own.
+//!
+//! The shell does what the daemon's decide thread does, without sockets and threads. What is in it dies
+//! with the process.
+
+use super::checks::bounded::Queues;
+use super::gate_scene;
+use super::plan::{self, SERVER};
+use super::world::{Event, World};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use vestibule_core::options::code;
+use vestibule_core::{
+    Answer, Arrival, Command, Effect, Effects, HardwareAddress, Input, MessageType, Query,
+    QueryAnswer, Reason, Record, RegistrationTarget, Release, Reply, Sequence, Server, Side,
+    SocketIndex, Ticket, Timestamp,
+};
+use vestibule_dhcpd::commit::{HeldAnswer, HeldReply, WORK_WAITING_MAX, Work};
+use vestibule_dhcpd::metrics::Metrics;
+use vestibule_dhcpd::wire;
+use vestibule_load::message::{Message, Relay};
+
+/// Steps that may wait before calls have to wait too, as in the daemon.
+const STEPS_WAITING_FOR_CALLS_MAX: u64 = 1024;
+
+/// Everything that dies with the process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(super) server: Server,
+    pub(super) work: VecDeque<Work>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether the barrier takes nothing before a retry that is arranged.
+    pub(super) retry_is_arranged: bool,
+    pub(super) retry_is_due: bool,
+    pub(super) waiting_for_gate: usize,
+    effects: Effects,
+    committed: Sequence,
+    tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    calls: Vec<(HardwareAddress, oneshot::Receiver<Answer>)>,
+    calls_count: u64,
+}
+
+impl World {
+    /// The server starts from what is durable.
+    pub(super) fn start(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        self.life += 1;
+        self.committing.clear();
+        if self.chance(self.faults.time_step) {
+            self.wall_behind =
+                if self.random.below(2) == 0 { 0 } else { self.random.below(7_200_000) };
+        }
+        let wall = self.wall_right() - self.wall_behind;
+        let offset = wall.max(self.disk.newest().milliseconds()) - self.now;
+        let is_first = self.life == 1;
+        // The server's clock may stand lower than before, and what ended must not be asked for.
+        let latest = self.server_now();
+        if offset > self.server_offset && !is_first {
+            self.checkers.unique.clock_was_set_forth(offset - self.server_offset);
+        }
+        self.server_offset = offset;
+        let (now, server_now) = (self.now, self.server_now());
+        self.trace.note(now, format_args!("life {} starts at {server_now}", self.life));
+        self.disk.write(&[Record::Time(server_now)]);
+        self.disk.synced();
+        let records = self.disk.durable.iter().cloned();
+        let server = Server::new(self.plan.configuration(), [SERVER], records, server_now);
+        self.kernel.replace(&server.gate(server_now), now);
+        self.kernel.fails_until = now;
+        self.process = Some(Process {
+            server,
+            work: VecDeque::new(),
+            metrics: Arc::new(Metrics::new()),
+            retry_is_arranged: false,
+            retry_is_due: false,
+            waiting_for_gate: 0,
+            effects: Effects::new(),
+            committed: Sequence::default(),
+            tickets: BTreeMap::new(),
+            calls: Vec::new(),
+            calls_count: 0,
+        });
+        self.checkers.accounted.started();
+        let beliefs = self.checkers.unique.held(now);
+        let verdict = self.checkers.durable.restarted(&self.disk.view, beliefs, server_now, latest);
+        self.judge(verdict);
+        self.core_has_them();
+        self.step(Input::Tick);
+    }
+
+    /// What is durable must be in the new core's book too.
+    fn core_has_them(&mut self) {
+        let server_now = self.server_now();
+        let held: Vec<_> = self.checkers.unique.held(self.now).collect();
+        let Some(process) = &self.process else { return };
+        let missing = held.into_iter().find(|(address, belief)| {
+            let answer = process.server.query(server_now, &Query::Lease(*address));
+            let QueryAnswer::Lease(Some(view)) = answer else { return true };
+            !view.held || view.lease.hardware != plan::hardware(belief.device)
+        });
+        if let Some(missing) = missing {
+            let what = format!("the new core does not have {missing:?}");
+            self.judge(Err(super::checks::Violation::new("P2", what)));
+        }
+    }
+
+    /// The process ends, and another one will start.
+    pub(super) fn end_of_process(&mut self, why: &str) {
+        if self.process.is_none() {
+            return;
+        }
+        self.look(false);
+        self.trace.note(self.now, format_args!("life {} ends: {why}", self.life));
+        self.process = None;
+        self.restarts += 1;
+        let was_written_out = self.random.below(2) == 0;
+        self.disk.crash(was_written_out);
+        let down = 50 + self.random.below(6_000);
+        self.arrange(down, Event::Start);
+    }
+
+    /// A packet arrives at the server.
+    pub(super) fn packet(&mut self, number: usize, message: &Message, relayed: Option<usize>) {
+        if self.process.is_none() || self.is_given_up(number, message) {
+            return;
+        }
+        let mut relay = Relay::new(plan::relay(relayed.unwrap_or(0)));
+        relay.circuit_id = self.plan.circuit_id;
+        let mut bytes = Vec::new();
+        message.append(relayed.map(|_| &relay), &mut bytes);
+        let source =
+            relayed.map_or(message.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), |_| relay.giaddr);
+        let arrival = Arrival {
+            socket: SocketIndex(0),
+            local_address: SERVER,
+            source: SocketAddrV4::new(source, if relayed.is_some() { 67 } else { 68 }),
+            broadcast: false,
+            attached: false,
+        };
+        match wire::decode(&bytes, arrival) {
+            Ok(request) => self.step(Input::Packet(Box::new(request))),
+            Err(reason) => {
+                self.checkers.accounted.not_decoded();
+                self.unanswered(reason);
+            }
+        }
+    }
+
+    /// The core is woken.
+    pub(super) fn tick(&mut self, life: u64) {
+        if self.is_alive(life) {
+            self.step(Input::Tick);
+        }
+    }
+
+    /// The barrier tells the core what is durable.
+    pub(super) fn committed(&mut self, life: u64, through: Sequence) {
+        if !self.is_alive(life) {
+            return;
+        }
+        if let Some(process) = &mut self.process {
+            process.committed = process.committed.max(through);
+        }
+        self.step(Input::Committed(through));
+    }
+
+    /// The core is asked for the whole of the gate.
+    pub(super) fn gate_lost(&mut self, life: u64) {
+        if self.is_alive(life) {
+            self.step(Input::GateLost);
+        }
+    }
+
+    /// The barrier shall look whether it asks again.
+    pub(super) fn gate_retry(&mut self, life: u64) {
+        if self.is_alive(life)
+            && let Some(process) = &mut self.process
+        {
+            process.retry_is_due = true;
+            process.retry_is_arranged = false;
+        }
+    }
+
+    /// The portal wants something.
+    pub(super) fn portal(&mut self) {
+        if self.is_healed {
+            return;
+        }
+        let next = 1 + self.random.below(self.plan.portal);
+        self.arrange(next, Event::Portal);
+        let hardware = plan::hardware(plan::to_usize(self.random.below(self.plan.devices as u64)));
+        let address = self.checkers.unique.held(self.now).next().map(|(address, _)| address);
+        let ends = self.server_now().plus_seconds(1 + self.random.below(60));
+        let expires = (self.random.below(3) == 0).then_some(ends);
+        let command = match (self.random.below(5), address) {
+            (0 | 1, _) => Command::Unregister(hardware),
+            (2, Some(address)) => Command::Register {
+                target: RegistrationTarget::Address(address),
+                owner: None,
+                expires,
+                replaces: None,
+            },
+            _ => Command::Register {
+                target: RegistrationTarget::Hardware(hardware),
+                owner: Some("somebody".into()),
+                expires,
+                replaces: None,
+            },
+        };
+        self.call(hardware, command, address);
+    }
+
+    fn call(&mut self, hardware: HardwareAddress, command: Command, address: Option<Ipv4Addr>) {
+        let server_now = self.server_now();
+        let Some(process) = &mut self.process else { return };
+        let waiting = process.server.sequence().0.saturating_sub(process.committed.0);
+        if waiting >= STEPS_WAITING_FOR_CALLS_MAX {
+            return;
+        }
+        // Whom a command by address means is the core's business; any of them may change.
+        let whom = match (&command, address) {
+            (Command::Register { target: RegistrationTarget::Address(_), .. }, Some(address)) => {
+                match process.server.query(server_now, &Query::Lease(address)) {
+                    QueryAnswer::Lease(Some(view)) => view.lease.hardware,
+                    _ => return,
+                }
+            }
+            _ => hardware,
+        };
+        let ticket = Ticket(process.calls_count);
+        process.calls_count += 1;
+        let (sender, receiver) = oneshot::channel();
+        process.tickets.insert(ticket, sender);
+        // Two calls about one device at once: the later one is what counts.
+        process.calls.retain(|(other, _)| *other != whom);
+        process.calls.push((whom, receiver));
+        self.checkers.durable.asked(whom);
+        self.trace.note(self.now, format_args!("portal: {command:?}"));
+        self.step(Input::Command(ticket, command));
+    }
+
+    /// Reads what the portal was answered.
+    pub(super) fn hear_answers(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let mut answers = Vec::new();
+        process.calls.retain_mut(|(hardware, receiver)| match receiver.try_recv() {
+            Ok(answer) => {
+                answers.push((*hardware, answer));
+                false
+            }
+            Err(oneshot::error::TryRecvError::Empty) => true,
+            Err(oneshot::error::TryRecvError::Closed) => false,
+        });
+        let server_now = self.server_now();
+        for (hardware, answer) in answers {
+            self.trace.note(self.now, format_args!("portal is told {answer:?}"));
+            let (registration, addresses, side) = match answer {
+                Answer::Registered { registration, addresses, .. } => {
+                    (Some(registration), addresses, Side::Registered)
+                }
+                Answer::Unregistered { addresses } => (None, addresses, Side::Unregistered),
+                _ => continue,
+            };
+            let view = &self.disk.view;
+            let verdict = self.checkers.durable.answered(view, hardware, registration, server_now);
+            self.judge(verdict);
+            let scene = gate_scene!(self, &[]);
+            let verdict = self.checkers.gate.answered(scene, &addresses, side);
+            self.judge(verdict);
+        }
+    }
+
+    /// One step of the core, and what follows from it.
+    fn step(&mut self, input: Input) {
+        let (now, server_now, instant) = (self.now, self.server_now(), self.instant());
+        let is_packet = matches!(input, Input::Packet(_));
+        let Some(mut process) = self.process.take() else { return };
+        let mut effects = std::mem::take(&mut process.effects);
+        let sequence = process.server.step(server_now, input, &mut effects);
+        let mut work = Work { sequence, decided: Some(instant), ..Work::default() };
+        self.process = Some(process);
+        let mut ends = 0;
+        for effect in effects.drain() {
+            match effect {
+                Effect::Persist(record) => work.records.push(record),
+                Effect::Gate(change) => work.gate.push(change),
+                Effect::GateReplace(elements) => work.gate_replace = Some(elements),
+                Effect::Reply { reply, release, .. } => {
+                    ends += 1;
+                    self.decided(&reply, release, &mut work);
+                }
+                Effect::Unanswered(unanswered) => {
+                    ends += 1;
+                    self.unanswered(unanswered.reason);
+                }
+                Effect::Answer { ticket, answer, release } => {
+                    self.answer(ticket, answer, release, &mut work);
+                }
+                Effect::Notice(_) => {}
+                Effect::Wake(at) => {
+                    let after = at.milliseconds_after(server_now);
+                    self.arrange(after, Event::Tick(self.life));
+                }
+            }
+        }
+        if is_packet {
+            let verdict = self.checkers.accounted.decided(ends);
+            self.judge(verdict);
+        }
+        let Some(process) = &mut self.process else { return };
+        process.effects = effects;
+        if let Some(sequence) = sequence {
+            self.trace.note(now, format_args!("step {} {:?}", sequence.0, work.gate));
+            process.work.push_back(work);
+            if process.work.len() % 64 == 0 {
+                self.look(false);
+            }
+        }
+    }
+
+    fn decided(&mut self, reply: &Reply, release: Release, work: &mut Work) {
+        let mut bytes = Vec::new();
+        if let Err(reason) = wire::encode(reply, &mut bytes) {
+            return self.unanswered(reason);
+        }
+        let seconds = reply.option(code::LEASE_TIME).and_then(|bytes| bytes.try_into().ok());
+        let lifetime = seconds.map(|bytes| Duration::from_secs(u32::from_be_bytes(bytes).into()));
+        let held = HeldReply {
+            bytes,
+            message_type: reply.message_type,
+            socket: reply.socket,
+            source: reply.source,
+            destination: reply.destination,
+            lease_ends: lifetime.map(|lifetime| self.instant() + lifetime),
+        };
+        match release {
+            Release::Immediately => self.leave(held),
+            Release::AfterCommit(_) => work.replies.push(held),
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer, release: Release, work: &mut Work) {
+        let Some(process) = &mut self.process else { return };
+        let Some(to) = process.tickets.remove(&ticket) else { return };
+        match release {
+            Release::Immediately => {
+                let _gone = to.send(answer);
+            }
+            Release::AfterCommit(_) => work.answers.push(HeldAnswer { answer, to }),
+        }
+    }
+
+    fn unanswered(&mut self, reason: Reason) {
+        if let Some(process) = &self.process {
+            process.metrics.unanswered(reason);
+        }
+        self.trace.note(self.now, format_args!("unanswered: {reason}"));
+    }
+
+    /// A reply leaves the server.
+    pub(super) fn leave(&mut self, held: HeldReply) {
+        self.checkers.accounted.replied();
+        let Some(reply) = vestibule_load::message::Reply::read(&held.bytes) else { return };
+        let Some(number) = reply.hardware.client() else { return };
+        let number = plan::to_usize(number.into());
+        self.trace.note(
+            self.now,
+            format_args!(
+                "{} of {} leaves for device {number}",
+                held.message_type.name(),
+                reply.yiaddr
+            ),
+        );
+        if held.message_type == MessageType::Ack {
+            let scene = gate_scene!(self, &[]);
+            let verdict = self.checkers.gate.leaves(scene, reply.yiaddr, number);
+            self.judge(verdict);
+        }
+        for after in self.ways() {
+            self.arrange(after, Event::Reply { device: number, bytes: held.bytes.clone() });
+        }
+    }
+
+    /// Has the checkers of P5 and P6 look.
+    pub(super) fn look(&mut self, is_quiet: bool) {
+        let server_now = self.server_now();
+        let Some(process) = &self.process else { return };
+        let offers = match process.server.query(server_now, &Query::Status) {
+            QueryAnswer::Status(status) => status.offers,
+            _ => 0,
+        };
+        let queues = Queues {
+            work: process.work.len().min(WORK_WAITING_MAX + 1),
+            waiting_for_gate: process.waiting_for_gate,
+            uncommitted: process.server.sequence().0.saturating_sub(process.committed.0),
+            calls: process.calls_count,
+            offers,
+        };
+        let unanswered =
+            Reason::ALL.iter().map(|reason| process.metrics.unanswered_count(*reason)).sum();
+        let verdict = self.checkers.bounded.look(queues);
+        self.judge(verdict);
+        let verdict = self.checkers.accounted.look(unanswered, is_quiet);
+        self.judge(verdict);
+    }
+
+    /// What the core says that the kernel sets should hold.
+    pub(super) fn core_gate(&self, now: Timestamp) -> BTreeMap<Ipv4Addr, Side> {
+        let Some(process) = &self.process else { return BTreeMap::new() };
+        let gate = process.server.gate(now);
+        gate.into_iter().map(|(address, side, _)| (address, side)).collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! Seeds of the simulator: some hundreds each time, every one that ever failed, and determinism.
+
+use std::path::Path;
+use vestibule_tests::simulator;
+
+/// Seeds that every run goes through.
+const SEEDS: std::ops::Range<u64> = 7..307;
+
+fn check(seed: u64, steps: Option<u64>, story: &str) -> simulator::Outcome {
+    let outcome = simulator::run(seed, steps);
+    if let Some(violation) = &outcome.violation {
+        let steps = steps.map(|steps| format!(" --steps {steps}")).unwrap_or_default();
+        let last = &outcome.last[outcome.last.len().saturating_sub(60)..];
+        panic!(
+            "{story}\n{}\nseed {seed} breaks {violation}\nagain: vestibule-simulate --seeds 1 --from {seed}{steps}",
+            last.join("\n")
+        );
+    }
+    outcome
+}
+
+fn quarter(number: u64) {
+    let outcomes: Vec<_> =
+        SEEDS.filter(|seed| seed % 4 == number).map(|seed| check(seed, Some(30_000), "")).collect();
+    let acknowledged: u64 = outcomes.iter().map(|outcome| outcome.acknowledgements).sum();
+    let restarts: u64 = outcomes.iter().map(|outcome| outcome.restarts).sum();
+    assert!(acknowledged > 3_000 && restarts > 30, "{acknowledged} ACKs, {restarts} restarts");
+}
+
+#[test]
+fn seeds_first_quarter() {
+    quarter(0);
+}
+
+#[test]
+fn seeds_second_quarter() {
+    quarter(1);
+}
+
+#[test]
+fn seeds_third_quarter() {
+    quarter(2);
+}
+
+#[test]
+fn seeds_last_quarter() {
+    quarter(3);
+}
+
+#[test]
+fn the_same_seed_has_the_same_trace() {
+    for seed in [2, 3, 21, 29] {
+        let (first, again) = (simulator::run(seed, None), simulator::run(seed, None));
+        assert_eq!((first.hash, first.events), (again.hash, again.events), "seed {seed}");
+    }
+    assert_ne!(simulator::run(2, None).hash, simulator::run(3, None).hash);
+}
+
+/// The first line of each file is the seed, and the length of the phase with faults if it needs one; the
+/// rest is the story.
+#[test]
+fn what_once_failed_does_not_fail_again() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).expect("tests/seeds is there") {
+        let path = entry.expect("a folder can be read").path();
+        let text = std::fs::read_to_string(&path).expect("a text file of ours");
+        let mut words = text.lines().next().unwrap_or_default().split_whitespace();
+        let seed = words.next().and_then(|word| word.parse().ok());
+        let seed = seed.unwrap_or_else(|| panic!("{}: no seed", path.display()));
+        let steps = words.next().map(|word| word.parse().expect("milliseconds"));
+        check(seed, steps, &text);
+        count += 1;
+    }
+    assert!(count > 0, "no seeds in {}", folder.display());
+}
