@@ -171,8 +171,12 @@ impl Server {
         }
         self.end_other_leases(client, network, address, step);
         let old = self.book.lease(address).filter(|old| old.client == *client);
-        let continues = old.is_some_and(|old| old.is_held(self.now));
-        let started = old.filter(|_| continues).map_or(self.now, |old| old.started);
+        let continued = old.filter(|old| old.is_held(self.now));
+        let started = continued.map_or(self.now, |old| old.started);
+        // A client whose ACK gets lost goes by what it was told before: a shorter lifetime than that is
+        // told to it, and the address is kept for it until both are over.
+        let promised = continued.map_or(Timestamp::ZERO, |old| old.ends);
+        let ends = self.now.plus_seconds(terms.lifetime_seconds.into()).max(promised);
         // A unicast renewal passes no relay: what the last one said of the place still holds.
         let direct = !request.is_relayed();
         let kept = old.filter(|_| direct);
@@ -190,7 +194,7 @@ impl Server {
             state: BindingState::Active,
             started,
             changed: self.now,
-            ends: self.now.plus_seconds(terms.lifetime_seconds.into()),
+            ends,
             relay,
             relay_agent,
             host_name,

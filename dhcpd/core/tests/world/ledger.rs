@@ -50,7 +50,7 @@ impl Ledger {
     /// Notes what has become durable.
     pub(crate) fn note(&mut self, event: Event) {
         match event {
-            Event::Acknowledged { address, belief, at, reserved_for_it, left } => {
+            Event::Acknowledged { address, mut belief, at, reserved_for_it, left } => {
                 let until = self.quarantined.get(&address).copied().unwrap_or(Timestamp::ZERO);
                 assert!(at >= until, "{address} was acknowledged while in quarantine: {belief:?}");
                 if let Some(other) = self.believed.get(&address)
@@ -60,6 +60,13 @@ impl Ledger {
                     // The device that an address is reserved for takes it over from itself.
                     let takes_over = reserved_for_it && other.hardware == belief.hardware;
                     assert!(takes_over, "{address} has two holders: {other:?} and {belief:?}");
+                }
+                // The ACK may be lost, and then the client goes by the one before.
+                if let Some(former) = self.believed.get(&address)
+                    && former.client == belief.client
+                    && at < former.ends
+                {
+                    belief.ends = belief.ends.max(former.ends);
                 }
                 // A client that takes another address of the same network has left its former one.
                 self.believed.retain(|other, former| {
