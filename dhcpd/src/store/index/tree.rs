@@ -21,6 +21,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{fmt, io};
 
+/// How often a new index is tried to be made, and how long after a failure it is tried again.
+const MAKE_ATTEMPTS_MAX: u32 = 20;
+const MAKE_REST: std::time::Duration = std::time::Duration::from_millis(25);
+
 /// Operations in one batch at most: more between two syncs lost whole stores in simulated power cuts.
 const OPERATIONS_PER_BATCH_MAX: usize = 512;
 
@@ -88,8 +92,22 @@ impl Tree {
         Ok(Self { database, log })
     }
 
-    /// Deletes what is there and makes an empty index.
+    /// Deletes what is there and makes an empty index. Tried again for a moment: sled's own threads let go
+    /// of a store that was dropped just now only a little later, and until then hold its lock and files.
     pub(super) fn make_new(directory: &Path) -> Result<Self, IndexError> {
+        let mut attempts = 1;
+        loop {
+            match Self::try_make_new(directory) {
+                Err(_) if attempts < MAKE_ATTEMPTS_MAX => {
+                    attempts += 1;
+                    std::thread::sleep(MAKE_REST);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn try_make_new(directory: &Path) -> Result<Self, IndexError> {
         match fs::remove_dir_all(directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
