@@ -38,6 +38,10 @@ const GATHERING: Duration = Duration::from_millis(250);
 /// How long after a failed rebuild another one is asked for.
 const REBUILD_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// How often and at what distance a closing index looks whether sled has let go of it.
+const CLOSING_LOOKS_MAX: u32 = 100;
+const CLOSING_LOOK: Duration = Duration::from_millis(5);
+
 /// How the index is opened.
 #[derive(Clone, Debug)]
 pub struct IndexOptions {
@@ -295,6 +299,15 @@ impl Drop for Index {
         if let Some(thread) = self.thread.take() {
             // It can only have ended by a panic that has been reported where it happened.
             let _ = thread.join();
+        }
+        // sled's own threads hold its lock a little longer than the store that was dropped.
+        if let Ok(log) = std::fs::File::open(self.shared.directory.join("db")) {
+            for _ in 0..CLOSING_LOOKS_MAX {
+                if log.try_lock().is_ok() {
+                    break;
+                }
+                std::thread::sleep(CLOSING_LOOK);
+            }
         }
     }
 }
