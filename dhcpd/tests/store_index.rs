@@ -23,6 +23,7 @@ fn options() -> IndexOptions {
         probe_program: std::env::current_exe().unwrap(),
         probe_arguments: vec!["--exact".into(), PROBE.into()],
         probe_time_max: DEADLINE,
+        rebuild_rest: Duration::ZERO,
     }
 }
 
@@ -209,10 +210,28 @@ fn a_probe_that_cannot_run_or_does_not_end_means_a_new_index() {
             probe_program: program.into(),
             probe_arguments: vec!["-c".into(), "read line < /dev/zero".into()],
             probe_time_max: time_max,
+            rebuild_rest: Duration::ZERO,
         };
         let index = Index::open(&path, options, 1, std::iter::once(lease(3, 1, false))).unwrap();
         assert!(index.wait_until_fed(DEADLINE));
         assert!(!has_marker(&index), "{program}");
+    }
+}
+
+#[test]
+fn an_index_that_cannot_follow_leaves_the_storm_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = IndexOptions { rebuild_rest: Duration::from_secs(3600), ..options() };
+    let index = Index::open(&directory.path().join("index"), options, 0, std::iter::empty());
+    let index = index.unwrap();
+    assert!(index.wait_until_fed(DEADLINE), "{}", index.state());
+    let count = u32::try_from(ADDRESSES_WAITING_MAX).unwrap() + 1;
+    let flood: Vec<Record> =
+        (0..count).map(|number| Record::Lease(lease(number, 1, false))).collect();
+    for frame_number in 1..=2 {
+        index.feed(frame_number, &flood);
+        assert!(matches!(index.state(), IndexState::Failed(_)));
+        assert_eq!(index.needs_rebuild(), None, "the book is not read in the middle of a storm");
     }
 }
 

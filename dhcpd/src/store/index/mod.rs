@@ -35,8 +35,9 @@ pub const SEARCH_HITS_MAX: usize = 10_000;
 /// How long updates gather before they are put in, so that they coalesce.
 const GATHERING: Duration = Duration::from_millis(250);
 
-/// How long after a failed rebuild another one is asked for.
-const REBUILD_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// How long after a failure, or after falling behind, a rebuild is asked for: what made it necessary is
+/// over then, such as a storm of new leases.
+pub const REBUILD_REST: Duration = Duration::from_secs(60);
 
 /// How often and at what distance a closing index looks whether sled has let go of it.
 const CLOSING_LOOKS_MAX: u32 = 100;
@@ -51,6 +52,8 @@ pub struct IndexOptions {
     pub probe_arguments: Vec<OsString>,
     /// How long it may take; then it is ended, and the index is rebuilt.
     pub probe_time_max: Duration,
+    /// How long the index waits before it asks for a rebuild: [`REBUILD_REST`], but for tests.
+    pub rebuild_rest: Duration,
 }
 
 impl IndexOptions {
@@ -63,6 +66,7 @@ impl IndexOptions {
             probe_program: std::env::current_exe()?,
             probe_arguments: vec!["index-probe".into()],
             probe_time_max: Duration::from_secs(120),
+            rebuild_rest: REBUILD_REST,
         })
     }
 }
@@ -122,6 +126,11 @@ struct State {
 }
 
 impl State {
+    /// Whether it is too early to ask for a rebuild.
+    fn is_resting(&self) -> bool {
+        self.rebuild_not_before.is_some_and(|earliest| Instant::now() < earliest)
+    }
+
     fn lose(&mut self) {
         self.waiting.clear();
         self.losses += 1;
@@ -199,6 +208,12 @@ impl Index {
     /// already, the index is behind and [`Index::needs_rebuild`] says so.
     pub fn feed(&self, frame_number: u64, records: &[Record]) {
         let mut state = self.shared.lock();
+        // The book will have been read after this: what is in it need not wait here.
+        if state.loss.is_some() && state.is_resting() {
+            state.fed = frame_number;
+            return;
+        }
+        let was_complete = state.reached == state.fed;
         for record in records {
             match record {
                 Record::Lease(lease) => {
@@ -217,9 +232,13 @@ impl Index {
                 "the index cannot follow; it is rebuilt from the book"
             );
             state.lose();
+            state.rebuild_not_before = Some(Instant::now() + self.shared.options.rebuild_rest);
             state.state = IndexState::Failed("it could not follow the journal".into());
         }
-        self.shared.changed.notify_all();
+        // A thread that gathers already looks again by itself, so that a group costs no wake-up.
+        if was_complete || state.loss.is_some() {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Whether the index must be rebuilt from the book. Read the leases **after** this, then hand them
@@ -227,8 +246,7 @@ impl Index {
     #[must_use]
     pub fn needs_rebuild(&self) -> Option<RebuildTicket> {
         let state = self.shared.lock();
-        let may = state.rebuild_not_before.is_none_or(|earliest| Instant::now() >= earliest);
-        state.loss.filter(|_| may && state.source.is_none())
+        state.loss.filter(|_| !state.is_resting() && state.source.is_none())
     }
 
     /// Makes the index anew of all leases in the book, in the background. Nothing happens if updates

@@ -2,7 +2,8 @@
 
 use super::keys::Prefixes;
 use super::tree::{IndexError, Tree};
-use super::{GATHERING, IndexState, LeaseSource, REBUILD_AGAIN_AFTER, Shared};
+use super::{GATHERING, IndexState, LeaseSource, Shared};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::PoisonError;
@@ -11,6 +12,40 @@ use std::time::{Duration, Instant};
 
 /// How often a running probe is looked at.
 const PROBE_LOOK: Duration = Duration::from_millis(10);
+
+/// After each batch the thread rests this many times as long as the batch took, unless somebody waits for
+/// the index: a storm of leases gets the processor, and the index a tenth of a core.
+const REST_FACTOR: u32 = 9;
+
+/// Keeps the thread to its share of a core.
+struct Pace<'a> {
+    shared: &'a Shared,
+    /// When the batch at hand was begun.
+    since: Cell<Instant>,
+}
+
+impl<'a> Pace<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        Self { shared, since: Cell::new(Instant::now()) }
+    }
+
+    /// Rests after a batch. Whether the work is to be given up: the end has come, or updates were lost.
+    fn rest(&self) -> bool {
+        let deadline = Instant::now() + self.since.get().elapsed() * REST_FACTOR;
+        let mut state = self.shared.lock();
+        let is_given_up = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_given_up = state.is_ending || state.loss.is_some();
+            if is_given_up || state.is_urgent || left.is_zero() {
+                break is_given_up;
+            }
+            let changed = &self.shared.changed;
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        self.since.set(Instant::now());
+        is_given_up
+    }
+}
 
 /// What there is to do next.
 enum Task {
@@ -155,9 +190,10 @@ fn rebuild(shared: &Shared, source: LeaseSource) -> Result<(), IndexError> {
         source.map(|lease| (lease.address, Some(Prefixes::of(&lease)))).collect();
     let count = leases.len();
     let tree = Tree::make_new(&shared.directory)?;
-    let is_whole = tree.apply(leases.into_iter(), &|| shared.lock().is_ending)?;
+    let pace = Pace::begin(shared);
+    let is_whole = tree.apply(leases.into_iter(), &|| pace.rest())?;
     if !is_whole {
-        // Without a position it counts as incomplete, and is made anew at the next start.
+        // Without a position it counts as incomplete, and is made anew.
         return Ok(());
     }
     // What came in meanwhile follows, before anybody is told that it is ready.
@@ -211,7 +247,9 @@ fn put_in(shared: &Shared, tree: &Tree) -> Result<u64, IndexError> {
         }
         (std::mem::take(&mut state.waiting), state.fed, state.losses)
     };
-    tree.apply(changes.into_iter(), &|| false)?;
+    let pace = Pace::begin(shared);
+    // At the end, what waits is still put in.
+    tree.apply(changes.into_iter(), &|| pace.rest() && shared.lock().loss.is_some())?;
     // If nothing was lost meanwhile, what was taken is all there was.
     let is_complete = shared.lock().losses == losses;
     if is_complete {
@@ -229,7 +267,7 @@ fn give_up(shared: &Shared, error: &IndexError) {
     close(shared);
     let mut state = shared.lock();
     state.lose();
-    state.rebuild_not_before = Some(Instant::now() + REBUILD_AGAIN_AFTER);
+    state.rebuild_not_before = Some(Instant::now() + shared.options.rebuild_rest);
     state.state = IndexState::Failed(error.to_string());
     shared.changed.notify_all();
 }
