@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build fuzz deny
+.PHONY: help demo test build bench-peers fuzz deny
 
 help:
 	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
@@ -8,6 +8,8 @@ help:
 	@echo "make fuzz    the decoders under fuzzing for a minute, from the kept corpus"
 	@echo "make deny    licences, sources and versions of all dependencies (needs cargo-deny)"
 	@echo "make build   the programs, into target/release"
+	@echo "make bench-peers"
+	@echo "             unpacks Kea and ISC dhcpd into target/peers, for tests and benchmarks; installs nothing"
 
 # First all that the demo needs, so that nobody waits for a build only to be told of a package.
 demo:
@@ -21,6 +23,9 @@ build:
 
 test:
 	@tests/test.sh
+
+bench-peers:
+	@tests/setup.sh peers
 
 fuzz:
 	@tests/setup.sh fuzz

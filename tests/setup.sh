@@ -1,17 +1,18 @@
 #!/bin/sh
 # Installs what the build, the demo and the tests need and what is not there yet. Debian only.
 #
-#   tests/setup.sh build|demo|test|fuzz
+#   tests/setup.sh build|demo|test|fuzz|bench|peers
 #
 # It promises: nothing is done when nothing is missing (apt is not even asked); what is installed is
 # said first, with the reason; without root, the command to run is printed and the exit status is 1.
 # It never starts or enables a service: no package in the list brings one that Debian enables, and
-# servers that tests need as peers are unpacked into target/peers, not installed.
+# servers that tests and benchmarks need as peers are unpacked into target/peers, not installed. For
+# the unpacking (`peers`, which does nothing else) no root is needed.
 set -eu
 
 purpose=${1:-test}
-case $purpose in build | demo | test | fuzz) ;; *)
-	echo "usage: $0 build|demo|test|fuzz" >&2
+case $purpose in build | demo | test | fuzz | bench | peers) ;; *)
+	echo "usage: $0 build|demo|test|fuzz|bench|peers" >&2
 	exit 2
 	;;
 esac
@@ -28,10 +29,10 @@ needs() {
 		build pkg-config        command:pkg-config     finds libmnl and libnftnl
 		build libmnl-dev        library:libmnl         netlink messages for the kernel sets
 		build libnftnl-dev      library:libnftnl       kernel sets
-		demo  util-linux        command:nsenter        the lab's namespaces
-		demo  mount             command:mount          the lab's private folders
-		demo  hostname          command:hostname       the lab's host names
-		demo  iproute2          command:ip             the lab's links, addresses and routes
+		lab   util-linux        command:nsenter        the lab's namespaces
+		lab   mount             command:mount          the lab's private folders
+		lab   hostname          command:hostname       the lab's host names
+		lab   iproute2          command:ip             the lab's links, addresses and routes
 		demo  nftables          command:nft            shows the kernel sets
 		demo  dnsmasq-base      command:dnsmasq        relay, and the true DNS server
 		demo  udhcpc            command:udhcpc         DHCP client
@@ -46,16 +47,21 @@ needs() {
 	LIST
 }
 
-# Peers for tests: servers, so they are unpacked and not installed. Package, program, why.
+# Other people's programs, unpacked and not installed: package, program, whether all tests rest on it
+# or only those that compare (`compared`: a Debian release may lack it), why.
 peers() {
 	cat <<-'LIST'
-		isc-dhcp-relay usr/sbin/dhcrelay a relay that adds option 82
+		isc-dhcp-relay   usr/sbin/dhcrelay  needed   a relay that adds option 82
+		isc-dhcp-server  usr/sbin/dhcpd     compared ISC dhcpd, which is tested and measured beside ours
+		kea-dhcp4-server usr/sbin/kea-dhcp4 compared Kea, which is tested and measured beside ours
 	LIST
 }
 
 in_purpose() {
 	case $purpose:$1 in
-	build:build | demo:build | demo:demo | test:build | test:demo | test:test | fuzz:build | fuzz:fuzz) return 0 ;;
+	build:build | demo:build | test:build | fuzz:build | bench:build) return 0 ;;
+	demo:lab | test:lab | bench:lab) return 0 ;;
+	demo:demo | test:demo | test:test | fuzz:fuzz) return 0 ;;
 	*) return 1 ;;
 	esac
 }
@@ -68,7 +74,7 @@ present() {
 	esac
 }
 
-if ! command -v cargo >/dev/null; then
+if [ "$purpose" != peers ] && ! command -v cargo >/dev/null; then
 	echo "setup: there is no Rust toolchain (cargo) in PATH: install one, see https://rustup.rs" >&2
 	exit 1
 fi
@@ -120,27 +126,78 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-[ "$purpose" = test ] || exit 0
+case $purpose in test | bench | peers) ;; *) exit 0 ;; esac
 
-peers | while read -r package program why; do
-	[ -x "target/peers/$program" ] && continue
-	echo "setup: unpacking $package into target/peers, without installing it ($why)"
-	download=target/peers/download
+folder=target/peers
+download=$folder/download
+
+# Whether a program is there, and every library that it needs.
+unpacked() {
+	[ -x "$folder/$1" ] || return 1
+	libraries=$(find "$PWD/$folder/usr/lib" "$PWD/$folder/lib" -name '*.so*' -exec dirname {} + 2>/dev/null | sort -u | tr '\n' ':')
+	! LD_LIBRARY_PATH=$libraries ldd "$folder/$1" 2>/dev/null | grep -q 'not found'
+}
+
+# Downloads a package, and what it needs and this machine lacks, with the package lists that apt
+# knows, or with further options such as lists of our own.
+fetch() {
+	package=$1
+	shift
+	lacking=$(apt-get -s -qq "$@" install --no-install-recommends "$package" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) (.*/\1/p') || return 1
 	mkdir -p "$download"
-	if ! (cd "$download" && apt-get download -qq -o APT::Sandbox::User=root "$package" 2>/dev/null); then
-		if [ "$(id -u)" != 0 ]; then
-			echo "setup: apt-get cannot fetch $package; run 'sudo apt-get update', then come back" >&2
-			exit 1
-		fi
-		apt-get update -qq
-		(cd "$download" && apt-get download -qq -o APT::Sandbox::User=root "$package")
+	# The package itself is named too: it may be installed here, and is wanted here all the same.
+	packages=$(printf '%s\n' "$package" $lacking | sort -u)
+	# shellcheck disable=SC2086
+	(cd "$download" && apt-get download -qq -o APT::Sandbox::User=root "$@" $packages >/dev/null 2>&1)
+}
+
+# The same with lists that are fetched into a folder of ours: no root is needed, and nothing of the
+# machine's apt is touched.
+fetch_with_own_lists() {
+	lists=$PWD/$folder/lists
+	mkdir -p "$lists/partial" "$folder/cache/archives/partial"
+	set -- "$1" -o "Dir::State::Lists=$lists" -o "Dir::Cache=$PWD/$folder/cache"
+	package=$1
+	shift
+	if [ ! -e "$lists/lock" ]; then
+		echo "setup: fetching package lists into $folder/lists"
+		# What Debian's containers do after an update fails without root, and does not matter here.
+		apt-get update -qq -o APT::Sandbox::User=root "$@" 2>"$folder/cache/said" || {
+			cat "$folder/cache/said" >&2
+			return 1
+		}
 	fi
-	for archive in "$download/$package"_*.deb; do
-		dpkg -x "$archive" target/peers
-	done
-	rm -r "$download"
-	if [ ! -x "target/peers/$program" ]; then
-		echo "setup: $package holds no $program" >&2
-		exit 1
+	fetch "$package" "$@"
+}
+
+status=0
+while read -r package program rank why; do
+	unpacked "$program" && continue
+	echo "setup: unpacking $package into $folder, without installing it ($why)"
+	rm -rf "$download"
+	problem=
+	if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+		problem="this is no Debian system"
+	elif ! fetch "$package" && ! fetch_with_own_lists "$package"; then
+		problem="apt-get cannot fetch it; run 'apt-get download $package' to see why"
+	else
+		for archive in "$download"/*.deb; do
+			dpkg -x "$archive" "$folder"
+		done
+		unpacked "$program" || problem="$program lacks a library or is not in it: ldd $folder/$program"
 	fi
-done
+	rm -rf "$download"
+	[ -n "$problem" ] || continue
+	# Where it may be lacking, whoever is told of it there says that it did not run.
+	case $purpose:$rank:${CI:-} in
+	peers:* | test:needed:* | *:true)
+		echo "setup: no $package: $problem" >&2
+		status=1
+		;;
+	*) echo "setup: NO $package: $problem. What compares with it will not run, and will say so." >&2 ;;
+	esac
+done <<LIST
+$(peers)
+LIST
+rm -rf "$folder/lists" "$folder/cache"
+exit "$status"

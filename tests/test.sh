@@ -48,5 +48,7 @@ for name in "${failed_steps[@]}"; do
 	# Of the tests only what no test program could say: that one was not built, or was killed.
 	[ "$name" = tests ] && [ "$tests_failed" -gt 0 ] || failed=$((failed + 1))
 done
+# Tests that passed without having run, with the reason that they gave.
+grep -o 'NOT RUN: .*' "$log" || true
 echo "$passed passed, $failed failed" | tee target/test.summary
 [ "${#failed_steps[@]}" = 0 ]

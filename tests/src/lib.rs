@@ -1,7 +1,8 @@
 //! What the tests of the whole system share: the lab made of namespaces, the demo that plays in it,
-//! and the simulator that needs neither.
+//! the servers that are compared in it, and the simulator that needs neither.
 
 pub mod demo;
 pub mod isolated;
 pub mod lab;
+pub mod servers;
 pub mod simulator;

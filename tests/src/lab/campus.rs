@@ -375,8 +375,11 @@ pub fn program(name: &str) -> Result<PathBuf, LabError> {
     }
 }
 
-/// A program that the set-up has unpacked into `target/peers`.
-fn peer(path: &str) -> Result<PathBuf, LabError> {
+/// A program that the set-up has unpacked into `target/peers`, by its path there.
+///
+/// # Errors
+/// [`LabError::NoPeer`].
+pub fn peer(path: &str) -> Result<PathBuf, LabError> {
     let here = own_program()?;
     let candidates = here.ancestors().map(|folder| folder.join("peers").join(path));
     candidates

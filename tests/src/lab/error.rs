@@ -68,7 +68,7 @@ impl fmt::Display for LabError {
                 )
             }
             Self::NoPeer { path } => {
-                write!(f, "{path} is missing: run 'tests/setup.sh test' first")
+                write!(f, "{path} is missing: run 'make bench-peers' first")
             }
         }
     }

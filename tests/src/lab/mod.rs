@@ -16,7 +16,7 @@ mod host;
 mod process;
 mod wait;
 
-pub use campus::{Answer, Campus, Gate, Site, SiteKind, TOKEN_FILE, VESTIBULE_TOML, program};
+pub use campus::{Answer, Campus, Gate, Site, SiteKind, TOKEN_FILE, VESTIBULE_TOML, peer, program};
 pub use client::{Client, ClientProgram};
 pub use error::LabError;
 pub use host::{Host, Output};
