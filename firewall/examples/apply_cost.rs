@@ -24,6 +24,7 @@ fn ruleset() -> Ruleset {
     Ruleset {
         table: TABLE_DEFAULT.to_owned(),
         gated_prefixes: Vec::new(),
+        gated_prefixes_ipv6: Vec::new(),
         portal: host,
         garden_prefixes: Vec::new(),
         lying_resolver: SocketAddrV4::new(host, 53),

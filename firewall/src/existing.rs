@@ -7,10 +7,10 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::netlink::Socket;
-use crate::ruleset::{CHAINS, Ruleset, SetName};
+use crate::ruleset::{CHAINS, Range, Ruleset, SetName};
 use crate::wire::{self, Attribute, Writer};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// `NFT_MSG_GETCHAIN`
 const GET_CHAINS: u8 = 4;
@@ -112,9 +112,13 @@ impl Existing {
 /// A bound of a range: whether it ends one, and its bytes.
 type Bound = (Vec<u8>, bool);
 
-fn expected_bounds(ranges: &[(Ipv4Addr, Option<Ipv4Addr>)]) -> Vec<Bound> {
-    let first = ranges.iter().map(|(first, _)| (first.octets().to_vec(), false));
-    let end = ranges.iter().filter_map(|(_, end)| Some((end.as_ref()?.octets().to_vec(), true)));
+fn expected_bounds(ranges: &[Range]) -> Vec<Bound> {
+    let octets = |address: &IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let first = ranges.iter().map(|(first, _)| (octets(first), false));
+    let end = ranges.iter().filter_map(|(_, end)| Some((octets(end.as_ref()?), true)));
     let mut bounds: Vec<Bound> = first.chain(end).collect();
     bounds.sort_unstable();
     bounds

@@ -11,7 +11,8 @@
 
 use crate::message::{attribute, new_set, out_of_memory};
 use crate::ruleset::{
-    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Match, SetName,
+    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Family, Match,
+    SetName,
 };
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
 use nftnl::expr::{IcmpCode, RejectionType, Verdict};
@@ -19,10 +20,30 @@ use nftnl::{ProtoFamily, Table, nft_expr, nftnl_sys as sys};
 use std::ffi::CStr;
 use std::ptr::NonNull;
 
-/// Adds the condition that the packet is one of IPv4.
-pub(crate) fn add_family(rule: &mut nftnl::Rule<'_>) {
+/// Adds the condition that the packet is one of the family.
+pub(crate) fn add_family(rule: &mut nftnl::Rule<'_>, family: Family) {
+    let number = match family {
+        Family::Ipv4 => libc::NFPROTO_IPV4,
+        Family::Ipv6 => libc::NFPROTO_IPV6,
+    };
     rule.add_expr(&nft_expr!(meta nfproto));
-    rule.add_expr(&equal(&[u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default()]));
+    rule.add_expr(&equal(&[u8::try_from(number).unwrap_or_default()]));
+}
+
+/// Loads the packet's source as what the set has addresses of.
+fn add_source(rule: &mut nftnl::Rule<'_>, set: SetName) {
+    match set.family() {
+        Family::Ipv4 => rule.add_expr(&nft_expr!(payload ipv4 saddr)),
+        Family::Ipv6 => rule.add_expr(&nft_expr!(payload ipv6 saddr)),
+    }
+}
+
+/// Loads the packet's destination as what the set has addresses of.
+fn add_destination(rule: &mut nftnl::Rule<'_>, set: SetName) {
+    match set.family() {
+        Family::Ipv4 => rule.add_expr(&nft_expr!(payload ipv4 daddr)),
+        Family::Ipv6 => rule.add_expr(&nft_expr!(payload ipv6 daddr)),
+    }
 }
 
 fn equal(bytes: &[u8]) -> Cmp<&[u8]> {
@@ -37,19 +58,19 @@ pub(crate) fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Ma
     };
     match condition {
         Match::SourceIn(set) => {
-            rule.add_expr(&nft_expr!(payload ipv4 saddr));
+            add_source(rule, set);
             rule.add_expr(&Lookup::new(&new_set(table, set)));
         }
         Match::SourceNotIn(set) => {
-            rule.add_expr(&nft_expr!(payload ipv4 saddr));
+            add_source(rule, set);
             rule.add_expr(&NotIn(set));
         }
         Match::DestinationIn(set) => {
-            rule.add_expr(&nft_expr!(payload ipv4 daddr));
+            add_destination(rule, set);
             rule.add_expr(&Lookup::new(&new_set(table, set)));
         }
         Match::DestinationNotIn(set) => {
-            rule.add_expr(&nft_expr!(payload ipv4 daddr));
+            add_destination(rule, set);
             rule.add_expr(&NotIn(set));
         }
         Match::Source(address) => {
@@ -63,6 +84,7 @@ pub(crate) fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Ma
         Match::Udp => protocol(rule, libc::IPPROTO_UDP),
         Match::Tcp => protocol(rule, libc::IPPROTO_TCP),
         Match::Icmp => protocol(rule, libc::IPPROTO_ICMP),
+        Match::Icmpv6 => protocol(rule, libc::IPPROTO_ICMPV6),
         // The ports of TCP and UDP are at the same places.
         Match::SourcePort(port) => {
             rule.add_expr(&nft_expr!(payload udp sport));

@@ -12,17 +12,19 @@
 
 use crate::existing::Existing;
 use crate::expression;
-use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Hook, Rule, Ruleset, SetName};
+use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Family, Hook, Range, Rule, Ruleset, SetName};
 use crate::wire;
-use nftnl::set::Set;
+use nftnl::set::{Set, SetKey};
 use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Table, nftnl_sys as sys};
 use std::ffi::{CStr, c_void};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr::NonNull;
 
 /// Elements in one message: 40 bytes each, in an attribute of at most 65,535.
 const ELEMENTS_PER_MESSAGE: usize = 1500;
+/// Ranges in one message: two elements each, and those of IPv6 are longer.
+const RANGES_PER_MESSAGE: usize = 400;
 /// Bytes of a transaction's buffer that are kept for the next one.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 /// Where a message's flags are in its header.
@@ -285,8 +287,8 @@ impl Transaction {
         });
     }
 
-    fn add_ranges(&mut self, name: SetName, ranges: &[(Ipv4Addr, Option<Ipv4Addr>)]) {
-        for chunk in ranges.chunks(ELEMENTS_PER_MESSAGE / 2) {
+    fn add_ranges(&mut self, name: SetName, ranges: &[Range]) {
+        for chunk in ranges.chunks(RANGES_PER_MESSAGE) {
             self.write(Subject::Elements(name), |buffer, sequence, table| {
                 let set = new_set(table, name);
                 for (first, end) in chunk {
@@ -332,8 +334,8 @@ impl Transaction {
         self.write(Subject::Rule(rule.chain.name), |buffer, sequence, table| {
             let chain = new_chain(table, rule.chain);
             let mut new = nftnl::Rule::new(&chain);
-            // Without this the addresses of IPv6 packets would be read at the places of IPv4.
-            expression::add_family(&mut new);
+            // Without this the addresses of one family would be read at the places of the other.
+            expression::add_family(&mut new, rule.family);
             for condition in &rule.matches {
                 expression::add_match(&mut new, table, *condition);
             }
@@ -382,7 +384,12 @@ pub(crate) const fn attribute(number: u32) -> u16 {
 }
 
 pub(crate) fn new_set(table: &Table, name: SetName) -> Set<'_, Ipv4Addr> {
-    Set::new_named(name.name(), name.id(), table, ProtoFamily::Inet)
+    let set = Set::new_named(name.name(), name.id(), table, ProtoFamily::Inet);
+    if name.family() == Family::Ipv6 {
+        set_number(&set, sys::NFTNL_SET_KEY_TYPE, <Ipv6Addr as SetKey>::TYPE);
+        set_number(&set, sys::NFTNL_SET_KEY_LEN, <Ipv6Addr as SetKey>::LEN);
+    }
+    set
 }
 
 /// Sets a number of a set.
@@ -391,17 +398,33 @@ fn set_number(set: &Set<'_, Ipv4Addr>, number: u32, value: u32) {
     unsafe { sys::nftnl_set_set_u32(set.as_ptr().as_ptr(), attribute(number), value) };
 }
 
-fn add_element(set: &Set<'_, Ipv4Addr>, key: Ipv4Addr, milliseconds: u64, ends_range: bool) {
+fn add_element(
+    set: &Set<'_, Ipv4Addr>,
+    key: impl Into<IpAddr>,
+    milliseconds: u64,
+    ends_range: bool,
+) {
     const KEY: u16 = attribute(sys::NFTNL_SET_ELEM_KEY);
     const TIMEOUT: u16 = attribute(sys::NFTNL_SET_ELEM_TIMEOUT);
     const EXPIRATION: u16 = attribute(sys::NFTNL_SET_ELEM_EXPIRATION);
     const FLAGS: u16 = attribute(sys::NFTNL_SET_ELEM_FLAGS);
-    let octets = key.octets();
+    let (ipv4, ipv6);
+    let octets: &[u8] = match key.into() {
+        IpAddr::V4(address) => {
+            ipv4 = address.octets();
+            &ipv4
+        }
+        IpAddr::V6(address) => {
+            ipv6 = address.octets();
+            &ipv6
+        }
+    };
+    let length = u32::try_from(octets.len()).unwrap_or_default();
     // SAFETY: the element is new and given to the set, which frees it; nftnl copies the key.
     unsafe {
         let Some(element) = NonNull::new(sys::nftnl_set_elem_alloc()) else { out_of_memory() };
         let element = element.as_ptr();
-        sys::nftnl_set_elem_set(element, KEY, octets.as_ptr().cast(), 4);
+        sys::nftnl_set_elem_set(element, KEY, octets.as_ptr().cast(), length);
         if milliseconds > 0 {
             sys::nftnl_set_elem_set_u64(element, TIMEOUT, milliseconds);
             // Without this, putting it in again with the same timeout does not restart its clock.

@@ -9,11 +9,14 @@
 //! - in `unregistered`: its DNS goes to the lying resolver, its port 80 to the redirect, it reaches the
 //!   garden (the portal first of all), and is refused everything else at once, so that nothing hangs;
 //! - in neither (no lease backs it): refused everything but DHCP.
+//!
+//! IPv6 of gated networks is refused for every host, registered or not: no lease of ours says whose an
+//! IPv6 address is.
 
 use crate::FirewallError;
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use std::ffi::CStr;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 /// The table's name unless it is configured otherwise.
 pub const TABLE_DEFAULT: &str = "vestibule";
@@ -26,6 +29,8 @@ pub struct Ruleset {
     pub table: String,
     /// Networks whose hosts meet the gate.
     pub gated_prefixes: Vec<Ipv4Network>,
+    /// The IPv6 prefixes of the same networks: refused.
+    pub gated_prefixes_ipv6: Vec<Ipv6Network>,
     /// The registration page's address.
     pub portal: Ipv4Addr,
     /// What unregistered hosts may reach besides the portal.
@@ -40,10 +45,18 @@ pub struct Ruleset {
     pub elements_max: u32,
 }
 
+/// Which packets a rule looks at, and what a set has addresses of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
 /// One of our sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SetName {
     Gated,
+    GatedIpv6,
     Garden,
     Servers,
     Unregistered,
@@ -53,8 +66,9 @@ pub(crate) enum SetName {
 }
 
 impl SetName {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Gated,
+        Self::GatedIpv6,
         Self::Garden,
         Self::Servers,
         Self::Unregistered,
@@ -65,6 +79,7 @@ impl SetName {
     pub(crate) const fn name(self) -> &'static CStr {
         match self {
             Self::Gated => c"gated",
+            Self::GatedIpv6 => c"gated_ipv6",
             Self::Garden => c"garden",
             Self::Servers => c"servers",
             Self::Unregistered => c"unregistered",
@@ -82,13 +97,22 @@ impl SetName {
             Self::Unregistered => 4,
             Self::Registered => 5,
             Self::FlowBudgets => 6,
+            Self::GatedIpv6 => 7,
         }
     }
 
     /// Whether its elements are ranges and never end; otherwise they are addresses, and those of the
     /// two sets that follow the leases end.
     pub(crate) const fn is_interval(self) -> bool {
-        matches!(self, Self::Gated | Self::Garden)
+        matches!(self, Self::Gated | Self::GatedIpv6 | Self::Garden)
+    }
+
+    /// What its elements are addresses of.
+    pub(crate) const fn family(self) -> Family {
+        match self {
+            Self::GatedIpv6 => Family::Ipv6,
+            _ => Family::Ipv4,
+        }
     }
 
     pub(crate) const fn has_timeouts(self) -> bool {
@@ -140,9 +164,13 @@ const FROM_GATED: Chain = Chain { name: c"from_gated", hook: None };
 const TO_GATED: Chain = Chain { name: c"to_gated", hook: None };
 const TO_GATEWAY: Chain = Chain { name: c"to_gateway", hook: None };
 const REFUSE: Chain = Chain { name: c"refuse", hook: None };
+const TO_GATEWAY_IPV6: Chain = Chain { name: c"to_gateway_ipv6", hook: None };
+const REFUSE_IPV6: Chain = Chain { name: c"refuse_ipv6", hook: None };
 
 /// Every chain; those that others jump to stand before them.
-pub(crate) const CHAINS: [Chain; 9] = [
+pub(crate) const CHAINS: [Chain; 11] = [
+    REFUSE_IPV6,
+    TO_GATEWAY_IPV6,
     REFUSE,
     FROM_GATED,
     TO_GATED,
@@ -154,7 +182,7 @@ pub(crate) const CHAINS: [Chain; 9] = [
     INPUT,
 ];
 
-/// A condition on a packet. Each rule also asks for IPv4 first.
+/// A condition on a packet. Each rule also asks for its family first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Match {
     SourceIn(SetName),
@@ -166,6 +194,7 @@ pub(crate) enum Match {
     Udp,
     Tcp,
     Icmp,
+    Icmpv6,
     SourcePort(u16),
     DestinationPort(u16),
     IcmpType(u8),
@@ -197,6 +226,7 @@ pub(crate) enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) chain: Chain,
+    pub(crate) family: Family,
     pub(crate) matches: Vec<Match>,
     pub(crate) action: Action,
 }
@@ -252,13 +282,18 @@ impl Ruleset {
     }
 
     /// The ranges of one of the sets that never end, merged: first address, and the one after the last.
-    pub(crate) fn ranges(&self, set: SetName) -> Vec<(Ipv4Addr, Option<Ipv4Addr>)> {
+    pub(crate) fn ranges(&self, set: SetName) -> Vec<Range> {
         match set {
-            SetName::Gated => merged(&self.gated_prefixes),
+            SetName::Gated => merged_ipv4(&self.gated_prefixes),
+            SetName::GatedIpv6 => {
+                let bounds = self.gated_prefixes_ipv6.iter();
+                let bounds = bounds.map(|p| (p.network().to_bits(), p.broadcast().to_bits()));
+                merged(bounds.collect(), u128::MAX, |bits| Ipv6Addr::from_bits(bits).into())
+            }
             SetName::Garden => {
                 let mut prefixes = self.garden_prefixes.clone();
                 prefixes.push(Ipv4Network::from(self.portal));
-                merged(&prefixes)
+                merged_ipv4(&prefixes)
             }
             SetName::Servers
             | SetName::Unregistered
@@ -271,7 +306,8 @@ impl Ruleset {
     pub(crate) fn rules(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
         let mut rule = |chain, matches: &[Match], action| {
-            rules.push(Rule { chain, matches: matches.to_vec(), action });
+            let family = Family::Ipv4;
+            rules.push(Rule { chain, family, matches: matches.to_vec(), action });
         };
         raw(&mut rule);
         self.nat(&mut rule);
@@ -283,6 +319,10 @@ impl Ruleset {
         self.to_this_host(&mut rule);
         rule(REFUSE, &[Match::Tcp], Action::ResetConnection);
         rule(REFUSE, &[], Action::Prohibit);
+        ipv6(&mut |chain, matches, action| {
+            let family = Family::Ipv6;
+            rules.push(Rule { chain, family, matches: matches.to_vec(), action });
+        });
         rules
     }
 
@@ -456,15 +496,39 @@ fn raw(rule: &mut impl FnMut(Chain, &[Match], Action)) {
     );
 }
 
-/// Ranges that neither overlap nor touch, ascending; `None` ends after the last address there is.
-fn merged(prefixes: &[Ipv4Network]) -> Vec<(Ipv4Addr, Option<Ipv4Addr>)> {
-    let mut ranges: Vec<(u32, u32)> = prefixes
-        .iter()
-        .map(|prefix| (u32::from(prefix.network()), u32::from(prefix.broadcast())))
-        .collect();
-    ranges.sort_unstable();
-    let mut result: Vec<(u32, u32)> = Vec::with_capacity(ranges.len());
-    for (first, last) in ranges {
+/// IPv6 from and to gated networks: refused at once, so that hosts go on with IPv4. Of this host itself
+/// they reach what the link needs (neighbour discovery, ping), and answers to what it began.
+fn ipv6(rule: &mut impl FnMut(Chain, &[Match], Action)) {
+    let from_gated = Match::SourceIn(SetName::GatedIpv6);
+    rule(FORWARD, &[from_gated], Action::Jump(REFUSE_IPV6));
+    rule(FORWARD, &[Match::DestinationIn(SetName::GatedIpv6)], Action::Jump(REFUSE_IPV6));
+    rule(INPUT, &[from_gated], Action::Jump(TO_GATEWAY_IPV6));
+    rule(TO_GATEWAY_IPV6, &[Match::Icmpv6], Action::Return);
+    rule(TO_GATEWAY_IPV6, &[Match::ReplyDirection], Action::Return);
+    rule(TO_GATEWAY_IPV6, &[], Action::Goto(REFUSE_IPV6));
+    rule(REFUSE_IPV6, &[Match::Tcp], Action::ResetConnection);
+    rule(REFUSE_IPV6, &[], Action::Prohibit);
+}
+
+/// The first address of a range, and the one after its last; `None`: it ends with the last there is.
+pub(crate) type Range = (IpAddr, Option<IpAddr>);
+
+fn merged_ipv4(prefixes: &[Ipv4Network]) -> Vec<Range> {
+    let bound = |address: Ipv4Addr| u128::from(address.to_bits());
+    let bounds = prefixes.iter().map(|p| (bound(p.network()), bound(p.broadcast()))).collect();
+    let address = |bits| Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into();
+    merged(bounds, u32::MAX.into(), address)
+}
+
+/// Ranges that neither overlap nor touch, ascending, out of first and last addresses.
+fn merged(
+    mut bounds: Vec<(u128, u128)>,
+    address_last: u128,
+    address: impl Fn(u128) -> IpAddr,
+) -> Vec<Range> {
+    bounds.sort_unstable();
+    let mut result: Vec<(u128, u128)> = Vec::with_capacity(bounds.len());
+    for (first, last) in bounds {
         match result.last_mut() {
             Some((_, previous)) if first <= previous.saturating_add(1) => {
                 *previous = last.max(*previous);
@@ -472,10 +536,8 @@ fn merged(prefixes: &[Ipv4Network]) -> Vec<(Ipv4Addr, Option<Ipv4Addr>)> {
             _ => result.push((first, last)),
         }
     }
-    result
-        .into_iter()
-        .map(|(first, last)| (first.into(), last.checked_add(1).map(Ipv4Addr::from)))
-        .collect()
+    let end = |last| (last < address_last).then(|| address(last + 1));
+    result.into_iter().map(|(first, last)| (address(first), end(last))).collect()
 }
 
 #[cfg(test)]
@@ -486,7 +548,7 @@ mod tests {
     fn ranges(prefixes: &[&str]) -> Vec<(String, Option<String>)> {
         let prefixes: Vec<Ipv4Network> =
             prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-        merged(&prefixes)
+        merged_ipv4(&prefixes)
             .into_iter()
             .map(|(first, end)| (first.to_string(), end.map(|end| end.to_string())))
             .collect()
@@ -505,17 +567,37 @@ mod tests {
     }
 
     #[test]
-    fn a_ruleset_that_cannot_be_is_refused() {
-        let good = Ruleset {
+    fn ipv6_prefixes_become_ranges_too() {
+        let ranges = |prefixes: &[&str]| {
+            let gated_prefixes_ipv6 = prefixes.iter().map(|prefix| prefix.parse().unwrap());
+            let ruleset = Ruleset { gated_prefixes_ipv6: gated_prefixes_ipv6.collect(), ..good() };
+            ruleset.ranges(SetName::GatedIpv6)
+        };
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(ranges(&[]), []);
+        assert_eq!(
+            ranges(&["2001:db8:1::/64", "2001:db8::/48", "2001:db8:0:7::/64", "ff00::/8"]),
+            [(address("2001:db8::"), Some(address("2001:db8:1:1::"))), (address("ff00::"), None),],
+        );
+    }
+
+    fn good() -> Ruleset {
+        Ruleset {
             table: TABLE_DEFAULT.to_owned(),
             gated_prefixes: Vec::new(),
+            gated_prefixes_ipv6: Vec::new(),
             portal: Ipv4Addr::new(10, 0, 0, 80),
             garden_prefixes: Vec::new(),
             lying_resolver: "10.0.0.54:53".parse().unwrap(),
             redirect: "10.0.0.54:8080".parse().unwrap(),
             server_addresses: Vec::new(),
             elements_max: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn a_ruleset_that_cannot_be_is_refused() {
+        let good = good();
         assert!(good.check().is_ok());
         for table in ["", "1a", "a b", "a\0b", "ä", &"a".repeat(32)] {
             assert!(

@@ -4,7 +4,7 @@
 //! are further namespaces inside it. The program `nft` is used to look and to interfere.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use vestibule_core::{GateChange, Side};
@@ -31,6 +31,10 @@ fn ruleset(elements_max: u32) -> Ruleset {
     Ruleset {
         table: "vestibule".to_owned(),
         gated_prefixes: vec!["10.20.0.0/16".parse().unwrap(), "10.21.0.0/16".parse().unwrap()],
+        gated_prefixes_ipv6: vec![
+            "2001:db8:20::/64".parse().unwrap(),
+            "2001:db8:21::/64".parse().unwrap(),
+        ],
         portal: PORTAL,
         garden_prefixes: vec!["10.0.0.88/30".parse().unwrap()],
         lying_resolver: SocketAddrV4::new(RESOLVER_LYING, 53),
@@ -116,6 +120,8 @@ fn prefixes_that_somebody_changed_and_prefixes_that_are_configured_anew_become_r
             "delete element inet vestibule gated { 10.20.0.0/15 }",
             "flush set inet vestibule garden",
             "add element inet vestibule garden { 10.0.0.128/25 }",
+            "flush set inet vestibule gated_ipv6",
+            "add element inet vestibule gated_ipv6 { 2001:db8:99::/64 }",
             "delete chain inet vestibule gate_forward",
             "add table inet vestibule { flags dormant; }",
         ] {
@@ -568,6 +574,8 @@ fn talk(stream: &mut TcpStream) -> Result<String, ErrorKind> {
 
 const RESET: Result<String, ErrorKind> = Err(ErrorKind::ConnectionRefused);
 const PROHIBITED: Result<String, ErrorKind> = Err(ErrorKind::HostUnreachable);
+/// What ICMPv6 calls it.
+const FORBIDDEN: Result<String, ErrorKind> = Err(ErrorKind::PermissionDenied);
 
 fn says(name: &str) -> Result<String, ErrorKind> {
     Ok(name.to_owned())
@@ -674,6 +682,67 @@ fn a_registered_host_is_like_any_other() {
         gate.apply(&[put(NEIGHBOUR, Side::Registered, HOUR_MILLISECONDS)]).unwrap();
         assert_eq!(connect(&host, HOST, (NEIGHBOUR, 22)), says("host"));
         assert_eq!(connect(&neighbour, NEIGHBOUR, (HOST, 22)), says("host"));
+    });
+}
+
+#[test]
+fn ipv6_of_gated_networks_is_refused_at_once_and_that_of_others_is_left_alone() {
+    isolated!(|| {
+        let surroundings = Surroundings::new();
+        let Surroundings { host, neighbour, campus } = &surroundings;
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        // The host's network is gated, the neighbour's is not.
+        for (namespace, network) in
+            [(host, "2001:db8:20::"), (neighbour, "2001:db8:22::"), (campus, "2001:db8:1::")]
+        {
+            command(&format!("ip address add {network}1/64 dev {} nodad", namespace.name()));
+            namespace.command(&format!("ip address add {network}5/64 dev uplink nodad"));
+            namespace.command(&format!("ip route add default via {network}1"));
+            let address: Ipv6Addr = format!("{network}5").parse().unwrap();
+            let port = if network == "2001:db8:1::" { 443 } else { 22 };
+            namespace.run(|| {
+                serve_udp(UdpSocket::bind((address, 4000)).unwrap(), namespace.name());
+                serve_tcp(TcpListener::bind((address, port)).unwrap(), namespace.name());
+            });
+        }
+        let connect_ipv6 = |from: &Namespace, to: &str| {
+            let to: SocketAddr = to.parse().unwrap();
+            let stream = from.run(|| TcpStream::connect_timeout(&to, PATIENCE));
+            stream.map_err(|error| error.kind()).and_then(|mut stream| talk(&mut stream))
+        };
+        let ask = |from: &Namespace, to: &str| {
+            let to: SocketAddr = to.parse().unwrap();
+            let socket = from.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap());
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.connect(to).map_err(|error| error.kind())?;
+            socket.send(b"?").map_err(|error| error.kind())?;
+            let mut answer = [0; 64];
+            let length = socket.recv(&mut answer).map_err(|error| error.kind())?;
+            Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+        };
+        serve_tcp(TcpListener::bind(("::", 8068)).unwrap(), "gateway");
+        assert_eq!(connect_ipv6(host, "[2001:db8:1::5]:443"), says("campus"), "before the gate");
+        let _gate =
+            Gate::open(ruleset(10), &[(HOST, Side::Registered, HOUR_MILLISECONDS)]).unwrap();
+        assert_eq!(connect_ipv6(host, "[2001:db8:1::5]:443"), RESET);
+        assert_eq!(ask(host, "[2001:db8:1::5]:4000"), FORBIDDEN);
+        assert_eq!(connect_ipv6(host, "[2001:db8:22::5]:22"), RESET);
+        assert_eq!(connect_ipv6(host, "[2001:db8:20::1]:8068"), RESET, "the gateway's own service");
+        host.command("ping -n -c 1 -W 10 2001:db8:20::1");
+        // Nobody gets to it either.
+        assert_eq!(connect_ipv6(campus, "[2001:db8:20::5]:22"), RESET);
+        assert_eq!(ask(neighbour, "[2001:db8:20::5]:4000"), FORBIDDEN);
+        // The gateway itself may, say to look at an access point.
+        let to = "[2001:db8:20::5]:22".parse().unwrap();
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
+        assert_eq!(talk(&mut stream), says("host"));
+        // Networks that are not gated.
+        assert_eq!(connect_ipv6(neighbour, "[2001:db8:1::5]:443"), says("campus"));
+        assert_eq!(ask(neighbour, "[2001:db8:1::5]:4000"), says("campus"));
+        assert_eq!(connect_ipv6(campus, "[2001:db8:22::5]:22"), says("neighbour"));
+        assert_eq!(connect_ipv6(neighbour, "[2001:db8:22::1]:8068"), says("gateway"));
+        // IPv4 of the same host goes on.
+        assert_eq!(connect(host, HOST, (OUTSIDE, 443)), says("outside"));
     });
 }
 

@@ -1,6 +1,6 @@
 //! The checked configuration: what the daemons work by.
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -12,12 +12,23 @@ pub struct Vestibule {
     pub server: Server,
     /// `[leases]` and `[[network]]`: what the core works by.
     pub core: vestibule_core::Configuration,
+    /// `network.ipv6-prefixes` of gated networks.
+    pub gated_ipv6: GatedIpv6,
     /// `[gate]`
     pub gate: Gate,
     /// `[dns]`; needed by `vestibule-dns` only.
     pub dns: Option<Dns>,
     /// `[api]`
     pub api: Api,
+}
+
+/// What is said of IPv6 in gated networks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatedIpv6 {
+    /// The prefixes of all of them: the gate refuses them.
+    pub prefixes: Vec<Ipv6Network>,
+    /// The names of those that say nothing of it.
+    pub unsaid: Vec<Box<str>>,
 }
 
 /// `[server]`: who and where this DHCP server is.

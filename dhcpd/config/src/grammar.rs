@@ -31,8 +31,10 @@ pub const LEASES: Section = Section {
 };
 
 /// `[[network]]`
-pub const NETWORK: Section =
-    Section { header: "[[network]]", keys: &["name", "gated", "options", "subnet"] };
+pub const NETWORK: Section = Section {
+    header: "[[network]]",
+    keys: &["name", "gated", "ipv6-prefixes", "options", "subnet"],
+};
 
 /// `[[network.subnet]]`
 pub const SUBNET: Section =

@@ -24,7 +24,9 @@ mod token;
 mod value;
 mod warnings;
 
-pub use checked::{Api, ApiListen, Dns, GardenEntry, Gate, GateMode, Portal, Server, Vestibule};
+pub use checked::{
+    Api, ApiListen, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal, Server, Vestibule,
+};
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
 pub use token::{Token, TokenError};
@@ -102,7 +104,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<Vestibule, Mistakes> {
 fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let server = sections::server(reader, file);
     let leases = sections::leases(reader, file);
-    let networks = networks::networks(reader, file);
+    let (networks, gated_ipv6) = networks::networks(reader, file);
     let dns = sections::dns(reader, file);
     let gate = sections::gate(reader, file, dns.as_ref());
     let api = sections::api(reader, file);
@@ -114,7 +116,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         decline_quarantine_seconds: leases.decline_quarantine_seconds,
         rapid_commit: leases.rapid_commit,
     };
-    Some(Vestibule { server: server?, core, gate: gate?, dns, api: api? })
+    Some(Vestibule { server: server?, core, gated_ipv6, gate: gate?, dns, api: api? })
 }
 
 /// The text of a file, and its name for messages.

@@ -15,6 +15,9 @@ pub const NETWORKS_MAX: usize = 4096;
 /// Subnets in one file.
 pub const SUBNETS_MAX: usize = 16_384;
 
+/// Entries of `network.ipv6-prefixes` at most.
+pub const IPV6_PREFIXES_MAX: usize = 256;
+
 /// Pools in one subnet.
 pub const POOLS_MAX: usize = 256;
 

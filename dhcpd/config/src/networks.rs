@@ -5,8 +5,11 @@
 //! twice, and no device twice in one network. Every check takes sorting at most, so that a file at
 //! its limits is checked in a moment.
 
+use crate::checked::GatedIpv6;
 use crate::grammar;
-use crate::limits::{NETWORKS_MAX, POOL_ADDRESSES_MAX, POOLS_MAX, RESERVATIONS_MAX, SUBNETS_MAX};
+use crate::limits::{
+    IPV6_PREFIXES_MAX, NETWORKS_MAX, POOL_ADDRESSES_MAX, POOLS_MAX, RESERVATIONS_MAX, SUBNETS_MAX,
+};
 use crate::mistake::{Complaint, quoted};
 use crate::option_value;
 use crate::reader::{Placed, Reader, Table};
@@ -24,10 +27,11 @@ struct Seen {
     subnets: usize,
     reservations: usize,
     pool_addresses: u64,
+    gated_ipv6: GatedIpv6,
 }
 
 /// Reads every `[[network]]`.
-pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> Vec<Network> {
+pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> (Vec<Network>, GatedIpv6) {
     let tables = reader.tables(file, "network", &grammar::NETWORK);
     if !file.has("network") {
         reader.missing(file, "network", "a DHCP server needs one [[network]] at least");
@@ -35,10 +39,11 @@ pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> Vec<Network
     if tables.len() > NETWORKS_MAX {
         let message = format!("{} networks; the limit is {NETWORKS_MAX}", tables.len());
         reader.complain(file.place_of("network"), "network".to_owned(), Complaint::plain(message));
-        return Vec::new();
+        return (Vec::new(), GatedIpv6::default());
     }
     let mut seen = Seen::default();
-    let networks = tables.iter().filter_map(|table| network(reader, table, &mut seen)).collect();
+    let networks: Vec<Network> =
+        tables.iter().filter_map(|table| network(reader, table, &mut seen)).collect();
     refuse_overlapping_prefixes(reader, seen.prefixes);
     for (what, count, limit) in [
         ("subnets", seen.subnets as u64, SUBNETS_MAX as u64),
@@ -51,7 +56,7 @@ pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> Vec<Network
             reader.complain(at, "network".to_owned(), Complaint::plain(message));
         }
     }
-    networks
+    (networks, seen.gated_ipv6)
 }
 
 fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Option<Network> {
@@ -73,6 +78,24 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
     if !table.has("gated") {
         let why = "choose: true if unregistered hosts shall meet the gate, else false";
         reader.missing(table, "gated", why);
+    }
+    let ipv6_prefixes =
+        reader.parsed_list(table, "ipv6-prefixes", IPV6_PREFIXES_MAX, value::prefix_ipv6);
+    match (ipv6_prefixes, gated, &name) {
+        (Some(prefixes), Some(false), _) => {
+            if let Some(first) = prefixes.first() {
+                let message = "this network is not gated: nothing is done about its IPv6";
+                let remedy = "leave ipv6-prefixes out, or gate the network";
+                let complaint = Complaint::new(message, remedy);
+                reader.complain_about(table, "ipv6-prefixes", first.at, complaint);
+            }
+        }
+        (Some(prefixes), ..) => {
+            let prefixes = prefixes.into_iter().map(|placed| placed.value);
+            seen.gated_ipv6.prefixes.extend(prefixes);
+        }
+        (None, Some(true), Some(name)) => seen.gated_ipv6.unsaid.push(name.value.clone()),
+        (None, ..) => {}
     }
     let options = option_value::options(reader, table);
     if !table.has("subnet") {

@@ -4,8 +4,9 @@
 
 use crate::limits::URL_LENGTH_MAX;
 use crate::mistake::{Complaint, quoted};
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::str::FromStr;
 use vestibule_core::AddressRange;
 
 /// Units of a duration, longest first, with their seconds.
@@ -111,18 +112,48 @@ pub(crate) fn prefix(text: &str) -> Result<Ipv4Network, Complaint> {
         let message = format!("{} is not an IPv4 prefix", quoted(text));
         Complaint::new(message, "write address and length, as in \"10.20.0.0/22\"")
     };
-    let (address, length) = text.split_once('/').ok_or_else(wrong)?;
-    let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
-    if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong());
-    }
-    let length: u8 = length.parse().map_err(|_| wrong())?;
+    let (address, length) = prefix_parts(text).ok_or_else(wrong)?;
     let network = Ipv4Network::new_checked(address, length).ok_or_else(wrong)?;
-    if network.network() == address {
-        return Ok(network);
+    without_host_bits(text, address.into(), network.network().into(), length)?;
+    Ok(network)
+}
+
+/// A prefix of IPv6 that hosts have addresses of, whose host bits are zero.
+pub(crate) fn prefix_ipv6(text: &str) -> Result<Ipv6Network, Complaint> {
+    let wrong = || {
+        let message = format!("{} is not an IPv6 prefix", quoted(text));
+        Complaint::new(message, "write address and length, as in \"2001:db8:20::/64\"")
+    };
+    let (address, length) = prefix_parts::<Ipv6Addr>(text).ok_or_else(wrong)?;
+    let network = Ipv6Network::new_checked(address, length).ok_or_else(wrong)?;
+    without_host_bits(text, address.into(), network.network().into(), length)?;
+    if length == 0 || address.is_multicast() || address.is_unicast_link_local() {
+        let message = format!("{} holds no addresses that are forwarded", quoted(text));
+        return Err(Complaint::new(
+            message,
+            "name the prefixes that the network's routers announce",
+        ));
+    }
+    Ok(network)
+}
+
+fn prefix_parts<A: FromStr>(text: &str) -> Option<(A, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let is_number = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    Some((address.parse().ok()?, length.parse().ok().filter(|_| is_number)?))
+}
+
+fn without_host_bits(
+    text: &str,
+    address: IpAddr,
+    network: IpAddr,
+    length: u8,
+) -> Result<(), Complaint> {
+    if network == address {
+        return Ok(());
     }
     let message = format!("{} has host bits set", quoted(text));
-    Err(Complaint::new(message, format!("the prefix is {}/{length}", network.network())))
+    Err(Complaint::new(message, format!("the prefix is {network}/{length}")))
 }
 
 /// A range of addresses: `A-B`, one address, or a prefix.

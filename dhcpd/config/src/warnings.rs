@@ -130,10 +130,12 @@ fn warn_of_no_gate(warnings: &mut Vec<String>, vestibule: &Vestibule) {
 
 fn warn_of_gate(warnings: &mut Vec<String>, vestibule: &Vestibule) {
     let gate = &vestibule.gate;
-    warnings.push(
-        "IPv6 is not gated by this version: keep IPv6 off gated networks, or hosts pass by the gate"
-            .to_owned(),
-    );
+    for network in &vestibule.gated_ipv6.unsaid {
+        warnings.push(format!(
+            "the gated network {network} does not say whether it has IPv6, and hosts pass by the gate \
+             with what it has: list its ipv6-prefixes, which are then refused, or [] if there are none"
+        ));
+    }
     let listen = vestibule.dns.as_ref().map(|dns| dns.listen.as_slice());
     warn_of_target(warnings, "gate.lying-resolver", gate.lying_resolver, "dns.listen", listen);
     let listen = vestibule.dns.as_ref().map(|dns| dns.redirect_listen.as_slice());

@@ -44,7 +44,7 @@ redirect-listen = [\"10.0.0.54:8080\"]
 upstream = [\"10.0.0.53\"]
 ";
 
-const IPV6: &str = "IPv6 is not gated by this version";
+const IPV6: &str = "the gated network n does not say whether it has IPv6";
 
 #[track_caller]
 fn of(text: &str) -> Vec<String> {
@@ -69,6 +69,13 @@ fn a_plain_file_has_none() {
     let warnings = of(GATED);
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert!(warnings[0].starts_with(IPV6));
+}
+
+#[test]
+fn ipv6_of_gated_networks() {
+    check(GATED, "gated = true", "gated = true\nipv6-prefixes = []", &[]);
+    check(GATED, "gated = true", "gated = true\nipv6-prefixes = \"2001:db8::/48\"", &[]);
+    check(QUIET, "gated = false", "gated = false\nipv6-prefixes = []", &[]);
 }
 
 #[test]

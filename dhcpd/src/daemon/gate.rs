@@ -41,6 +41,7 @@ pub(super) fn plan(vestibule: &Vestibule) -> Option<Ruleset> {
     Some(Ruleset {
         table: TABLE_DEFAULT.to_owned(),
         gated_prefixes,
+        gated_prefixes_ipv6: vestibule.gated_ipv6.prefixes.clone(),
         portal: portal.address,
         garden_prefixes: gate
             .walled_garden
@@ -87,6 +88,7 @@ mod tests {
         let ruleset = Ruleset {
             table: TABLE_DEFAULT.to_owned(),
             gated_prefixes: Vec::new(),
+            gated_prefixes_ipv6: Vec::new(),
             portal: Ipv4Addr::new(10, 0, 0, 80),
             garden_prefixes: Vec::new(),
             lying_resolver: service,

@@ -257,7 +257,7 @@ impl Campus {
             // Writing to a String cannot fail.
             let _ = write!(
                 toml,
-                "\n[[network]]\nname = \"{name}\"\ngated = {}\n[[network.subnet]]\nprefix = \"{network}.0/{prefix_length}\"\n\
+                "\n[[network]]\nname = \"{name}\"\ngated = {}\nipv6-prefixes = []\n[[network.subnet]]\nprefix = \"{network}.0/{prefix_length}\"\n\
                  pools = [\"{network}.10-{network}.250\"]\noptions = {{ routers = [\"{network}.1\"], \
                  domain-name-servers = [\"10.0.0.53\"], domain-name = \"campus.example\" }}\n",
                 gate == Gate::Local
