@@ -7,6 +7,7 @@ use crate::checked::{Api, Dns, GardenEntry, Gate, GateMode, Server, Vestibule};
 use crate::option_value::{in_words, name_of};
 use crate::value::{duration_in_words, range_in_words, size_in_words};
 use crate::warnings::warnings;
+use ipnetwork::Ipv6Network;
 use std::fmt::{self, Display, Write as _};
 use vestibule_core::{Configuration, Network, OptionSet, Subnet};
 
@@ -26,7 +27,7 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     for network_configured in &vestibule.core.networks {
         network(text, network_configured)?;
     }
-    gate(text, &vestibule.gate)?;
+    gate(text, &vestibule.gate, &vestibule.gated_ipv6.prefixes)?;
     dns(text, vestibule.dns.as_ref())?;
     api(text, &vestibule.api)?;
     let warnings = warnings(vestibule);
@@ -104,7 +105,7 @@ fn options(text: &mut String, options: &OptionSet, indent: &str) -> fmt::Result 
     Ok(())
 }
 
-fn gate(text: &mut String, gate: &Gate) -> fmt::Result {
+fn gate(text: &mut String, gate: &Gate, ipv6_prefixes: &[Ipv6Network]) -> fmt::Result {
     match gate.mode {
         GateMode::Local => writeln!(text, "\ngate, enforced on this host")?,
         GateMode::Off => writeln!(text, "\ngate, off: every host has the whole network")?,
@@ -124,7 +125,11 @@ fn gate(text: &mut String, gate: &Gate) -> fmt::Result {
     let (prefixes, names): (Vec<&GardenEntry>, Vec<&GardenEntry>) =
         gate.walled_garden.iter().partition(|entry| matches!(entry, GardenEntry::Prefix(_)));
     writeln!(text, "  walled garden, names that are answered truly: {}", listed(&names))?;
-    writeln!(text, "  walled garden, addresses that can be reached: {}", listed(&prefixes))
+    writeln!(text, "  walled garden, addresses that can be reached: {}", listed(&prefixes))?;
+    if gate.mode == GateMode::Local {
+        writeln!(text, "  IPv6 that is refused: {}", listed(ipv6_prefixes))?;
+    }
+    Ok(())
 }
 
 fn dns(text: &mut String, dns: Option<&Dns>) -> fmt::Result {
