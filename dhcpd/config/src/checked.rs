@@ -1,6 +1,6 @@
 //! The checked configuration: what the daemons work by.
 
-use ipnetwork::{Ipv4Network, Ipv6Network};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ pub struct Vestibule {
     pub gated_ipv6: GatedIpv6,
     /// `[gate]`
     pub gate: Gate,
+    /// `[captive]`: how devices are told that they are captive.
+    pub captive: Option<Captive>,
     /// `[dns]`; needed by `vestibule-dns` only.
     pub dns: Option<Dns>,
     /// `[api]`
@@ -93,6 +95,48 @@ pub enum GardenEntry {
     Prefix(Ipv4Network),
 }
 
+/// `[captive]`: how devices are told that they are captive, besides by their own probes: option 114
+/// (RFC 8910) names the API of RFC 8908.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captive {
+    /// The API's URL as devices reach it, and the contents of option 114: `https`, at most
+    /// [`CAPTIVE_URL_LENGTH_MAX`](crate::limits::CAPTIVE_URL_LENGTH_MAX) bytes.
+    pub url: Box<str>,
+    /// The host name in the URL, in lower case; `None` if it is an address.
+    pub host_name: Option<Box<str>>,
+    /// Where the server answers the API and nothing else; `None`: only `api.listen` answers it.
+    pub listen: Option<SocketAddrV4>,
+    /// What `listen` speaks TLS with; `None`: plain HTTP, for a proxy.
+    pub tls: Option<Tls>,
+    /// Proxies whose word is taken for who is asking.
+    pub trusted_proxies: Vec<IpNetwork>,
+    /// The header by which they say it.
+    pub proxy_header: ProxyHeader,
+    /// Whether visiting the portal again extends a registration that ends.
+    pub can_extend_session: bool,
+    /// A page about the place, shown to registered devices.
+    pub venue_info_url: Option<Box<str>>,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those that lead to an authority that devices know.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The header by which a proxy says for whom it asks. One, because a proxy passes on every other one
+/// as a stranger wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239)
+    Forwarded,
+}
+
 /// `[dns]`: the lying resolver and the redirect beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
@@ -143,5 +187,15 @@ impl fmt::Display for ApiListen {
             Self::Tcp(socket) => socket.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// As it is written in the file.
+impl fmt::Display for ProxyHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        })
     }
 }

@@ -3,7 +3,7 @@
 //! It promises that everything with a default stands there with its value, and that the text is the
 //! same for the same configuration. Options are shown as they would be written in the file.
 
-use crate::checked::{Api, Dns, GardenEntry, Gate, GateMode, Server, Vestibule};
+use crate::checked::{Api, Captive, Dns, GardenEntry, Gate, GateMode, Server, Vestibule};
 use crate::option_value::{in_words, name_of};
 use crate::value::{duration_in_words, range_in_words, size_in_words};
 use crate::warnings::warnings;
@@ -28,6 +28,9 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
         network(text, network_configured)?;
     }
     gate(text, &vestibule.gate, &vestibule.gated_ipv6.prefixes)?;
+    if let Some(configured) = &vestibule.captive {
+        captive(text, configured)?;
+    }
     dns(text, vestibule.dns.as_ref())?;
     api(text, &vestibule.api)?;
     let warnings = warnings(vestibule);
@@ -130,6 +133,27 @@ fn gate(text: &mut String, gate: &Gate, ipv6_prefixes: &[Ipv6Network]) -> fmt::R
         writeln!(text, "  IPv6 that is refused: {}", listed(ipv6_prefixes))?;
     }
     Ok(())
+}
+
+fn captive(text: &mut String, captive: &Captive) -> fmt::Result {
+    writeln!(text, "\ncaptive")?;
+    writeln!(text, "  devices in gated networks that ask are told {}", captive.url)?;
+    match (captive.listen, &captive.tls) {
+        (Some(socket), Some(tls)) => {
+            let (certificate, key) = (tls.certificate.display(), tls.key.display());
+            writeln!(text, "  answers them at {socket} by TLS, with {certificate} and {key}")?;
+        }
+        (Some(socket), None) => writeln!(text, "  answers proxies at {socket}")?,
+        (None, _) => writeln!(text, "  is answered where the API listens, at /captive")?,
+    }
+    let header = captive.proxy_header;
+    writeln!(text, "  believes {header} of {}", listed(&captive.trusted_proxies))?;
+    let extends = if captive.can_extend_session { "can" } else { "cannot" };
+    writeln!(text, "  a registration that ends {extends} be extended at the portal")?;
+    match &captive.venue_info_url {
+        Some(url) => writeln!(text, "  the place is described at {url}"),
+        None => Ok(()),
+    }
 }
 
 fn dns(text: &mut String, dns: Option<&Dns>) -> fmt::Result {

@@ -15,7 +15,7 @@ pub struct Section {
 /// The file itself.
 pub const FILE: Section = Section {
     header: "the file",
-    keys: &["server", "leases", "network", "gate", "dns", "api", "failover"],
+    keys: &["server", "leases", "network", "gate", "dns", "api", "captive", "failover"],
 };
 
 /// `[server]`
@@ -60,13 +60,28 @@ pub const DNS: Section =
 /// `[api]`
 pub const API: Section = Section { header: "[api]", keys: &["listen", "token-file"] };
 
+/// `[captive]`
+pub const CAPTIVE: Section = Section {
+    header: "[captive]",
+    keys: &[
+        "url",
+        "listen",
+        "tls-certificate",
+        "tls-key",
+        "trusted-proxies",
+        "proxy-header",
+        "can-extend-session",
+        "venue-info-url",
+    ],
+};
+
 /// One route of the option `classless-static-route`.
 pub const ROUTE: Section =
     Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 11] =
-    [FILE, SERVER, LEASES, NETWORK, SUBNET, RESERVATION, GATE, PORTAL, DNS, API, ROUTE];
+pub const SECTIONS: [Section; 12] =
+    [FILE, SERVER, LEASES, NETWORK, SUBNET, RESERVATION, GATE, PORTAL, DNS, API, CAPTIVE, ROUTE];
 
 /// The nearest of `known` to `unknown`, if it is near enough to be what was meant.
 pub(crate) fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod captive;
 mod checked;
 mod explain;
 pub mod grammar;
@@ -25,7 +26,8 @@ mod value;
 mod warnings;
 
 pub use checked::{
-    Api, ApiListen, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal, Server, Vestibule,
+    Api, ApiListen, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal, ProxyHeader, Server,
+    Tls, Vestibule,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
@@ -104,9 +106,13 @@ pub fn parse(text: &str, file_name: &str) -> Result<Vestibule, Mistakes> {
 fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let server = sections::server(reader, file);
     let leases = sections::leases(reader, file);
-    let (networks, gated_ipv6) = networks::networks(reader, file);
+    let (mut networks, gated_ipv6) = networks::networks(reader, file);
     let dns = sections::dns(reader, file);
     let gate = sections::gate(reader, file, dns.as_ref());
+    let captive = captive::captive(reader, file);
+    if let (Some(captive), Some(gate)) = (&captive, &gate) {
+        captive::tell_gated_networks(captive, gate, &mut networks);
+    }
     let api = sections::api(reader, file);
     sections::refuse_failover(reader, file);
     let core = vestibule_core::Configuration {
@@ -116,7 +122,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         decline_quarantine_seconds: leases.decline_quarantine_seconds,
         rapid_commit: leases.rapid_commit,
     };
-    Some(Vestibule { server: server?, core, gated_ipv6, gate: gate?, dns, api: api? })
+    Some(Vestibule { server: server?, core, gated_ipv6, gate: gate?, captive, dns, api: api? })
 }
 
 /// The text of a file, and its name for messages.

@@ -48,6 +48,12 @@ pub const URL_LENGTH_MAX: usize = 1024;
 /// Entries of `gate.walled-garden`.
 pub const WALLED_GARDEN_MAX: usize = 4096;
 
+/// Bytes of the URL in option 114: more do not fit into one option (RFC 8910 section 2.1).
+pub const CAPTIVE_URL_LENGTH_MAX: usize = 255;
+
+/// Entries of `captive.trusted-proxies`.
+pub const TRUSTED_PROXIES_MAX: usize = 64;
+
 /// Addresses in each list of `[dns]`.
 pub const DNS_ADDRESSES_MAX: usize = 64;
 

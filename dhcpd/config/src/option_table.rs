@@ -31,6 +31,8 @@ pub enum Kind {
     DomainNames,
     /// An `http` or `https` URL as text.
     Url,
+    /// The same, or the URN that says that a network has no captive portal (RFC 8910 section 2).
+    UrlOrUnrestricted,
     /// One or more of `{ prefix = …, router = … }` (RFC 3442).
     Routes,
     /// `b-node`, `p-node`, `m-node` or `h-node` (RFC 2132 section 8.7).
@@ -38,6 +40,9 @@ pub enum Kind {
     /// Bytes as `hex:…` or `text:…`.
     Bytes,
 }
+
+/// What [`Kind::UrlOrUnrestricted`] takes besides a URL.
+pub const UNRESTRICTED: &str = "urn:ietf:params:capport:unrestricted";
 
 /// An option that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +108,7 @@ pub const KNOWN: &[KnownOption] = &[
     // RFC 8925.
     known(108, "v6-only-preferred", Kind::Seconds),
     // RFC 8910.
-    known(114, "captive-portal", Kind::Url),
+    known(114, "captive-portal", Kind::UrlOrUnrestricted),
     // RFC 2563.
     known(116, "auto-configure", Kind::Flag),
     // RFC 3397.

@@ -6,7 +6,7 @@
 use crate::grammar::{self, nearest};
 use crate::limits::OPTION_LENGTH_MAX;
 use crate::mistake::{Complaint, quoted};
-use crate::option_table::{COMPUTED, KNOWN, Kind, OTHER_NAMES, by_code, by_name};
+use crate::option_table::{COMPUTED, KNOWN, Kind, OTHER_NAMES, UNRESTRICTED, by_code, by_name};
 use crate::reader::{Reader, Table, Value, type_in_words};
 use crate::value;
 use std::net::Ipv4Addr;
@@ -148,6 +148,12 @@ fn encode(reader: &mut Reader<'_>, value: &Value<'_>, kind: Kind, path: &str) ->
             labels(&name.value)
         }),
         Kind::Url => one(reader, &|text| value::url(text).map(|_| text.as_bytes().to_vec())),
+        Kind::UrlOrUnrestricted => one(reader, &|text| {
+            if text != UNRESTRICTED {
+                value::url(text)?;
+            }
+            Ok(text.as_bytes().to_vec())
+        }),
         Kind::Routes => each(reader, value, path, |reader, entry| route(reader, entry, path)),
         Kind::NetbiosNodeType => one(reader, &|text| {
             let found = NETBIOS_NODE_TYPES.iter().find(|(name, _)| *name == text);
@@ -321,7 +327,7 @@ fn decode(kind: Kind, contents: &[u8]) -> Option<String> {
         Kind::Seconds => {
             contents.try_into().ok().map(|b| value::duration_in_words(u32::from_be_bytes(b)))
         }
-        Kind::Text | Kind::DomainName | Kind::Url => {
+        Kind::Text | Kind::DomainName | Kind::Url | Kind::UrlOrUnrestricted => {
             let text = std::str::from_utf8(contents).ok()?;
             text.chars().all(|c| c == ' ' || c.is_ascii_graphic()).then(|| text.to_owned())
         }

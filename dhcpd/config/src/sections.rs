@@ -1,4 +1,5 @@
-//! The sections that stand once: `[server]`, `[leases]`, `[gate]`, `[dns]`, `[api]`.
+//! The sections that stand once: `[server]`, `[leases]`, `[gate]`, `[dns]`, `[api]`. `[captive]` has a
+//! file of its own.
 
 use crate::checked::{Api, ApiListen, Dns, GardenEntry, Gate, GateMode, Portal, Server};
 use crate::grammar;
@@ -352,7 +353,7 @@ fn check_listen(socket: SocketAddr) -> Result<(), Complaint> {
     Ok(())
 }
 
-fn absolute_path(text: &str) -> Result<PathBuf, Complaint> {
+pub(crate) fn absolute_path(text: &str) -> Result<PathBuf, Complaint> {
     if !text.starts_with('/') || text.len() > PATH_LENGTH_MAX || text.chars().any(char::is_control)
     {
         let message = format!("{} is not an absolute path", quoted(text));
@@ -381,7 +382,7 @@ fn unique<T: Display>(
     unique_by(reader, table, key, list, T::to_string)
 }
 
-fn unique_by<T>(
+pub(crate) fn unique_by<T>(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
     key: &str,

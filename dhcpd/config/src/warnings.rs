@@ -3,7 +3,8 @@
 //! A warning never stops a server: every setting here has a site that means it. It promises whole
 //! sentences that name the network, subnet or key that they are about.
 
-use crate::checked::{ApiListen, GardenEntry, Gate, GateMode, Portal, Vestibule};
+use crate::captive::CAPTIVE_PORTAL;
+use crate::checked::{ApiListen, Captive, GardenEntry, Gate, GateMode, Portal, Vestibule};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use vestibule_core::options::code;
@@ -11,7 +12,6 @@ use vestibule_core::{Network, Subnet};
 
 /// Codes of options that only warnings look into; a test holds them to the table of names.
 const DOMAIN_NAME_SERVERS: u8 = 6;
-const CAPTIVE_PORTAL: u8 = 114;
 const CLASSLESS_STATIC_ROUTE: u8 = 121;
 
 /// Prefixes of the walled garden that are wider than this are warned of.
@@ -45,6 +45,9 @@ pub fn warnings(vestibule: &Vestibule) -> Vec<String> {
         ),
     }
     warn_of_garden(&mut warnings, &vestibule.gate);
+    if let Some(captive) = &vestibule.captive {
+        warn_of_captive(&mut warnings, vestibule, captive);
+    }
     warn_of_listening(&mut warnings, vestibule);
     warnings
 }
@@ -98,8 +101,8 @@ fn warn_of_subnet(
     if contents(code::HOST_NAME).is_some() {
         warnings.push(format!("{place} gives the same host-name to every host"));
     }
-    let insecure = contents(CAPTIVE_PORTAL).filter(|url| !url.starts_with(b"https:"));
-    if insecure.is_some() {
+    let told = contents(CAPTIVE_PORTAL);
+    if told.is_some_and(|url| !url.starts_with(b"https:") && !url.starts_with(b"urn:")) {
         warnings.push(format!(
             "{place} gives a captive-portal that is not https: clients ignore it (RFC 8908 section 4)"
         ));
@@ -235,6 +238,46 @@ fn warn_of_garden(warnings: &mut Vec<String>, gate: &Gate) {
                 "gate.walled-garden has {prefix}: unregistered hosts reach all of it"
             ));
         }
+    }
+}
+
+fn warn_of_captive(warnings: &mut Vec<String>, vestibule: &Vestibule, captive: &Captive) {
+    let gated: Vec<&Network> =
+        vestibule.core.networks.iter().filter(|network| network.gated).collect();
+    if vestibule.gate.mode == GateMode::Off || gated.is_empty() {
+        warnings.push(
+            "there is a [captive], but no gate: nobody is told captive.url, and its API calls nobody \
+             captive"
+                .to_owned(),
+        );
+        return;
+    }
+    if captive.host_name.is_none() {
+        warnings.push(format!(
+            "captive.url is {}: devices want a name there, for the certificate (RFC 8910 section 2)",
+            captive.url
+        ));
+    }
+    let portal = vestibule.gate.portal.as_ref();
+    if let Some(portal) = portal.filter(|portal| !portal.url.starts_with("https:")) {
+        warnings.push(format!(
+            "gate.portal.url is {}, which is not https: devices that learn it from captive.url may \
+             ignore it (RFC 8908 section 5)",
+            portal.url
+        ));
+    }
+    let other = gated.iter().find_map(|network| {
+        let of_subnets = network.subnets.iter().filter_map(|subnet| subnet.options.get(CAPTIVE_PORTAL));
+        let mut told = network.options.get(CAPTIVE_PORTAL).into_iter().chain(of_subnets);
+        told.find(|url| *url != captive.url.as_bytes()).map(|url| (network, url))
+    });
+    if let Some((network, url)) = other {
+        warnings.push(format!(
+            "network {} tells its hosts another captive-portal ({}) than captive.url: a device that \
+             learns of two may believe neither",
+            network.name,
+            String::from_utf8_lossy(url)
+        ));
     }
 }
 

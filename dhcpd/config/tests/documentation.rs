@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use vestibule_config::grammar::{FILE, ROUTE, SECTIONS, Section};
 use vestibule_config::limits;
-use vestibule_config::option_table::{COMPUTED, KNOWN, Kind};
+use vestibule_config::option_table::{COMPUTED, KNOWN, Kind, UNRESTRICTED};
 
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md")
@@ -67,6 +67,7 @@ fn kind_in_words(kind: Kind) -> String {
         Kind::DomainName => "domain name".to_owned(),
         Kind::DomainNames => "list of domain names".to_owned(),
         Kind::Url => "URL, `http` or `https`".to_owned(),
+        Kind::UrlOrUnrestricted => format!("URL, `http` or `https`; or `{UNRESTRICTED}`"),
         Kind::Routes => "list of `{ prefix = …, router = … }`".to_owned(),
         Kind::NetbiosNodeType => "`b-node`, `p-node`, `m-node` or `h-node`".to_owned(),
         Kind::Bytes => "`hex:…` or `text:…`".to_owned(),
@@ -120,6 +121,8 @@ fn defaults_and_limits_are_those_of_the_source() {
         ("## `[[network.subnet]]`", "pools", format!("at most {}", limits::POOLS_MAX)),
         ("## `[gate]`", "walled-garden", format!("at most {}", limits::WALLED_GARDEN_MAX)),
         ("## `[gate.portal]`", "url", format!("at most {} bytes", limits::URL_LENGTH_MAX)),
+        ("## `[captive]`", "url", format!("at most {} bytes", limits::CAPTIVE_URL_LENGTH_MAX)),
+        ("## `[captive]`", "trusted-proxies", format!("at most {}", limits::TRUSTED_PROXIES_MAX)),
         ("## `[dns]`", "listen", format!("1 to {}", limits::DNS_ADDRESSES_MAX)),
         ("## `[dns]`", "upstream", format!("1 to {}", limits::DNS_ADDRESSES_MAX)),
         (

@@ -136,6 +136,7 @@ fn sample(kind: Kind) -> (&'static str, &'static str) {
         Kind::DomainName => ("\"a.example\"", "a.example"),
         Kind::DomainNames => ("[\"a.example\", \"b.example\"]", "a.example, b.example"),
         Kind::Url => ("\"http://a.example/\"", "http://a.example/"),
+        Kind::UrlOrUnrestricted => ("\"https://a.example/captive\"", "https://a.example/captive"),
         Kind::Routes => {
             ("{ prefix = \"10.0.0.0/8\", router = \"192.0.2.1\" }", "10.0.0.0/8 via 192.0.2.1")
         }

@@ -182,6 +182,29 @@ fn the_walled_garden() {
 }
 
 #[test]
+fn captive() {
+    let captive = "[captive]\nurl = \"https://captive.example/captive\"\n[dns]";
+    check(GATED, "[dns]", captive, &[IPV6]);
+    let nobody = "there is a [captive], but no gate";
+    check(QUIET, "[api]", &captive.replace("[dns]", "[api]"), &[nobody]);
+    let gated = GATED.replace("[dns]", captive);
+    let by_address = "captive.url is https://10.0.0.80/captive: devices want a name";
+    check(&gated, "https://captive.example/", "https://10.0.0.80/", &[IPV6, by_address]);
+    let portal = "gate.portal.url is http://register.example/, which is not https";
+    check(&gated, "https://register.example/", "http://register.example/", &[IPV6, portal]);
+    let options = "domain-name-servers = [\"10.0.0.53\"]";
+    let same = format!("{options}, captive-portal = \"https://captive.example/captive\"");
+    check(&gated, options, &same, &[IPV6]);
+    let other = format!("{options}, captive-portal = \"https://other.example/\"");
+    let told = "network n tells its hosts another captive-portal (https://other.example/)";
+    check(&gated, options, &other, &[IPV6, told]);
+    // A network without a portal may say so.
+    let options = "routers = [\"10.20.0.1\"]\n";
+    let urn = format!("{options}captive-portal = \"urn:ietf:params:capport:unrestricted\"\n");
+    check(QUIET, options, &urn, &[]);
+}
+
+#[test]
 fn listening() {
     check(QUIET, "[api]", "[api]\nlisten = \"10.0.0.67:8067\"", &["the token crosses the network"]);
     check(QUIET, "[api]", "[api]\nlisten = \"[::1]:8067\"", &[]);
