@@ -92,6 +92,10 @@ pub struct Metrics {
     api_responses: Vec<AtomicU64>,
     api_connections: AtomicU64,
     api_connections_refused: AtomicU64,
+    captive_answers: [AtomicU64; 2],
+    captive_connections: AtomicU64,
+    captive_connections_refused: AtomicU64,
+    captive_handshakes_failed: AtomicU64,
 }
 
 /// What is known of one DHCP socket.
@@ -215,6 +219,10 @@ impl Metrics {
             api_responses: zeros(STATUS_CODES),
             api_connections: AtomicU64::new(0),
             api_connections_refused: AtomicU64::new(0),
+            captive_answers: [AtomicU64::new(0), AtomicU64::new(0)],
+            captive_connections: AtomicU64::new(0),
+            captive_connections_refused: AtomicU64::new(0),
+            captive_handshakes_failed: AtomicU64::new(0),
         }
     }
 
@@ -341,6 +349,26 @@ impl Metrics {
     /// A connection to the API was closed at once, because too many are open.
     pub fn api_connection_refused(&self) {
         self.api_connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// A device was told whether it is captive.
+    pub fn captive_answer(&self, captive: bool) {
+        add_at(&self.captive_answers, usize::from(captive), 1);
+    }
+
+    /// So many connections to `captive.listen` are open now.
+    pub fn captive_connections(&self, connections: usize) {
+        self.captive_connections.store(connections as u64, Relaxed);
+    }
+
+    /// A connection to `captive.listen` was closed because too many were open.
+    pub fn captive_connection_refused(&self) {
+        self.captive_connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// A connection to `captive.listen` came to no TLS session.
+    pub fn captive_handshake_failed(&self) {
+        self.captive_handshakes_failed.fetch_add(1, Relaxed);
     }
 
     /// The DHCP sockets, by name.

@@ -81,8 +81,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         let no_signal = |error| format!("signals cannot be received: {error}");
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signal)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signal)?;
-        let service =
-            Service::bind(&dns, &configuration.gate).map_err(|error| error.to_string())?;
+        let service = Service::bind(&dns, &configuration.gate, configuration.captive.as_ref())
+            .map_err(|error| error.to_string())?;
         let addresses = service.addresses().map_err(|error| error.to_string())?;
         let counters = service.counters();
         tracing::info!("ready: {addresses}");

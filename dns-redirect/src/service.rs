@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
-use vestibule_config::{Dns, GardenEntry, Gate};
+use vestibule_config::{Captive, Dns, GardenEntry, Gate};
 
 /// A lying resolver and its redirect, with every socket bound and nothing answered yet.
 pub struct Service {
@@ -67,18 +67,18 @@ pub enum StartError {
 pub struct Stopped;
 
 impl Service {
-    /// Binds every listener of `dns`, for the portal and the walled garden of `gate`. Must be
-    /// called inside a tokio runtime that has its IO and its clock enabled.
+    /// Binds every listener of `dns`, for the portal and the walled garden of `gate`, and the API of
+    /// `captive`. Must be called inside a tokio runtime that has its IO and its clock enabled.
     ///
     /// # Errors
     ///
     /// What of the configuration cannot be served, or the first socket that cannot be bound; none
     /// is open then.
-    pub fn bind(dns: &Dns, gate: &Gate) -> Result<Self, StartError> {
+    pub fn bind(dns: &Dns, gate: &Gate, captive: Option<&Captive>) -> Result<Self, StartError> {
         let portal = gate.portal.as_ref().ok_or(StartError::NoPortal)?;
         let redirect =
             Redirect::new(&portal.url).ok_or_else(|| StartError::PortalUrl(portal.url.clone()))?;
-        let rules = rules(gate)?;
+        let rules = rules(gate, captive)?;
         let counters = Arc::new(Counters::default());
         let handler =
             Handler::new(rules, portal.address, dns.lie_ttl_seconds, Arc::clone(&counters));
@@ -162,13 +162,16 @@ impl Service {
     }
 }
 
-/// The names that are answered truly: the portal's own, and the walled garden's.
-fn rules(gate: &Gate) -> Result<Rules, StartError> {
+/// The names that are answered truly: the portal's own, the captive portal API's, and the walled
+/// garden's.
+fn rules(gate: &Gate, captive: Option<&Captive>) -> Result<Rules, StartError> {
     let name =
         |text: &str| DomainName::from_text(text).ok_or_else(|| StartError::NotAName(text.into()));
     let mut names = Vec::new();
     let mut below = Vec::new();
-    if let Some(host_name) = gate.portal.as_ref().and_then(|portal| portal.host_name.as_deref()) {
+    let portal = gate.portal.as_ref().and_then(|portal| portal.host_name.as_deref());
+    let api = captive.and_then(|captive| captive.host_name.as_deref());
+    for host_name in portal.into_iter().chain(api) {
         names.push(name(host_name)?);
     }
     for entry in &gate.walled_garden {

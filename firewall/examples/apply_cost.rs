@@ -29,6 +29,7 @@ fn ruleset() -> Ruleset {
         garden_prefixes: Vec::new(),
         lying_resolver: SocketAddrV4::new(host, 53),
         redirect: SocketAddrV4::new(host, 80),
+        captive: None,
         server_addresses: vec![host],
         elements_max: 200_000,
     }

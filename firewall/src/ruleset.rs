@@ -39,6 +39,8 @@ pub struct Ruleset {
     pub lying_resolver: SocketAddrV4,
     /// Where port 80 of unregistered hosts is sent.
     pub redirect: SocketAddrV4,
+    /// Where this host answers the captive portal API (TCP), if it does so for hosts directly.
+    pub captive: Option<SocketAddrV4>,
     /// The addresses that DHCP servers are reached at and send their ping checks from.
     pub server_addresses: Vec<Ipv4Addr>,
     /// How many addresses have a lease in gated networks at most; at least 1.
@@ -278,6 +280,10 @@ impl Ruleset {
         if self.redirect.ip().is_unspecified() || self.redirect.port() == 0 {
             return invalid("the redirect needs an address and a port that hosts can be sent to");
         }
+        let nowhere = |socket: SocketAddrV4| socket.ip().is_unspecified() || socket.port() == 0;
+        if self.captive.is_some_and(nowhere) {
+            return invalid("the captive portal API needs an address and a port");
+        }
         Ok(())
     }
 
@@ -361,13 +367,15 @@ impl Ruleset {
         );
     }
 
-    /// The two services that unregistered hosts are sent to: protocol, address, port.
-    fn services(&self) -> [(Match, SocketAddrV4); 3] {
-        [
+    /// The services that unregistered hosts are sent to, and the one that tells them that they are
+    /// unregistered: protocol, address, port.
+    fn services(&self) -> impl Iterator<Item = (Match, SocketAddrV4)> {
+        let sent_to = [
             (Match::Udp, self.lying_resolver),
             (Match::Tcp, self.lying_resolver),
             (Match::Tcp, self.redirect),
-        ]
+        ];
+        sent_to.into_iter().chain(self.captive.map(|captive| (Match::Tcp, captive)))
     }
 
     /// What an unregistered host may reach.
@@ -590,6 +598,7 @@ mod tests {
             garden_prefixes: Vec::new(),
             lying_resolver: "10.0.0.54:53".parse().unwrap(),
             redirect: "10.0.0.54:8080".parse().unwrap(),
+            captive: None,
             server_addresses: Vec::new(),
             elements_max: 1,
         }
@@ -608,7 +617,8 @@ mod tests {
         assert!(Ruleset { elements_max: 0, ..good.clone() }.check().is_err());
         let nowhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 53);
         assert!(Ruleset { lying_resolver: nowhere, ..good.clone() }.check().is_err());
-        assert!(Ruleset { redirect: nowhere, ..good }.check().is_err());
+        assert!(Ruleset { redirect: nowhere, ..good.clone() }.check().is_err());
+        assert!(Ruleset { captive: Some(nowhere), ..good }.check().is_err());
     }
 
     #[test]

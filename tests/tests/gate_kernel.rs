@@ -39,6 +39,7 @@ fn ruleset(elements_max: u32) -> Ruleset {
         garden_prefixes: vec!["10.0.0.88/30".parse().unwrap()],
         lying_resolver: SocketAddrV4::new(RESOLVER_LYING, 53),
         redirect: SocketAddrV4::new(RESOLVER_LYING, REDIRECT_PORT),
+        captive: None,
         server_addresses: vec![SERVER],
         elements_max,
     }
@@ -774,6 +775,7 @@ fn lying_resolver_and_redirect_may_be_on_another_host() {
         let ruleset = Ruleset {
             lying_resolver: SocketAddrV4::new(elsewhere, 5300),
             redirect: SocketAddrV4::new(elsewhere, REDIRECT_PORT),
+            captive: None,
             ..ruleset(10)
         };
         let _gate = Gate::open(ruleset, &[(HOST, Side::Unregistered, HOUR_MILLISECONDS)]).unwrap();

@@ -25,7 +25,8 @@ pub(crate) fn captive(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Capti
     let table = reader.table_at(file, "captive", &grammar::CAPTIVE)?;
     let url = reader.parsed(&table, "url", captive_url);
     if !table.has("url") {
-        let why = "the API's URL for devices, as in url = \"https://register.campus.example/captive\"";
+        let why =
+            "the API's URL for devices, as in url = \"https://register.campus.example/captive\"";
         reader.missing(&table, "url", why);
     }
     let listen = reader.parsed(&table, "listen", |text| value::target(text, None));

@@ -19,6 +19,7 @@ mod mistake;
 mod networks;
 pub mod option_table;
 mod option_value;
+mod probes;
 mod reader;
 mod sections;
 mod token;
@@ -31,6 +32,7 @@ pub use checked::{
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
+pub use probes::{NameProbe, PageProbe, Probes};
 pub use token::{Token, TokenError};
 pub use warnings::warnings;
 

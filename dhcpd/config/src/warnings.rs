@@ -5,6 +5,7 @@
 
 use crate::captive::CAPTIVE_PORTAL;
 use crate::checked::{ApiListen, Captive, GardenEntry, Gate, GateMode, Portal, Vestibule};
+use crate::probes::Probes;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use vestibule_core::options::code;
@@ -230,7 +231,21 @@ fn warn_of_garden(warnings: &mut Vec<String>, gate: &Gate) {
              names lead to"
         ));
     }
+    let probes = Probes::known();
+    let opens = |entry: &GardenEntry, host: &str| match entry {
+        GardenEntry::Name(name) => **name == *host,
+        GardenEntry::Below(name) => {
+            host.strip_suffix(&**name).is_some_and(|rest| rest.ends_with('.'))
+        }
+        GardenEntry::Prefix(_) => false,
+    };
     for entry in &gate.walled_garden {
+        if let Some((system, host)) = probes.hosts().find(|(_, host)| opens(entry, host)) {
+            warnings.push(format!(
+                "gate.walled-garden has {entry}, so {host} is answered truly: devices ({system}) find out \
+                 by it whether they are online, and the portal may not open on them"
+            ));
+        }
         if let GardenEntry::Prefix(prefix) = entry
             && prefix.prefix() < GARDEN_PREFIX_LENGTH_WIDE
         {
@@ -267,7 +282,8 @@ fn warn_of_captive(warnings: &mut Vec<String>, vestibule: &Vestibule, captive: &
         ));
     }
     let other = gated.iter().find_map(|network| {
-        let of_subnets = network.subnets.iter().filter_map(|subnet| subnet.options.get(CAPTIVE_PORTAL));
+        let of_subnets =
+            network.subnets.iter().filter_map(|subnet| subnet.options.get(CAPTIVE_PORTAL));
         let mut told = network.options.get(CAPTIVE_PORTAL).into_iter().chain(of_subnets);
         told.find(|url| *url != captive.url.as_bytes()).map(|url| (network, url))
     });

@@ -175,6 +175,14 @@ fn the_gate() {
 fn the_walled_garden() {
     check(GATED, "\"10.0.0.90\"", "\"*.idp.example\"", &[IPV6, "such as *.idp.example"]);
     check(GATED, "\"10.0.0.90\"", "\"8.0.0.0/7\"", &[IPV6, "gate.walled-garden has 8.0.0.0/7"]);
+    // Devices find out by these whether they are online.
+    for garden in ["captive.apple.com", "*.gstatic.com", "dns.msftncsi.com"] {
+        let truly = format!("gate.walled-garden has {garden}, so ");
+        let named = format!("such as {garden}");
+        check(GATED, "\"10.0.0.90\"", &format!("\"{garden}\""), &[IPV6, &named, &truly]);
+    }
+    let beside = "*.captive.apple.com";
+    check(GATED, "\"10.0.0.90\"", &format!("\"{beside}\""), &[IPV6, beside]);
     for garden in ["10.20.0.0/16", "10.20.0.200", "10.16.0.0/12"] {
         let overlaps = format!("gate.walled-garden has {garden}");
         check(GATED, "\"10.0.0.90\"", &format!("\"{garden}\""), &[IPV6, &overlaps]);

@@ -124,6 +124,8 @@ pub struct LeaseView {
     pub network: Option<Box<str>>,
     /// The valid registration of its hardware address.
     pub registration: Option<Registration>,
+    /// For how many more milliseconds that registration is valid; `None` if there is none, or no end.
+    pub registration_milliseconds: Option<u64>,
     /// The kernel set that its address belongs into now; `None` if it is not gated or not held.
     pub side: Option<Side>,
 }

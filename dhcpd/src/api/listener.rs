@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,6 +33,8 @@ pub(super) enum Socket {
 pub enum ListenError {
     /// The TCP address cannot be bound.
     Tcp(SocketAddr, io::Error),
+    /// The address of `captive.listen` cannot be bound.
+    Captive(SocketAddrV4, io::Error),
     /// Another server answers on the socket file.
     SocketInUse(PathBuf),
     /// There is a file at the path that is no socket.
@@ -46,17 +48,11 @@ impl fmt::Display for ListenError {
         match self {
             Self::Tcp(address, error) => {
                 write!(f, "the API cannot listen on {address}: {error}; ")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => write!(
-                        f,
-                        "another process does (`ss -ltnp sport = :{}` names it)",
-                        address.port()
-                    ),
-                    io::ErrorKind::AddrNotAvailable => {
-                        f.write_str("no interface of this host has that address")
-                    }
-                    _ => f.write_str("choose another `api.listen`"),
-                }
+                tcp_remedy(f, address.port(), error, "api.listen")
+            }
+            Self::Captive(address, error) => {
+                write!(f, "the captive portal API cannot listen on {address}: {error}; ")?;
+                tcp_remedy(f, address.port(), error, "captive.listen")
             }
             Self::SocketInUse(path) => write!(
                 f,
@@ -79,6 +75,18 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
+fn tcp_remedy(f: &mut fmt::Formatter<'_>, port: u16, error: &io::Error, key: &str) -> fmt::Result {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            write!(f, "another process does (`ss -ltnp sport = :{port}` names it)")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            f.write_str("no interface of this host has that address")
+        }
+        _ => write!(f, "choose another `{key}`"),
+    }
+}
+
 impl Listener {
     /// Opens it. Call within a tokio runtime.
     ///
@@ -97,6 +105,16 @@ impl Listener {
             }
         };
         Ok(Self { socket })
+    }
+
+    /// Opens `captive.listen`. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenError::Captive`] if the address is taken or cannot be used.
+    pub async fn bind_captive(listen: SocketAddrV4) -> Result<Self, ListenError> {
+        let listener =
+            TcpListener::bind(listen).await.map_err(|error| ListenError::Captive(listen, error))?;
+        Ok(Self { socket: Socket::Tcp(listener) })
     }
 
     /// The TCP address that it listens on; `None` for a Unix socket.

@@ -4,14 +4,18 @@
 //! changed nothing (but see [`ProblemKind::NoAnswer`]), that every error is a problem (RFC 9457) of a
 //! documented kind, and that slow, silent or many clients cost a bounded amount of memory and time.
 //! It never decides anything: it asks the core through the [`Door`]. It never writes its token
-//! anywhere, and never believes a header about who is asking.
+//! anywhere, and believes a header about who is asking only for `/captive`, and only a proxy that the
+//! configuration names.
 //!
 //! | file | idea |
 //! | --- | --- |
 //! | `listener` | where it listens: TCP, or a Unix socket |
-//! | `serve` | connections: how many, and for how long |
+//! | `serve`, `stream` | connections, and for how long |
+//! | `places` | how many connections, and whose |
+//! | `certificate` | TLS for `captive.listen` |
 //! | `auth` | the bearer token |
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
+//! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `view` | their JSON |
 //! | `problem` | everything that can go wrong |
 //! | `json` | JSON that is safe to show, and times |
@@ -20,14 +24,19 @@
 
 mod auth;
 mod body;
+mod captive;
+mod certificate;
+mod forwarded;
 mod json;
 mod leases;
 mod listener;
 mod parameters;
+mod places;
 mod problem;
 mod registrations;
 mod serve;
 mod status;
+mod stream;
 mod view;
 mod whoami;
 
@@ -47,14 +56,18 @@ use std::time::{Duration, Instant, SystemTime};
 use vestibule_config::{GateMode, Token};
 use vestibule_core::{Answer, Command, HardwareAddress, Query, QueryAnswer};
 
+pub use captive::CaptivePortal;
+pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
+pub use certificate::{Certificate, CertificateError};
 pub(crate) use json::{is_active, text as json_text};
 pub use json::{parse_time, time_text};
 pub use listener::{ListenError, Listener, reachable};
-pub use problem::{Problem, ProblemKind};
-pub use serve::{
-    CONNECTIONS_KEPT_FOR_THIS_HOST, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, Timeouts, serve,
-    serve_until_stopped,
+pub use places::{
+    CAPTIVE_CONNECTIONS_MAX, CAPTIVE_CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_KEPT_FOR_THIS_HOST,
+    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
 };
+pub use problem::{Problem, ProblemKind};
+pub use serve::{Timeouts, serve, serve_captive_until_stopped, serve_until_stopped};
 pub use view::{
     GateView, LeaseView, LeasesPage, NetworkView, RegistrationView, RegistrationWithAddresses,
     RegistrationsPage, SocketView, StatusView, StorageView, UnregisteredView, WhoamiView,
@@ -101,6 +114,7 @@ pub trait Search: Send + Sync {
 #[derive(Clone)]
 pub struct ApiState {
     shared: Arc<Shared>,
+    captive: Arc<CaptivePortal>,
 }
 
 struct Shared {
@@ -174,7 +188,15 @@ impl ApiState {
                 timeouts,
                 refused: Mutex::default(),
             }),
+            captive: Arc::new(CaptivePortal::default()),
         }
+    }
+
+    /// With what `/captive` tells devices. Without it, it only tells callers that have a lease whether
+    /// they are captive.
+    #[must_use]
+    pub fn with_captive(self, captive: CaptivePortal) -> Self {
+        Self { captive: Arc::new(captive), ..self }
     }
 
     /// Says in the log that a caller did not show the token, once a minute for each address: it may be
@@ -198,6 +220,20 @@ impl ApiState {
                 ProblemKind::NoAnswer,
                 "the server took the command and has not said that it is carried out; it may yet be. Send it again: \
                  carrying it out twice ends in the same state",
+            )),
+        }
+    }
+
+    /// Waits until the kernel has everything that was decided so far.
+    async fn settled(&self) -> Result<(), Problem> {
+        match tokio::time::timeout(QUERY_TIME_MAX, self.shared.door.barrier()).await {
+            Ok(done) => done.map_err(Problem::from),
+            Err(_) => Err(Problem::new(
+                ProblemKind::NoAnswer,
+                format!(
+                    "the kernel did not take what was decided within {} s",
+                    QUERY_TIME_MAX.as_secs()
+                ),
             )),
         }
     }
@@ -244,8 +280,19 @@ fn router(state: &ApiState) -> Router {
     Router::new()
         .merge(with_token)
         .route("/v1/whoami", get(whoami::whoami))
+        .route("/captive", get(captive::captive))
         .route("/healthz", get(status::healthz))
         .route("/metrics", get(status::metrics))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(state.clone(), finish))
+        .with_state(state.clone())
+}
+
+/// What `captive.listen` serves.
+fn captive_router(state: &ApiState) -> Router {
+    Router::new()
+        .route("/captive", get(captive::captive))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.clone(), finish))
@@ -272,7 +319,7 @@ async fn finish(State(state): State<ApiState>, request: Request, next: Next) -> 
     let peer = request.extensions().get::<serve::Peer>().and_then(|peer| peer.0);
     let mut response = next.run(request).await.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     state.shared.metrics.api_response(response.status().as_u16());
     if response.status() == StatusCode::UNAUTHORIZED {

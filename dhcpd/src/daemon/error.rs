@@ -1,6 +1,6 @@
 //! Why the daemon did not start, or had to end: by whose fault, with a remedy.
 
-use crate::api::ListenError;
+use crate::api::{CertificateError, ListenError};
 use crate::commit::CommitError;
 use crate::net::NetError;
 use crate::store::StoreError;
@@ -19,6 +19,8 @@ pub enum StartError {
     Net(NetError),
     /// The operator's: the API's address cannot be had.
     Api(ListenError),
+    /// The operator's: the certificate for `captive.listen` cannot be used.
+    Certificate(CertificateError),
     /// The disk's: the store cannot be opened or written.
     Store(StoreError),
     /// The kernel's or the operator's: the gate cannot be set up.
@@ -51,6 +53,7 @@ impl fmt::Display for StartError {
             Self::Configuration(mistakes) => mistakes.fmt(f),
             Self::Net(error) => error.fmt(f),
             Self::Api(error) => error.fmt(f),
+            Self::Certificate(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Gate(error) => write!(f, "the gate cannot be set up: {error}"),
             Self::Commit(error) => write!(

@@ -1,8 +1,8 @@
 //! The gate on this host, as the daemon uses it: made from the configuration.
 
 use crate::commit::Enforcement;
-use std::net::Ipv4Addr;
-use vestibule_config::{GardenEntry, GateMode, Vestibule};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use vestibule_config::{Captive, GardenEntry, GateMode, Vestibule};
 use vestibule_core::{GateChange, Side};
 use vestibule_firewall::{FirewallError, Gate, Ruleset, TABLE_DEFAULT, Watch};
 
@@ -53,9 +53,16 @@ pub(super) fn plan(vestibule: &Vestibule) -> Option<Ruleset> {
             .collect(),
         lying_resolver,
         redirect,
+        captive: vestibule.captive.as_ref().and_then(for_hosts),
         server_addresses: vestibule.server.relay_listen.clone(),
         elements_max: u32::try_from(addresses.max(1)).unwrap_or(u32::MAX),
     })
+}
+
+/// Where the captive portal API is answered for hosts themselves. Without TLS it is for a proxy, which
+/// is no host of a gated network; and nobody else reaches a loopback address.
+fn for_hosts(captive: &Captive) -> Option<SocketAddrV4> {
+    captive.listen.filter(|listen| captive.tls.is_some() && !listen.ip().is_loopback())
 }
 
 /// Makes the table with these contents.
@@ -93,6 +100,7 @@ mod tests {
             garden_prefixes: Vec::new(),
             lying_resolver: service,
             redirect: service,
+            captive: None,
             server_addresses: Vec::new(),
             elements_max: 6,
         };

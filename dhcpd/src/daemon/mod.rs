@@ -15,6 +15,7 @@
 //! SIGTERM and SIGINT: nothing more is taken in, what was decided is committed and answered, then the
 //! process ends with status 0. The kernel sets stay: their elements end with their leases.
 
+mod captive;
 mod error;
 mod gate;
 mod outlet;
@@ -23,7 +24,7 @@ mod watch;
 
 pub use error::StartError;
 
-use crate::api::{self, ApiState, Listener};
+use crate::api::{self, ApiState, CaptivePortal, Listener};
 use crate::clock::Clock;
 use crate::commit::{Barrier, CommitError, SnapshottingStore, WORK_WAITING_MAX, Work};
 use crate::decide::{Decide, Quiet};
@@ -31,6 +32,7 @@ use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
+use captive::CaptiveListener;
 use outlet::DaemonOutlet;
 use search::IndexSearch;
 use std::io::{self, IsTerminal as _};
@@ -95,12 +97,13 @@ pub fn run(config: &Path) -> Result<(), StartError> {
         let _runtime = runtime.enter();
         runtime.block_on(Listener::bind(&vestibule.api.listen)).map_err(StartError::Api)?
     };
+    let captive = runtime.block_on(CaptiveListener::open(vestibule.captive.as_ref()))?;
     // Before anybody can know that there is somebody to signal.
     let signals = {
         let _runtime = runtime.enter();
         Signals::catch().map_err(StartError::Runtime)?
     };
-    let parts = Parts { vestibule, token, metrics, sockets };
+    let parts = Parts { vestibule, token, metrics, sockets, captive };
     let serving = parts.start(&runtime, listener)?;
     serving.until_the_end(runtime, signals)
 }
@@ -134,6 +137,7 @@ struct Parts {
     token: Token,
     metrics: Arc<Metrics>,
     sockets: Sockets,
+    captive: Option<CaptiveListener>,
 }
 
 /// What ends the daemon.
@@ -157,9 +161,10 @@ struct Serving {
     name: Box<str>,
     decide: JoinHandle<()>,
     commit: JoinHandle<Result<(), CommitError>>,
-    api: tokio::task::JoinHandle<()>,
-    /// Dropped or sent, it has the API take no more calls and finish what is under way.
-    api_stop: tokio::sync::oneshot::Sender<()>,
+    /// The API, and what devices ask.
+    apis: Vec<tokio::task::JoinHandle<()>>,
+    /// Dropped or sent, it has them take no more calls and finish what is under way.
+    api_stop: tokio::sync::watch::Sender<()>,
     stop: Arc<AtomicBool>,
     waker: Waker,
     ended: tokio::sync::mpsc::Receiver<()>,
@@ -171,7 +176,7 @@ impl Parts {
         runtime: &tokio::runtime::Runtime,
         listener: Listener,
     ) -> Result<Serving, StartError> {
-        let Self { vestibule, token, metrics, sockets } = self;
+        let Self { vestibule, token, metrics, sockets, captive } = self;
         let Sockets { receiver, sender, waker, monitor } = sockets;
         let state_dir = &vestibule.server.state_dir;
         let (mut store, recovered) =
@@ -246,12 +251,14 @@ impl Parts {
             &vestibule.server.name,
             vestibule.gate.mode,
             search,
-        );
-        let (api_stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let api = runtime.spawn(api::serve_until_stopped(listener, state, async {
-            // A sender that is gone means the end as well.
-            let _ended = stopped.await;
-        }));
+        )
+        .with_captive(CaptivePortal::new(&vestibule));
+        let (api_stop, stopped) = tokio::sync::watch::channel(());
+        let mut apis = Vec::new();
+        if let Some(captive) = captive {
+            captive.start(runtime, state.clone(), stopped.clone(), &mut apis);
+        }
+        apis.push(runtime.spawn(api::serve_until_stopped(listener, state, until_gone(stopped))));
         runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));
         runtime.spawn(look_between_groups(idle_door));
 
@@ -284,7 +291,7 @@ impl Parts {
             "ready"
         );
         let name = vestibule.server.name.clone();
-        Ok(Serving { name, decide, commit, api, api_stop, stop, waker, ended })
+        Ok(Serving { name, decide, commit, apis, api_stop, stop, waker, ended })
     }
 }
 
@@ -305,8 +312,10 @@ impl Serving {
             tracing::info!(signal, "ending: what was decided is committed and answered first");
             // Calls under way still need the core. How long they may take is bounded there.
             drop(self.api_stop);
-            if runtime.block_on(self.api).is_err() {
-                return Err(StartError::ThreadLost("api"));
+            for api in self.apis {
+                if runtime.block_on(api).is_err() {
+                    return Err(StartError::ThreadLost("api"));
+                }
             }
         }
         self.stop.store(true, Ordering::Release);
@@ -326,6 +335,11 @@ impl Serving {
             Err(_) => Err(StartError::ThreadLost("commit")),
         }
     }
+}
+
+/// Ready when the sender is gone.
+async fn until_gone(mut stopped: tokio::sync::watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
 }
 
 /// Reads the kernel's drop counters into the metrics, also while no packet arrives.

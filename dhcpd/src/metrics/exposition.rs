@@ -89,6 +89,22 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         "Connections to the API that were closed because too many were open",
     ),
     (
+        "vestibule_captive_answers",
+        MetricType::Counter,
+        "Answers of the captive portal API, by what the device was told",
+    ),
+    ("vestibule_captive_connections", MetricType::Gauge, "Open connections to captive.listen"),
+    (
+        "vestibule_captive_connections_refused",
+        MetricType::Counter,
+        "Connections to captive.listen that were closed because too many were open",
+    ),
+    (
+        "vestibule_captive_handshakes_failed",
+        MetricType::Counter,
+        "Connections to captive.listen that came to no TLS session",
+    ),
+    (
         "vestibule_core_answers",
         MetricType::Gauge,
         "1 if the core answered this scrape; if 0, the gauges below have no values",
@@ -256,6 +272,16 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
             .collect(),
         "vestibule_api_connections" => one(&metrics.api_connections),
         "vestibule_api_connections_refused" => one(&metrics.api_connections_refused),
+        "vestibule_captive_answers" => ["false", "true"]
+            .iter()
+            .zip(&metrics.captive_answers)
+            .map(|(captive, count)| {
+                number(vec![("captive", (*captive).to_owned())], count.load(Relaxed))
+            })
+            .collect(),
+        "vestibule_captive_connections" => one(&metrics.captive_connections),
+        "vestibule_captive_connections_refused" => one(&metrics.captive_connections_refused),
+        "vestibule_captive_handshakes_failed" => one(&metrics.captive_handshakes_failed),
         "vestibule_core_answers" => vec![number(Vec::new(), u64::from(core.is_some()))],
         "vestibule_leases_known" => of_core(core, |core| core.leases_known),
         "vestibule_registrations" => of_core(core, |core| core.registrations),

@@ -83,6 +83,10 @@ fn what_is_counted_is_shown() {
     metrics.api_response(404);
     metrics.api_connections(2);
     metrics.api_connection_refused();
+    metrics.captive_answer(true);
+    metrics.captive_connections(3);
+    metrics.captive_connection_refused();
+    metrics.captive_handshake_failed();
     let text = metrics.encode(&core());
     for line in [
         "vestibule_packets_received_total{type=\"discover\"} 1",
@@ -100,6 +104,11 @@ fn what_is_counted_is_shown() {
         "vestibule_api_responses_total{status=\"404\"} 1",
         "vestibule_api_connections 2",
         "vestibule_api_connections_refused_total 1",
+        "vestibule_captive_answers_total{captive=\"true\"} 1",
+        "vestibule_captive_answers_total{captive=\"false\"} 0",
+        "vestibule_captive_connections 3",
+        "vestibule_captive_connections_refused_total 1",
+        "vestibule_captive_handshakes_failed_total 1",
         "vestibule_core_answers 1",
         "vestibule_leases_known 50",
         "vestibule_registrations 44",

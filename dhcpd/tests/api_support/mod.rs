@@ -19,7 +19,10 @@ use vestibule_core::{
     HardwareAddress, Input, Lease, Network, OptionSet, Record, Release, Server, Subnet, Ticket,
     Timestamp,
 };
-use vestibule_dhcpd::api::{ApiState, Listener, Search, Timeouts, serve_until_stopped};
+use vestibule_dhcpd::api::{
+    ApiState, CaptivePortal, Certificate, Listener, Search, Timeouts, serve_captive_until_stopped,
+    serve_until_stopped,
+};
 use vestibule_dhcpd::door::{Call, Door};
 use vestibule_dhcpd::metrics::Metrics;
 
@@ -35,6 +38,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A running API.
 pub struct Api {
     pub address: Option<SocketAddr>,
+    /// Where `captive.listen` is, if there is one.
+    pub captive_address: Option<SocketAddr>,
     pub socket_path: PathBuf,
     pub token_file: PathBuf,
     pub metrics: Arc<Metrics>,
@@ -59,6 +64,10 @@ pub struct Setup {
     /// Whether calls are taken at all; if not, they stay in [`Api::calls`].
     pub decides: bool,
     pub gate_mode: GateMode,
+    /// What devices are told.
+    pub captive: CaptivePortal,
+    /// Whether there is a `captive.listen` too, and with which certificate.
+    pub captive_listen: Option<Option<Arc<Certificate>>>,
 }
 
 impl Default for Setup {
@@ -71,6 +80,8 @@ impl Default for Setup {
             hold_commits: false,
             decides: true,
             gate_mode: GateMode::Local,
+            captive: CaptivePortal::default(),
+            captive_listen: None,
         }
     }
 }
@@ -82,6 +93,7 @@ pub struct Core {
     tickets: u64,
     hold_commits: bool,
     held: Vec<(Release, Answer, oneshot::Sender<Answer>)>,
+    barriers_held: Vec<oneshot::Sender<()>>,
     /// Every effect, in order, answers not among them.
     pub effects: Vec<Effect>,
 }
@@ -89,7 +101,15 @@ pub struct Core {
 impl Core {
     fn new(records: Vec<Record>, hold_commits: bool) -> Self {
         let server = Server::new(configuration(), [Ipv4Addr::new(10, 0, 0, 67)], records, NOW);
-        Self { server, now: NOW, tickets: 0, hold_commits, held: Vec::new(), effects: Vec::new() }
+        Self {
+            server,
+            now: NOW,
+            tickets: 0,
+            hold_commits,
+            held: Vec::new(),
+            barriers_held: Vec::new(),
+            effects: Vec::new(),
+        }
     }
 
     fn call(&mut self, call: Call) {
@@ -116,9 +136,10 @@ impl Core {
                     self.commit();
                 }
             }
-            Call::Barrier(done) => {
+            Call::Barrier(done) if self.held.is_empty() => {
                 let _ = done.send(());
             }
+            Call::Barrier(done) => self.barriers_held.push(done),
         }
     }
 
@@ -131,6 +152,14 @@ impl Core {
         for (_, said, answer) in self.held.drain(..) {
             let _ = answer.send(said);
         }
+        for done in self.barriers_held.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Barriers that wait for a commit.
+    pub fn barriers_held(&self) -> usize {
+        self.barriers_held.len()
     }
 
     /// Answers that wait for a commit.
@@ -250,13 +279,28 @@ impl Api {
             setup.gate_mode,
             setup.search,
             setup.timeouts,
-        );
+        )
+        .with_captive(setup.captive);
+        let captive_address = setup.captive_listen.map(|certificate| {
+            let listen = "127.0.0.1:0".parse().unwrap();
+            let listener = runtime.block_on(Listener::bind_captive(listen)).unwrap();
+            let address = listener.tcp_address().unwrap();
+            let state = state.clone();
+            runtime.spawn(serve_captive_until_stopped(
+                listener,
+                certificate,
+                state,
+                std::future::pending(),
+            ));
+            address
+        });
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(serve_until_stopped(listener, state, async move {
             let _ = stopped.await;
         }));
         Self {
             address,
+            captive_address,
             socket_path,
             token_file,
             metrics,

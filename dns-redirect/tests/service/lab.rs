@@ -70,7 +70,7 @@ impl Lab {
     }
 
     pub(crate) fn start_with(dns: &Dns, gate: &Gate) -> Self {
-        let service = Service::bind(dns, gate).unwrap();
+        let service = Service::bind(dns, gate, None).unwrap();
         let Addresses { dns_udp, dns_tcp, redirect } = service.addresses().unwrap();
         let counters = service.counters();
         let running = tokio::spawn(async move {

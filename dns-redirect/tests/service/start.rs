@@ -7,7 +7,7 @@ use vestibule_dns::port_holder::{self, Protocol};
 use vestibule_dns::{Obstacle, Service, StartError};
 
 fn refusal(dns: &Dns) -> StartError {
-    match Service::bind(dns, &gate()) {
+    match Service::bind(dns, &gate(), None) {
         Ok(_) => panic!("it started"),
         Err(error) => error,
     }
@@ -68,21 +68,24 @@ async fn an_address_of_another_host_is_refused_with_a_remedy() {
 async fn a_configuration_that_cannot_be_served_is_refused() {
     let mut no_portal = gate();
     no_portal.portal = None;
-    assert!(matches!(Service::bind(&dns(&[]), &no_portal), Err(StartError::NoPortal)));
+    assert!(matches!(Service::bind(&dns(&[]), &no_portal, None), Err(StartError::NoPortal)));
     let mut bad_url = gate();
     bad_url.portal.as_mut().unwrap().url = "http://a/\r\nb: c".into();
-    assert!(matches!(Service::bind(&dns(&[]), &bad_url), Err(StartError::PortalUrl(_))));
+    assert!(matches!(Service::bind(&dns(&[]), &bad_url, None), Err(StartError::PortalUrl(_))));
     let mut bad_name = gate();
     bad_name.walled_garden.push(GardenEntry::Below("a..b".into()));
-    assert!(matches!(Service::bind(&dns(&[]), &bad_name), Err(StartError::NotAName(_))));
+    assert!(matches!(Service::bind(&dns(&[]), &bad_name, None), Err(StartError::NotAName(_))));
 }
 
 #[tokio::test]
 async fn several_addresses_are_served() {
     let two = vec![loopback(), "127.0.0.2:0".parse().unwrap()];
-    let service =
-        Service::bind(&Dns { listen: two.clone(), redirect_listen: vec![], ..dns(&[]) }, &gate())
-            .unwrap();
+    let service = Service::bind(
+        &Dns { listen: two.clone(), redirect_listen: vec![], ..dns(&[]) },
+        &gate(),
+        None,
+    )
+    .unwrap();
     let addresses = service.addresses().unwrap();
     assert_eq!(
         (addresses.dns_udp.len(), addresses.dns_tcp.len(), addresses.redirect.len()),
@@ -97,7 +100,7 @@ async fn several_addresses_are_served() {
 async fn a_service_that_is_stopped_gives_its_ports_back() {
     let own: SocketAddr = "127.0.0.4:0".parse().unwrap();
     let dns = Dns { listen: vec![own], redirect_listen: vec![own], ..dns(&[]) };
-    let service = Service::bind(&dns, &gate()).unwrap();
+    let service = Service::bind(&dns, &gate(), None).unwrap();
     let addresses = service.addresses().unwrap();
     let open = || {
         [

@@ -66,10 +66,14 @@ impl Server {
 
     fn view(&self, lease: &Lease, now: Timestamp) -> LeaseView {
         let network = self.topology.network_of(lease.address);
+        let registration = book::registration_of(&self.registrations, lease.hardware, now);
         LeaseView {
             held: lease.is_held(now),
             network: network.map(|network| self.topology.network(network).name.clone()),
-            registration: book::registration_of(&self.registrations, lease.hardware, now).cloned(),
+            registration: registration.cloned(),
+            registration_milliseconds: registration
+                .and_then(|registration| registration.expires)
+                .map(|expires| expires.milliseconds_after(now)),
             side: book::side_of(&self.topology, &self.registrations, lease, now)
                 .map(|(side, _)| side),
             lease: lease.clone(),
