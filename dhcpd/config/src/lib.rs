@@ -27,8 +27,8 @@ mod value;
 mod warnings;
 
 pub use checked::{
-    Api, ApiListen, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal, ProxyHeader, Server,
-    Tls, Vestibule,
+    Api, ApiListen, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal, ProxyHeader,
+    Server, Tls, Vestibule,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
