@@ -323,7 +323,7 @@ impl Place {
         clients: &Clients,
         ledger: Ledger,
     ) -> Result<(Summary, Ledger), CommandError> {
-        let manner = Manner { first_wait_milliseconds: self.first_wait };
+        let manner = Manner { first_wait_milliseconds: self.first_wait, ..Manner::default() };
         let end = on_interrupt().map_err(CommandError::Signals)?;
         driver::play(run, clients, manner, self.seed, ledger, &end).map_err(CommandError::Run)
     }

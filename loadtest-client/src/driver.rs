@@ -315,7 +315,10 @@ impl Driver<'_> {
                 self.summary.refused += 1;
                 self.ledger.ended(client);
             }
-            None => {}
+            Some(
+                Happening::Unanswered { .. } | Happening::Informed { .. } | Happening::Ignored,
+            )
+            | None => {}
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! | file | idea |
 //! | --- | --- |
+//! | `conduct` | the kinds of clients: orderly, and those that misbehave |
 //! | `client` | one client: time and replies in, messages out (RFC 2131 section 4.4) |
 //! | `message` | what a client sends and a server answers, as bytes |
 //! | `ledger` | every ACK, in a file that survives a kill; what may never happen |
@@ -23,6 +24,7 @@
 
 pub mod client;
 pub mod command;
+pub mod conduct;
 pub mod driver;
 pub mod engine;
 pub mod histogram;

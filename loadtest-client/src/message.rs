@@ -63,8 +63,12 @@ pub enum Kind {
     Discover = 1,
     /// DHCPREQUEST.
     Request = 3,
+    /// DHCPDECLINE.
+    Decline = 4,
     /// DHCPRELEASE.
     Release = 7,
+    /// DHCPINFORM.
+    Inform = 8,
 }
 
 /// A message of a client.
@@ -188,7 +192,10 @@ impl Message {
                 bytes.extend(address.octets());
             }
         }
-        bytes.extend([code::PARAMETER_REQUEST_LIST, 4, 1, 3, 6, 15]);
+        // RFC 2131 table 5: whoever gives an address back asks for nothing.
+        if !matches!(self.kind, Kind::Decline | Kind::Release) {
+            bytes.extend([code::PARAMETER_REQUEST_LIST, 4, 1, 3, 6, 15]);
+        }
         if let Some(relay) = relay {
             relay.option(self.hardware, bytes);
         }
@@ -219,6 +226,8 @@ pub struct Reply {
     pub hardware: Hardware,
     /// The address offered or acknowledged.
     pub yiaddr: Ipv4Addr,
+    /// Echoed address of the relay; unspecified if the request passed none.
+    pub giaddr: Ipv4Addr,
     /// Option 54.
     pub server_identifier: Option<Ipv4Addr>,
     /// Option 51, in seconds.
@@ -271,6 +280,7 @@ impl Reply {
             xid: u32::from_be_bytes(field(4)?),
             hardware: Hardware(bytes.get(28..34)?.try_into().ok()?),
             yiaddr: Ipv4Addr::from(field(16)?),
+            giaddr: Ipv4Addr::from(field(24)?),
             server_identifier: server.map(Ipv4Addr::from),
             lifetime_seconds: lifetime.map(u32::from_be_bytes),
             renewal_seconds: renewal.map(u32::from_be_bytes),
@@ -327,28 +337,105 @@ impl<'a> Iterator for Options<'a> {
 mod tests {
     use super::*;
 
+    use dhcproto::v4::relay::{RelayCode, RelayInfo};
+    use dhcproto::v4::{self, DhcpOption, MessageType, OptionCode};
+    use dhcproto::{Decodable as _, Decoder};
+
+    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 10);
+    const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 67);
+    const GIADDR: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
+
+    /// What another decoder reads.
+    fn decoded(message: &Message, relay: Option<&Relay>) -> v4::Message {
+        let mut bytes = vec![7; 5];
+        message.append(relay, &mut bytes);
+        assert!((LENGTH_MIN..=MESSAGE_LENGTH_MAX).contains(&(bytes.len() - 5)));
+        v4::Message::decode(&mut Decoder::new(&bytes[5..])).unwrap()
+    }
+
+    fn codes(message: &v4::Message) -> Vec<OptionCode> {
+        let mut codes: Vec<OptionCode> = message.opts().iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        codes
+    }
+
+    /// RFC 2131 table 5, row by row, with what the client itself makes in each state.
     #[test]
-    fn a_message_is_what_another_decoder_reads() {
-        use dhcproto::v4::{DhcpOption, Message as Decoded, MessageType, OptionCode};
-        use dhcproto::{Decodable as _, Decoder};
-        let message = Message {
-            kind: Kind::Request,
-            xid: 0x0102_0304,
-            secs: 5,
-            hardware: Hardware::of_client(7),
-            ciaddr: None,
-            requested_address: Some(Ipv4Addr::new(10, 20, 0, 10)),
-            server_identifier: Some(Ipv4Addr::new(10, 0, 0, 67)),
+    fn every_message_of_a_client_has_the_options_of_its_kind_and_no_other() {
+        use crate::client::{Client, Manner};
+        use OptionCode::{
+            MessageType as Kind53, ParameterRequestList, RequestedIpAddress, ServerIdentifier,
         };
-        let giaddr = Ipv4Addr::new(10, 20, 0, 1);
-        let bytes = message.bytes(Relay { circuit_id: true, ..Relay::new(giaddr) });
-        let decoded = Decoded::decode(&mut Decoder::new(&bytes)).unwrap();
-        assert_eq!(decoded.opts().msg_type(), Some(MessageType::Request));
-        assert_eq!((decoded.xid(), decoded.giaddr(), decoded.hops()), (0x0102_0304, giaddr, 1));
-        assert_eq!(decoded.chaddr(), Hardware::of_client(7).0);
-        let requested = decoded.opts().get(OptionCode::RequestedIpAddress);
-        assert_eq!(requested, Some(&DhcpOption::RequestedIpAddress(Ipv4Addr::new(10, 20, 0, 10))));
-        assert!(decoded.opts().get(OptionCode::RelayAgentInformation).is_some());
+        let hardware = Hardware::of_client(7);
+        let mut client = Client::new(hardware, Manner::default(), 1);
+        let reply = |kind, xid| Reply {
+            kind,
+            xid,
+            hardware,
+            yiaddr: CLIENT,
+            giaddr: GIADDR,
+            server_identifier: Some(SERVER),
+            lifetime_seconds: Some(3600),
+            renewal_seconds: None,
+            rebinding_seconds: None,
+        };
+        let discover = client.begin(0);
+        let request = client.on_reply(0, &reply(ReplyKind::Offer, discover.xid)).0.unwrap();
+        client.on_reply(0, &reply(ReplyKind::Ack, request.xid));
+        let mut other = client.clone();
+        let inform = other.inform(1).unwrap();
+        let reboot = client.clone().reboot(1);
+        let release = client.clone().release().unwrap();
+        let decline = client.clone().decline(1).unwrap();
+        let renew = client.on_time(1_800_000).0.unwrap();
+        let rebind = client.on_time(3_150_000).0.unwrap();
+        let asked = |server: bool| match server {
+            true => vec![RequestedIpAddress, Kind53, ServerIdentifier, ParameterRequestList],
+            false => vec![RequestedIpAddress, Kind53, ParameterRequestList],
+        };
+        let plain = vec![Kind53, ParameterRequestList];
+        for (message, kind, ciaddr, options) in [
+            (discover, MessageType::Discover, None, plain.clone()),
+            (request, MessageType::Request, None, asked(true)),
+            (reboot, MessageType::Request, None, asked(false)),
+            (renew, MessageType::Request, Some(CLIENT), plain.clone()),
+            (rebind, MessageType::Request, Some(CLIENT), plain.clone()),
+            (inform, MessageType::Inform, Some(CLIENT), plain),
+            (release, MessageType::Release, Some(CLIENT), vec![Kind53, ServerIdentifier]),
+            (
+                decline,
+                MessageType::Decline,
+                None,
+                vec![RequestedIpAddress, Kind53, ServerIdentifier],
+            ),
+        ] {
+            let read = decoded(&message, None);
+            assert_eq!(read.opts().msg_type(), Some(kind));
+            assert_eq!(codes(&read), options, "{kind:?}");
+            assert_eq!((read.opcode(), read.htype()), (v4::Opcode::BootRequest, v4::HType::Eth));
+            assert_eq!((read.xid(), read.secs()), (message.xid, message.secs));
+            assert_eq!(read.chaddr(), hardware.0);
+            assert_eq!(read.ciaddr(), ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), "{kind:?}");
+            let nowhere = Ipv4Addr::UNSPECIFIED;
+            assert_eq!((read.yiaddr(), read.siaddr(), read.giaddr()), (nowhere, nowhere, nowhere));
+            for (_, option) in read.opts().iter() {
+                match option {
+                    DhcpOption::RequestedIpAddress(address) => assert_eq!(*address, CLIENT),
+                    DhcpOption::ServerIdentifier(address) => assert_eq!(*address, SERVER),
+                    DhcpOption::ParameterRequestList(list) => assert_eq!(
+                        *list,
+                        [
+                            OptionCode::SubnetMask,
+                            OptionCode::Router,
+                            OptionCode::DomainNameServer,
+                            OptionCode::DomainName
+                        ]
+                    ),
+                    DhcpOption::MessageType(found) => assert_eq!(*found, kind),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
     }
 
     #[test]
@@ -373,55 +460,63 @@ mod tests {
         }
     }
 
+    /// Each thing that a relay can add, alone: what is there is what it was told, and nothing else.
     #[test]
     fn a_relay_adds_what_it_is_told_and_nothing_else() {
-        use dhcproto::v4::relay::{RelayCode, RelayInfo};
-        use dhcproto::v4::{DhcpOption, Message as Decoded, OptionCode};
-        use dhcproto::{Decodable as _, Decoder};
         let message = Message {
             kind: Kind::Request,
             xid: 1,
             secs: 0,
             hardware: Hardware::of_client(7),
-            ciaddr: Some(Ipv4Addr::new(10, 20, 0, 10)),
-            requested_address: Some(Ipv4Addr::new(10, 20, 0, 10)),
-            server_identifier: Some(Ipv4Addr::new(10, 0, 0, 67)),
+            ciaddr: Some(CLIENT),
+            requested_address: Some(CLIENT),
+            server_identifier: Some(SERVER),
         };
-        let decode = |relay: Option<&Relay>| {
-            let mut bytes = vec![7; 5];
-            message.append(relay, &mut bytes);
-            assert!((LENGTH_MIN..=MESSAGE_LENGTH_MAX).contains(&(bytes.len() - 5)));
-            Decoded::decode(&mut Decoder::new(&bytes[5..])).unwrap()
-        };
-        let giaddr = Ipv4Addr::new(10, 20, 0, 1);
         let link = Ipv4Addr::new(10, 21, 0, 0);
+        let bare = Relay::new(GIADDR);
+        let read = decoded(&message, Some(&bare));
+        assert_eq!((read.hops(), read.giaddr()), (1, GIADDR));
+        assert!(read.opts().get(OptionCode::RelayAgentInformation).is_none());
+        let hardware = Hardware::of_client(7).0;
+        let remote: Vec<u8> = [b'r'].into_iter().chain(hardware).collect();
         let all = Relay {
-            hops: 3,
             circuit_id: true,
             remote_id: true,
             link_selection: Some(link),
             server_identifier_override: true,
             source_port: true,
-            ..Relay::new(giaddr)
+            ..bare
         };
-        let decoded = decode(Some(&all));
-        assert_eq!((decoded.hops(), decoded.giaddr()), (3, giaddr));
-        let Some(DhcpOption::RelayAgentInformation(option)) =
-            decoded.opts().get(OptionCode::RelayAgentInformation)
-        else {
-            panic!("no option 82")
+        let expected = [
+            (Relay { circuit_id: true, ..bare }, RelayInfo::AgentCircuitId(hardware.to_vec())),
+            (Relay { remote_id: true, ..bare }, RelayInfo::AgentRemoteId(remote)),
+            (Relay { link_selection: Some(link), ..bare }, RelayInfo::LinkSelection(link)),
+            (
+                Relay { server_identifier_override: true, ..bare },
+                RelayInfo::ServerIdentifierOverride(GIADDR),
+            ),
+            (
+                Relay { source_port: true, ..bare },
+                RelayInfo::Unknown(v4::relay::UnknownInfo::new(RelayCode::Unknown(19), vec![])),
+            ),
+        ];
+        let option = |relay: &Relay| {
+            let read = decoded(&message, Some(relay));
+            match read.opts().get(OptionCode::RelayAgentInformation) {
+                Some(DhcpOption::RelayAgentInformation(option)) => option.clone(),
+                _ => panic!("no option 82"),
+            }
         };
-        assert_eq!(option.get(RelayCode::LinkSelection), Some(&RelayInfo::LinkSelection(link)));
-        let own = RelayInfo::ServerIdentifierOverride(giaddr);
-        assert_eq!(option.get(RelayCode::ServerIdentifierOverride), Some(&own));
-        assert!(option.get(RelayCode::AgentCircuitId).is_some());
-        assert!(option.get(RelayCode::AgentRemoteId).is_some());
-        for (relay, expected) in
-            [(Some(&Relay::new(giaddr)), (1, giaddr)), (None, (0, Ipv4Addr::UNSPECIFIED))]
-        {
-            let decoded = decode(relay);
-            assert_eq!((decoded.hops(), decoded.giaddr()), expected);
-            assert!(decoded.opts().get(OptionCode::RelayAgentInformation).is_none());
+        for (relay, info) in &expected {
+            assert_eq!(option(relay).iter().map(|(_, info)| info).collect::<Vec<_>>(), [info]);
+        }
+        let together = option(&all);
+        for (_, info) in &expected {
+            assert!(together.iter().any(|(_, found)| found == info), "{info:?}");
+        }
+        assert_eq!(together.iter().count(), expected.len());
+        for hops in [0, 3, 16] {
+            assert_eq!(decoded(&message, Some(&Relay { hops, ..bare })).hops(), hops);
         }
     }
 

@@ -232,8 +232,8 @@ impl Scenario {
 
     /// How clients ask again.
     #[must_use]
-    pub const fn manner(&self) -> Manner {
-        Manner { first_wait_milliseconds: self.first_wait_milliseconds }
+    pub fn manner(&self) -> Manner {
+        Manner { first_wait_milliseconds: self.first_wait_milliseconds, ..Manner::default() }
     }
 
     fn check(&self) -> Result<(), String> {

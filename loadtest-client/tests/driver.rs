@@ -101,7 +101,7 @@ fn run(server: &FakeServer, ledger: Option<&Path>) -> Run {
 }
 
 fn play(run: Run, clients: &Clients) -> (Summary, Ledger) {
-    let manner = Manner { first_wait_milliseconds: 10 };
+    let manner = Manner { first_wait_milliseconds: 10, ..Manner::default() };
     let end = AtomicBool::new(false);
     driver::play(run, clients, manner, 1, Ledger::default(), &end).unwrap()
 }

@@ -86,7 +86,7 @@ fn plan(servers: &[&Server], clients: u32) -> Plan {
         relays: (0..3).map(relay).collect(),
         relay_port: 0,
         client_port: 0,
-        manner: Manner { first_wait_milliseconds: 4000 },
+        manner: Manner { first_wait_milliseconds: 4000, ..Manner::default() },
         renewals: Renewals::Unicast,
         stay: Stay::Idle,
         returns: Return::Never,
@@ -275,7 +275,7 @@ fn no_reply_makes_it_panic() {
     });
     let plan = Plan {
         stay: Stay::Renewing,
-        manner: Manner { first_wait_milliseconds: 10 },
+        manner: Manner { first_wait_milliseconds: 10, ..Manner::default() },
         ..plan(&[&server], 200)
     };
     let phase = PhasePlan {

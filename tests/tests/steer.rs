@@ -133,7 +133,7 @@ fn clients_get_and_renew_their_leases_through_steered_replies() {
                     relays: vec![Relay::new(Ipv4Addr::new(10, 20, 0, 1))],
                     relay_port: 67,
                     client_port: 68,
-                    manner: Manner { first_wait_milliseconds: 4000 },
+                    manner: Manner { first_wait_milliseconds: 4000, ..Manner::default() },
                     renewals: Renewals::Unicast,
                     stay: Stay::Renewing,
                     returns: Return::Never,

@@ -422,6 +422,7 @@ impl Campus {
             Kind::Discover => totals.discovers += 1,
             Kind::Request => totals.requests += 1,
             Kind::Release => totals.releases += 1,
+            Kind::Decline | Kind::Inform => {}
         }
         if let Some(row) = self.tally.relay(index(relay)) {
             row.sent += 1;
@@ -516,7 +517,10 @@ impl Campus {
                 self.began();
                 self.ledger.ended(client);
             }
-            None => {}
+            Some(
+                Happening::Unanswered { .. } | Happening::Informed { .. } | Happening::Ignored,
+            )
+            | None => {}
         }
         Ok(())
     }

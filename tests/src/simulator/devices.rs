@@ -35,7 +35,7 @@ pub(crate) struct Device {
 impl Device {
     /// A device that is off and has never had a lease.
     pub(super) fn new(number: usize, plan: &Plan, random: &mut Random) -> Self {
-        let manner = Manner { first_wait_milliseconds: plan.first_wait };
+        let manner = Manner { first_wait_milliseconds: plan.first_wait, ..Manner::default() };
         Self {
             client: Client::new(hardware(number), manner, random.number()),
             is_on: false,
@@ -86,7 +86,7 @@ impl World {
             if let Some(message) = message {
                 self.transmit(number, message);
             }
-            if let Some(Happening::Expired { .. }) = happening {
+            if let Some(Happening::Expired { .. } | Happening::Unanswered { .. }) = happening {
                 self.checkers.unique.given_up(number);
             }
         }
