@@ -4,13 +4,14 @@
 //! violation, a lease that is gone), 2 if the run could not be made at all. `run` has more: see
 //! [`crate::run`].
 
-use crate::client::{Lease, Manner};
-use crate::driver::{self, Asking, Clients, Run as DriverRun, Summary, relay_socket};
-use crate::ledger::{Ledger, LedgerFile, Violation};
+use crate::client::Manner;
+use crate::driver::{self, Asking, Clients, Participant, Run as DriverRun, Summary, relay_socket};
+use crate::ledger::{Ledger, LedgerFile, Lost, Violation};
 use crate::machine;
-use crate::message::{Hardware, Relay};
+use crate::message::Relay;
 use crate::null_server::NullServer;
 use crate::report;
+use crate::restart::{self, Asked, RestartError, Setup};
 use crate::run::{self, Run};
 use crate::steer::{self, Steer, SteerError};
 use crate::target::is_harmless;
@@ -18,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,13 +64,10 @@ pub enum Task {
 /// Where the clients are, and whom they ask.
 #[derive(Clone, Debug, Args)]
 pub struct Place {
-    /// The server, as ADDRESS or ADDRESS:PORT.
-    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = server_address)]
-    pub server: SocketAddrV4,
-    /// The relay's address on the clients' link. It must be an address of this host, because
-    /// replies come back to it.
-    #[arg(long, value_name = "ADDRESS")]
-    pub giaddr: Ipv4Addr,
+    /// The servers, as ADDRESS or ADDRESS:PORT. Every message goes to all of them.
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = server_address, required = true,
+          value_delimiter = ',')]
+    pub server: Vec<SocketAddrV4>,
     /// The relay's UDP port, 0 for any that is free. With another one than 67 the server is asked to
     /// answer there (RFC 8357).
     #[arg(long, value_name = "PORT", default_value_t = SERVER_PORT)]
@@ -99,6 +97,10 @@ pub struct Dora {
     /// Where, and whom.
     #[command(flatten)]
     pub place: Place,
+    /// The relays' addresses on their clients' links; clients are dealt out to them in turn. They must
+    /// be addresses of this host, because replies come back to them.
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub giaddr: Vec<Ipv4Addr>,
     /// How many clients.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
     pub clients: u32,
@@ -120,7 +122,11 @@ pub struct Check {
     /// Where, and whom.
     #[command(flatten)]
     pub place: Place,
-    /// The ledger that `dora` wrote.
+    /// The relay of leases of which the ledger does not say it, as ledgers of earlier versions do not.
+    /// The others are asked for through the relay that they came by.
+    #[arg(long, value_name = "ADDRESS")]
+    pub giaddr: Option<Ipv4Addr>,
+    /// The ledger that `run` or `dora` wrote.
     #[arg(long, value_name = "FILE")]
     pub ledger: PathBuf,
     /// Asks as a client in REBINDING does, instead of INIT-REBOOT.
@@ -155,7 +161,9 @@ enum CommandError {
     /// The server may be somebody else's.
     NotYours(Ipv4Addr),
     /// The relay's socket cannot be had.
-    Relay(SocketAddrV4, io::Error),
+    Relay(Vec<Ipv4Addr>, u16, io::Error),
+    /// The leases cannot be asked for.
+    Restart(RestartError),
     /// A ledger cannot be read or written.
     Ledger(PathBuf, io::Error),
     /// The run broke off.
@@ -172,11 +180,16 @@ impl fmt::Display for CommandError {
                 "{address} is neither of this host nor private: it may be somebody else's server; if it is \
                  yours, say --i-own-this-network"
             ),
-            Self::Relay(relay, error) => write!(
-                f,
-                "cannot be the relay {relay}: {error}; --giaddr must be an address of this host, and ports below \
-                 1024 need root"
-            ),
+            Self::Relay(relays, port, error) => {
+                let relays: Vec<String> = relays.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "cannot be the relay {} at UDP port {port}: {error}; --giaddr must be an address of this \
+                     host, and ports below 1024 need root",
+                    relays.join(", ")
+                )
+            }
+            Self::Restart(error) => write!(f, "{error}"),
             Self::Ledger(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Steer(error) => write!(f, "{error}"),
             Self::NullServer(listen, error) => {
@@ -214,23 +227,45 @@ pub fn run(command_line: CommandLine) -> ExitCode {
 }
 
 fn run_dora(dora: &Dora) -> Result<bool, CommandError> {
+    let relays: Vec<Relay> = dora.giaddr.iter().map(|giaddr| dora.place.relay(*giaddr)).collect();
+    dora.place.check_servers()?;
     let (ledger, ledger_file) = match &dora.ledger {
         Some(path) => {
-            let known = if path.exists() { read(path)?.0 } else { Ledger::default() };
-            let file =
-                LedgerFile::append(path).map_err(|e| CommandError::Ledger(path.clone(), e))?;
-            (known, Some(file))
+            let failed = |error| CommandError::Ledger(path.clone(), error);
+            let (known, _) = Ledger::open(path).map_err(failed)?;
+            (known, Some(LedgerFile::append(path).map_err(failed)?))
         }
         None => (Ledger::default(), None),
     };
     let clients: Clients = (0..dora.clients)
-        .map(|number| (dora.first_client.wrapping_add(number), (Asking::Discover, None)))
+        .map(|number| {
+            let relay = usize::try_from(number).unwrap_or(0) % relays.len().max(1);
+            let client = Participant { asking: Asking::Discover, lease: None, relay };
+            (dora.first_client.wrapping_add(number), client)
+        })
         .collect();
     let duration = dora.seconds.map(Duration::from_secs);
-    let run =
-        DriverRun { ledger_file, duration, keep_leases: duration.is_some(), ..dora.place.run()? };
-    let (summary, _) = dora.place.play(run, &clients, ledger)?;
+    let port = dora.place.relay_port;
+    let run = DriverRun {
+        socket: relay_socket(&relays, port)
+            .map_err(|error| CommandError::Relay(dora.giaddr.clone(), port, error))?,
+        servers: dora.place.server.clone(),
+        relays,
+        in_flight_max: dora.place.in_flight_max(),
+        duration,
+        keep_leases: duration.is_some(),
+        asks_once: false,
+        ledger_file,
+    };
+    let end = on_interrupt().map_err(CommandError::Signals)?;
+    let (summary, _) =
+        driver::play(run, &clients, dora.place.manner(), dora.place.seed, ledger, &end)
+            .map_err(CommandError::Run)?;
+    for violation in &summary.violations_shown {
+        println!("violation: {violation}");
+    }
     print(&summary);
+    println!("violations: {}", summary.violations);
     Ok(summary.bound == summary.clients && summary.violations == 0)
 }
 
@@ -263,74 +298,71 @@ fn run_null_server(task: &NullServerTask) -> Result<bool, CommandError> {
 }
 
 fn run_check(check: &Check) -> Result<bool, CommandError> {
-    let (ledger, violations) = read(&check.ledger)?;
-    for violation in &violations {
+    check.place.check_servers()?;
+    let (ledger, earlier) = Ledger::read(&check.ledger)
+        .map_err(|error| CommandError::Ledger(check.ledger.clone(), error))?;
+    let setup = Setup {
+        servers: check.place.server.clone(),
+        relays: check.giaddr.iter().map(|giaddr| check.place.relay(*giaddr)).collect(),
+        relay_port: check.place.relay_port,
+        in_flight_max: check.place.in_flight_max(),
+        duration: Duration::from_secs(check.seconds),
+        manner: check.place.manner(),
+        rebind: check.rebind,
+        seed: check.place.seed,
+        template: check.place.relay(Ipv4Addr::UNSPECIFIED),
+    };
+    let end = on_interrupt().map_err(CommandError::Signals)?;
+    let Asked { check, violations, summary } =
+        restart::ask_again(&ledger, &setup, &end).map_err(CommandError::Restart)?;
+    for violation in &earlier {
         println!("violation in the ledger: {violation}");
     }
-    let now = driver::unix_milliseconds();
-    let asking = if check.rebind { Asking::Rebind } else { Asking::InitReboot };
-    // What could end before it is asked for is no test of the server.
-    let until = now.saturating_add(check.seconds.saturating_mul(1000));
-    let mut expected = Vec::new();
-    let mut clients = Clients::new();
-    for (address, holding) in ledger.held(until) {
-        let Some(number) = holding.client.client() else { continue };
-        let ends = holding.ends.saturating_sub(now);
-        let lease =
-            Lease { address, server: holding.server, renew_at: ends, rebind_at: ends, ends };
-        clients.insert(number, (asking, Some(lease)));
-        expected.push((holding.client, address));
+    for violation in &violations {
+        match violation {
+            Violation::LeaseLost { client, address, how, .. } => {
+                let more = match how {
+                    Lost::Unconfirmed => String::new(),
+                    Lost::Refused => ", but refused".to_owned(),
+                    Lost::OtherOffered(other) => format!(", but {other}"),
+                };
+                println!("gone: {address} of {client} was not acknowledged again{more}");
+            }
+            other => println!("violation: {other}"),
+        }
     }
-    let duration = Some(Duration::from_secs(check.seconds));
-    let run = DriverRun { duration, ..check.place.run()? };
-    let (summary, after) = check.place.play(run, &clients, Ledger::default())?;
     print(&summary);
-    let confirmed: std::collections::BTreeSet<(Hardware, Ipv4Addr)> =
-        after.held(now).map(|(address, holding)| (holding.client, address)).collect();
-    let gone: Vec<_> = expected.iter().filter(|lease| !confirmed.contains(lease)).collect();
-    for (client, address) in &gone {
-        println!("gone: {address} of {client} was not acknowledged again");
+    if check.too_old > 0 {
+        println!("not asked for, because they end too soon: {}", check.too_old);
     }
-    println!("checked {} leases: {} gone", expected.len(), gone.len());
-    Ok(gone.is_empty() && violations.is_empty() && summary.violations == 0)
+    println!("checked {} leases: {} gone", check.asked, check.gone);
+    Ok(check.gone == 0 && earlier.is_empty() && violations.is_empty())
 }
 
 impl Place {
-    fn run(&self) -> Result<DriverRun, CommandError> {
-        if !self.i_own_this_network && !is_harmless(*self.server.ip()) {
-            return Err(CommandError::NotYours(*self.server.ip()));
+    fn check_servers(&self) -> Result<(), CommandError> {
+        let stranger = self.server.iter().find(|server| !is_harmless(*server.ip()));
+        match stranger.filter(|_| !self.i_own_this_network) {
+            Some(stranger) => Err(CommandError::NotYours(*stranger.ip())),
+            None => Ok(()),
         }
-        let relay = SocketAddrV4::new(self.giaddr, self.relay_port);
-        let socket = relay_socket(relay).map_err(|error| CommandError::Relay(relay, error))?;
-        Ok(DriverRun {
-            socket,
-            server: self.server,
-            relay: Relay {
-                circuit_id: self.circuit_id,
-                source_port: self.relay_port != SERVER_PORT,
-                ..Relay::new(self.giaddr)
-            },
-            in_flight_max: usize::try_from(self.in_flight).unwrap_or(usize::MAX),
-            duration: None,
-            keep_leases: false,
-            ledger_file: None,
-        })
     }
 
-    fn play(
-        &self,
-        run: DriverRun,
-        clients: &Clients,
-        ledger: Ledger,
-    ) -> Result<(Summary, Ledger), CommandError> {
-        let manner = Manner { first_wait_milliseconds: self.first_wait, ..Manner::default() };
-        let end = on_interrupt().map_err(CommandError::Signals)?;
-        driver::play(run, clients, manner, self.seed, ledger, &end).map_err(CommandError::Run)
+    fn relay(&self, giaddr: Ipv4Addr) -> Relay {
+        Relay {
+            circuit_id: self.circuit_id,
+            source_port: self.relay_port != SERVER_PORT,
+            ..Relay::new(giaddr)
+        }
     }
-}
 
-fn read(path: &Path) -> Result<(Ledger, Vec<Violation>), CommandError> {
-    Ledger::read(path).map_err(|error| CommandError::Ledger(path.to_owned(), error))
+    fn in_flight_max(&self) -> usize {
+        usize::try_from(self.in_flight).unwrap_or(usize::MAX)
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { first_wait_milliseconds: self.first_wait, ..Manner::default() }
+    }
 }
 
 /// A flag that Ctrl-C and SIGTERM set.
@@ -376,10 +408,6 @@ fn print(summary: &Summary) {
     if let Some(error) = &summary.send_error_last {
         println!("messages that could not be sent: {}, the last one: {error}", summary.send_errors);
     }
-    for violation in &summary.violations_shown {
-        println!("violation: {violation}");
-    }
-    println!("violations: {}", summary.violations);
 }
 
 pub(crate) fn server_address(text: &str) -> Result<SocketAddrV4, String> {

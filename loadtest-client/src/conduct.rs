@@ -90,6 +90,26 @@ impl fmt::Display for Conduct {
     }
 }
 
+/// What clients of one kind did and got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConductRow {
+    /// The kind.
+    pub conduct: Conduct,
+    /// Clients of it.
+    pub clients: u64,
+    /// Messages that they sent. One message counts once, also if it went to two servers.
+    pub sent: u64,
+    /// Replies that were for the exchange that they were in.
+    pub answered: u64,
+    /// ACKs among them.
+    pub acknowledged: u64,
+    /// NAKs among them.
+    pub refused: u64,
+    /// Leases that they let run out.
+    pub expired: u64,
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests say so by panicking")]
 mod tests {

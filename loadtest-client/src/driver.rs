@@ -1,23 +1,21 @@
-//! Many clients behind one relay address, on one real UDP socket.
+//! Many clients behind relays, on one real UDP socket, one exchange of each or a whole lease.
 //!
 //! One thread; it waits for replies no longer than until the next client has something to do. It
 //! promises that every ACK is in the ledger file before the client that got it does anything else,
 //! and that no client begins while as many exchanges are open as it is told.
 
 use crate::client::{Client, Happening, Lease, Manner, State};
-use crate::ledger::{Entry, Holding, Ledger, LedgerFile, Violation};
-use crate::message::{Hardware, Message, REPLY_LENGTH_MAX, Relay, Reply};
+use crate::engine::batch::{self, Receiver, Sender};
+use crate::ledger::{Ended, Entry, Holding, Ledger, LedgerFile, Violation};
+use crate::message::{Hardware, Message, Relay, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The longest wait for a reply before the flag that ends the run is looked at again.
 const WAIT_MAX: Duration = Duration::from_millis(50);
-
-/// Bytes that the kernel is asked to queue for the socket: replies to a full window of exchanges.
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// Violations that are kept to be shown; the rest are counted.
 pub const VIOLATIONS_SHOWN_MAX: usize = 100;
@@ -39,12 +37,12 @@ pub enum Asking {
 /// What a run is told.
 #[derive(Debug)]
 pub struct Run {
-    /// The socket that is the relay, bound to its address.
+    /// The socket that the relays share: see [`relay_socket`].
     pub socket: UdpSocket,
-    /// The server.
-    pub server: SocketAddrV4,
-    /// What the relay adds.
-    pub relay: Relay,
+    /// The servers; every message goes to all of them.
+    pub servers: Vec<SocketAddrV4>,
+    /// The relays, at least one.
+    pub relays: Vec<Relay>,
     /// Exchanges that are open before another client begins; at least 1. Renewals come when they
     /// are due, whatever is open.
     pub in_flight_max: usize,
@@ -52,6 +50,8 @@ pub struct Run {
     pub duration: Option<Duration>,
     /// Whether clients that have a lease go on and renew it until the duration is over.
     pub keep_leases: bool,
+    /// Whether a client that is refused or not answered is done, and does not begin anew.
+    pub asks_once: bool,
     /// Where ACKs are written.
     pub ledger_file: Option<LedgerFile>,
 }
@@ -77,30 +77,48 @@ pub struct Summary {
     pub violations: u64,
     /// The first of them.
     pub violations_shown: Vec<Violation>,
+    /// Of a run in which clients ask once, what each was answered: the address of its ACK, or a NAK.
+    pub answers: BTreeMap<u32, Option<Ipv4Addr>>,
     /// Exchanges by how long they took, in milliseconds, ascending; at most [`EXCHANGES_TIMED_MAX`].
     pub took_milliseconds: Vec<u64>,
     /// How long the run took.
     pub elapsed: Duration,
 }
 
-/// A socket for the relay.
+/// A socket for relays: bound to the address of a single one, or to all of the host's if they are
+/// several.
 ///
 /// # Errors
-/// The address is not ours, or its port is taken.
-pub fn relay_socket(relay: SocketAddrV4) -> io::Result<UdpSocket> {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-    socket.bind(&relay.into())?;
-    Ok(socket.into())
+/// An address is not ours, or the port is taken.
+pub fn relay_socket(relays: &[Relay], port: u16) -> io::Result<UdpSocket> {
+    for relay in relays {
+        UdpSocket::bind((relay.giaddr, 0))?;
+    }
+    let address = match relays {
+        [relay] => relay.giaddr,
+        _ => Ipv4Addr::UNSPECIFIED,
+    };
+    batch::socket(SocketAddrV4::new(address, port))
 }
 
-/// Clients by their numbers, each with how it asks and what it remembers.
-pub type Clients = BTreeMap<u32, (Asking, Option<Lease>)>;
+/// A client that takes part.
+#[derive(Clone, Copy, Debug)]
+pub struct Participant {
+    /// How it asks.
+    pub asking: Asking,
+    /// What it remembers.
+    pub lease: Option<Lease>,
+    /// Which of the relays it is behind.
+    pub relay: usize,
+}
+
+/// Clients by their numbers.
+pub type Clients = BTreeMap<u32, Participant>;
 
 struct Driver<'a> {
     run: Run,
-    clients: BTreeMap<u32, Client>,
+    sender: Sender,
+    clients: BTreeMap<u32, (Client, usize)>,
     waiting: Vec<(u32, Asking)>,
     open: BTreeSet<u32>,
     timers: BTreeSet<(u64, u32)>,
@@ -128,11 +146,12 @@ pub fn play(
     let mut driver = Driver {
         clients: clients
             .iter()
-            .map(|(number, (_, lease))| (*number, client(*number, *lease, manner, seed)))
+            .map(|(number, who)| (*number, (client(*number, who.lease, manner, seed), who.relay)))
             .collect(),
         // Taken from the end, so the lowest number comes last.
-        waiting: clients.iter().rev().map(|(number, (asking, _))| (*number, *asking)).collect(),
+        waiting: clients.iter().rev().map(|(number, who)| (*number, who.asking)).collect(),
         run,
+        sender: Sender::default(),
         open: BTreeSet::new(),
         timers: BTreeSet::new(),
         ledger,
@@ -145,7 +164,7 @@ pub fn play(
     driver.summary.bound = driver
         .clients
         .values()
-        .filter(|client| client.lease().is_some() && settled(client))
+        .filter(|(client, _)| client.lease().is_some() && client.state() == State::Bound)
         .count();
     driver.summary.elapsed = driver.began.elapsed();
     driver.summary.took_milliseconds.sort_unstable();
@@ -170,12 +189,12 @@ fn client(number: u32, lease: Option<Lease>, manner: Manner, seed: u64) -> Clien
 
 /// Whether the client waits for no answer.
 fn settled(client: &Client) -> bool {
-    client.state() == State::Bound
+    !client.state().is_asking()
 }
 
 impl Driver<'_> {
     fn play(&mut self) -> io::Result<()> {
-        let mut buffer = [0; REPLY_LENGTH_MAX];
+        let mut receiver = Receiver::default();
         loop {
             let elapsed = self.began.elapsed();
             let is_over = self.run.duration.is_some_and(|duration| elapsed >= duration);
@@ -185,17 +204,25 @@ impl Driver<'_> {
             let now = self.now();
             self.begin_more(now);
             self.on_timers(now)?;
+            self.flush();
             self.run.socket.set_read_timeout(Some(self.wait(now)))?;
-            match self.run.socket.recv(&mut buffer) {
-                Ok(length) => {
-                    if let Some(reply) = buffer.get(..length).and_then(Reply::read) {
-                        self.on_reply(&reply)?;
-                    }
+            receiver.receive(&self.run.socket, true)?;
+            for packet in receiver.packets() {
+                if let Some(reply) = Reply::read(packet.bytes) {
+                    self.on_reply(&reply)?;
                 }
-                Err(error) if is_nothing_yet(&error) => {}
-                Err(error) => return Err(error),
             }
+            self.flush();
         }
+    }
+
+    fn flush(&mut self) {
+        let summary = &mut self.summary;
+        self.sender.flush(&self.run.socket, |error| {
+            // The client does not know; it will send again.
+            summary.send_errors += 1;
+            summary.send_error_last = Some(error);
+        });
     }
 
     /// Milliseconds since the beginning.
@@ -217,7 +244,7 @@ impl Driver<'_> {
         while self.open.len() < self.run.in_flight_max
             && let Some((number, asking)) = self.waiting.pop()
         {
-            let Some(client) = self.clients.get_mut(&number) else { continue };
+            let Some((client, _)) = self.clients.get_mut(&number) else { continue };
             let message = match asking {
                 Asking::Discover | Asking::InitReboot => client.begin(now),
                 Asking::Rebind => client.rebind(now),
@@ -231,14 +258,14 @@ impl Driver<'_> {
             && at <= now
         {
             self.timers.remove(&(at, number));
-            let Some(client) = self.clients.get_mut(&number) else { continue };
+            let Some((client, _)) = self.clients.get_mut(&number) else { continue };
             let was_open = !settled(client);
             let (message, happening) = client.on_time(now);
             if was_open && message.is_some() {
                 self.summary.retransmitted += 1;
             }
-            self.happened(number, happening)?;
-            self.after(number, None, message);
+            let goes_on = self.happened(number, happening)?;
+            self.after(number, None, message.filter(|_| goes_on));
         }
         Ok(())
     }
@@ -246,14 +273,14 @@ impl Driver<'_> {
     fn on_reply(&mut self, reply: &Reply) -> io::Result<()> {
         let now = self.now();
         let Some(number) = reply.hardware.client() else { return Ok(()) };
-        let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
+        let Some((client, _)) = self.clients.get_mut(&number) else { return Ok(()) };
         let timer = client.next();
         let (message, happening) = client.on_reply(now, reply);
         if message.is_none() && happening.is_none() {
             return Ok(());
         }
-        self.happened(number, happening)?;
-        self.after(number, timer, message);
+        let goes_on = self.happened(number, happening)?;
+        self.after(number, timer, message.filter(|_| goes_on));
         Ok(())
     }
 
@@ -262,7 +289,7 @@ impl Driver<'_> {
         if let Some(timer) = timer {
             self.timers.remove(&(timer, number));
         }
-        let Some(client) = self.clients.get(&number) else { return };
+        let Some((client, relay)) = self.clients.get(&number) else { return };
         if settled(client) {
             self.open.remove(&number);
         } else {
@@ -270,17 +297,20 @@ impl Driver<'_> {
         }
         let next = client.next().filter(|_| !settled(client) || self.run.keep_leases);
         self.timers.extend(next.map(|next| (next, number)));
-        if let Some(message) = message {
-            let bytes = message.bytes(self.run.relay);
-            if let Err(error) = self.run.socket.send_to(&bytes, self.run.server) {
-                // The client does not know; it will send again.
-                self.summary.send_errors += 1;
-                self.summary.send_error_last = Some(error);
+        let relay = self.run.relays.get(*relay).copied();
+        let Some((message, relay)) = message.zip(relay) else { return };
+        for server in 0..self.run.servers.len() {
+            if self.sender.is_full() {
+                self.flush();
             }
+            let Some(server) = self.run.servers.get(server) else { continue };
+            self.sender
+                .add(Some(relay.giaddr), *server, |bytes| message.append(Some(&relay), bytes));
         }
     }
 
-    fn happened(&mut self, number: u32, happening: Option<Happening>) -> io::Result<()> {
+    /// Whether the client goes on.
+    fn happened(&mut self, number: u32, happening: Option<Happening>) -> io::Result<bool> {
         let client = Hardware::of_client(number);
         let at = self.epoch.saturating_add(self.now());
         match happening {
@@ -290,23 +320,27 @@ impl Driver<'_> {
                 if self.summary.took_milliseconds.len() < EXCHANGES_TIMED_MAX {
                     self.summary.took_milliseconds.push(took);
                 }
-                if let Some(file) = &mut self.run.ledger_file {
-                    file.write(&Entry {
-                        at,
-                        client: client.to_string(),
-                        address: lease.address,
-                        server: lease.server,
-                        ends,
-                        released: false,
-                    })?;
+                if self.run.asks_once {
+                    self.summary.answers.insert(number, Some(lease.address));
                 }
-                let holding = Holding { client, server: lease.server, ends };
+                let relay =
+                    self.clients.get(&number).and_then(|(_, relay)| self.run.relays.get(*relay));
+                let giaddr = relay.map(|relay| relay.giaddr);
+                let holding = Holding { client, server: lease.server, giaddr, ends };
+                self.write(at, lease.address, holding, None)?;
                 let offered = offered.map(|offer| (offer, lifetime_seconds));
                 let violations = self.ledger.acknowledged(at, lease.address, holding, offered);
                 violations.into_iter().for_each(|violation| self.violation(violation));
+                return Ok(true);
             }
             Some(Happening::Refused { .. }) => {
                 self.summary.refused += 1;
+                if self.run.asks_once {
+                    self.summary.answers.insert(number, None);
+                }
+                if let Some((address, holding)) = self.ledger.of_client(at, client) {
+                    self.write(at, address, holding, Some(Ended::Refused))?;
+                }
                 if let Some(violation) = self.ledger.refused(at, client) {
                     self.violation(violation);
                 }
@@ -315,12 +349,25 @@ impl Driver<'_> {
                 self.summary.refused += 1;
                 self.ledger.ended(client);
             }
-            Some(
-                Happening::Unanswered { .. } | Happening::Informed { .. } | Happening::Ignored,
-            )
-            | None => {}
+            Some(Happening::Unanswered { .. }) => {}
+            Some(Happening::Informed { .. } | Happening::Ignored) | None => return Ok(true),
         }
-        Ok(())
+        if let Some((client, _)) = self.clients.get_mut(&number).filter(|_| self.run.asks_once) {
+            client.stop();
+        }
+        Ok(!self.run.asks_once)
+    }
+
+    fn write(
+        &mut self,
+        at: u64,
+        address: Ipv4Addr,
+        holding: Holding,
+        ended: Option<Ended>,
+    ) -> io::Result<()> {
+        let Holding { client, server, giaddr, ends } = holding;
+        let Some(file) = &mut self.run.ledger_file else { return Ok(()) };
+        file.write(&Entry { at, client, address, server, ends, giaddr, ended })
     }
 
     fn violation(&mut self, violation: Violation) {
@@ -329,11 +376,4 @@ impl Driver<'_> {
             self.summary.violations_shown.push(violation);
         }
     }
-}
-
-/// Whether a receive ended without a packet for a reason that is no fault.
-fn is_nothing_yet(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, Interrupted, TimedOut, WouldBlock};
-    // Refused: the server is not there now; the clients ask again.
-    matches!(error.kind(), WouldBlock | TimedOut | Interrupted | ConnectionRefused)
 }

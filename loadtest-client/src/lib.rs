@@ -8,6 +8,7 @@
 //! | `ledger` | every ACK, in a file that survives a kill; what may never happen |
 //! | `engine` | very many clients and relays, in batches and with timers that scale |
 //! | `null_server` | a responder that answers from nothing, to measure the host with |
+//! | `moment` | times as people read them |
 //! | `histogram` | how often something took how long, in little memory |
 //! | `result` | what a run led to, as JSON |
 //! | `report` | what a person sees of it: text, pages, comparisons |
@@ -15,7 +16,11 @@
 //! | `driver` | many clients on one real socket |
 //! | `scenario` | what a run does, in TOML |
 //! | `run` | a scenario against servers, and its result |
+//! | `limits` | what kept a run from being faster |
+//! | `screen` | what a person sees while it goes on |
 //! | `machine` | what the kernel says of this machine and of processes |
+//! | `restart` | whether leases survive a restart of the server |
+//! | `story` | what a client went through, for people |
 //! | `steer` | rules for a server whose routers may not be touched |
 //! | `target` | which servers may be loaded without asking |
 //! | `command` | the command line |
@@ -29,13 +34,18 @@ pub mod driver;
 pub mod engine;
 pub mod histogram;
 pub mod ledger;
+pub mod limits;
 pub mod machine;
 pub mod message;
+pub mod moment;
 pub mod null_server;
 pub mod random;
 pub mod report;
+pub mod restart;
 pub mod result;
 pub mod run;
 pub mod scenario;
+pub mod screen;
 pub mod steer;
+pub mod story;
 pub mod target;

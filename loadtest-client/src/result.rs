@@ -8,8 +8,11 @@
 //! Times of day are milliseconds since the Unix epoch, latencies are microseconds, and both say so in
 //! their names.
 
+use crate::conduct::ConductRow;
 use crate::histogram::Histogram;
 use crate::ledger::Violation;
+use crate::restart::RestartCheck;
+use crate::story::Stories;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -58,8 +61,17 @@ pub struct RunResult {
     pub errors: Vec<ErrorCount>,
     /// What each relay saw; at most [`RELAYS_MAX`].
     pub relays: Vec<RelayRow>,
+    /// What the kinds of clients did and got; absent in files of versions before it.
+    #[serde(default)]
+    pub conducts: Vec<ConductRow>,
     /// What the ledger says.
     pub ledger: LedgerVerdict,
+    /// What became of the leases when the server was restarted at the end; absent if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_check: Option<RestartCheck>,
+    /// What clients went through that did not get what they should have.
+    #[serde(default)]
+    pub stories: Stories,
     /// What kept the run from being faster.
     pub limits: Limits,
     /// What the run cost the server; absent if its process could not be seen from here.
@@ -138,6 +150,12 @@ pub struct Totals {
     pub requests: u64,
     /// RELEASEs sent.
     pub releases: u64,
+    /// DECLINEs sent.
+    #[serde(default)]
+    pub declines: u64,
+    /// INFORMs sent, retransmissions included.
+    #[serde(default)]
+    pub informs: u64,
     /// Messages among those above that were sent again because no reply had come.
     pub retransmissions: u64,
     /// OFFERs that a client waited for.
@@ -146,7 +164,7 @@ pub struct Totals {
     pub acknowledgements: u64,
     /// NAKs that a client waited for.
     pub refusals: u64,
-    /// Leases that ended because no renewal succeeded.
+    /// Leases that ended because no renewal succeeded; not those of clients that never renew.
     pub expiries: u64,
     /// Whole DORAs: from DISCOVER to ACK.
     pub doras: u64,
@@ -231,6 +249,8 @@ pub enum Pair {
     RebindAck,
     /// From the intended REQUEST in INIT-REBOOT to its ACK.
     RebootAck,
+    /// From the INFORM to its ACK.
+    InformAck,
     /// From the intended DISCOVER to a network that is usable: the true DNS, and the outside reached.
     UsableNetwork,
 }
@@ -244,6 +264,7 @@ impl fmt::Display for Pair {
             Self::RenewAck => "RENEW to ACK",
             Self::RebindAck => "REBIND to ACK",
             Self::RebootAck => "INIT-REBOOT to ACK",
+            Self::InformAck => "INFORM to ACK",
             Self::UsableNetwork => "DISCOVER to usable network",
         })
     }
@@ -559,7 +580,10 @@ mod tests {
             latencies: vec![PairLatency { pair: Pair::Dora, histogram }],
             errors: Vec::new(),
             relays: Vec::new(),
+            conducts: Vec::new(),
             ledger: LedgerVerdict::default(),
+            restart_check: None,
+            stories: Stories::default(),
             limits: Limits {
                 verdict: Limit::Nothing,
                 reason: String::new(),

@@ -4,27 +4,28 @@
 //! the run could not be made; 3 if it was interrupted (the result is written all the same); 4 if it was
 //! complete and clean, but not one exchange was answered.
 //!
-//! It promises that Ctrl-C ends the run and not the report, and that the verdict on what was the limit
-//! names what it was concluded from.
+//! It promises that Ctrl-C ends the run and not the report.
 
 use crate::command::{on_interrupt, server_address};
 use crate::engine::{
-    Arrivals, CLIENTS_MAX, Engine, EngineError, Live, Outcome, PhasePlan, Plan, SERVERS_MAX,
+    Arrivals, CLIENTS_MAX, Engine, EngineError, Outcome, PhasePlan, Plan, SERVERS_MAX,
 };
-use crate::ledger::LedgerFile;
+use crate::ledger::{Ledger, LedgerFile};
+use crate::limits::limits;
 use crate::machine::{self, ProcessCost, ThreadTime};
 use crate::message::Relay;
 use crate::report;
+use crate::restart::{Setup, after_command};
 use crate::result::{
-    Ending, FORMAT, Knee, LedgerVerdict, Limit, Limits, Phase, RunResult, ServerCost, Settings,
-    VERSION, ViolationRow,
+    Ending, FORMAT, Knee, LedgerVerdict, Phase, RunResult, ServerCost, Settings, VERSION,
+    ViolationRow,
 };
 use crate::scenario::{ArrivalsSetting, Ramp, SHIPPED, Scenario, ScenarioError};
+use crate::screen::Screen;
 use crate::target::is_harmless;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,14 +34,10 @@ use std::time::Duration;
 
 /// Relays of one run, at most.
 const RELAYS_MAX: u32 = 65_536;
-/// Lateness of the generator above which it, and not the server, is held to be the limit.
-const LATENESS_MAX_MICROSECONDS: u64 = 1000;
-/// Part of the time that the generator may wait for a processor before the host is the limit.
-const WAITED_MAX: f64 = 0.05;
-/// How busy a generator is that cannot do more.
-const BUSY_MIN: f64 = 0.95;
 /// Receive buffer below which bursts of replies are lost.
 const RECEIVE_BUFFER_BYTES_MIN: usize = 4 << 20;
+/// Leases that are asked for at once after a restart.
+const RESTART_IN_FLIGHT: usize = 64;
 /// Rates that a ramp tries, at most.
 const STEPS_MAX: usize = 40;
 
@@ -48,7 +45,7 @@ const STEPS_MAX: usize = 40;
 #[derive(Debug, Args)]
 pub struct Run {
     /// The scenario: the name of one in the program (steady, morning, avalanche, batches, churn,
-    /// starve, ramp, ceiling), or a TOML file.
+    /// misbehaving, starve, ramp, ceiling), or a TOML file.
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
     /// The servers, as ADDRESS or ADDRESS:PORT. Every packet of a relay goes to all of them, as with
@@ -104,9 +101,18 @@ pub struct Run {
     /// Chooses transaction identifiers and waits.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
-    /// Appends every ACK to this file, for `vestibule-load check` after a restart of the server.
+    /// Appends every ACK to this file, for `vestibule-load check` after a restart of the server. Leases
+    /// in it that are not over count as held.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
+    /// At the end, runs this command in a shell, which restarts the server, and then asks for every lease
+    /// that is not over. Each that is gone is a violation.
+    #[arg(long, value_name = "COMMAND")]
+    pub restart_check: Option<String>,
+    /// How long clients ask for their leases after the restart.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub restart_check_seconds: u64,
     /// Writes the result to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -142,6 +148,8 @@ enum RunError {
     NoProcess(u32),
     /// Operator, kernel or disk.
     Engine(EngineError),
+    /// Operator: the command that restarts the server failed, or the leases cannot be asked for.
+    Restart(String),
     /// Disk: a file cannot be written.
     File(PathBuf, io::Error),
     /// Kernel: there would be no way to end the run with a report.
@@ -166,6 +174,7 @@ impl fmt::Display for RunError {
                 write!(f, "--server-pid {process}: there is no such process on this host")
             }
             Self::Engine(error) => write!(f, "{error}"),
+            Self::Restart(why) => write!(f, "--restart-check: {why}"),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
         }
@@ -202,12 +211,7 @@ impl Run {
         }
         let process = |process| machine::process_cost(process).ok_or(RunError::NoProcess(process));
         let server_before = self.server_pid.map(process).transpose()?;
-        let ledger_file = match &self.ledger {
-            Some(path) => Some(
-                LedgerFile::append(path).map_err(|error| RunError::File(path.clone(), error))?,
-            ),
-            None => None,
-        };
+        let (ledger, ledger_file) = self.ledger()?;
         let end = on_interrupt().map_err(RunError::Signals)?;
         let mut engine = Engine::new(Plan {
             clients: scenario.clients,
@@ -217,10 +221,12 @@ impl Run {
             relay_port: self.relay_port,
             client_port: self.client_port,
             manner: scenario.manner(),
+            mix: scenario.mix(),
             renewals: scenario.renewals(),
             stay: scenario.stay(),
             returns: scenario.returns(),
             seed: self.seed,
+            ledger,
             ledger_file,
         })
         .map_err(RunError::Engine)?;
@@ -234,15 +240,15 @@ impl Run {
         }
         let began_unix_milliseconds = crate::driver::unix_milliseconds();
         let time_before = machine::thread_time();
-        let mut screen = Screen::new();
+        let mut screen = Screen::on_standard_error();
         let knee = match scenario.arrivals {
             ArrivalsSetting::Ramp(ramp) => ramp_up(&mut engine, &ramp, &end, &mut screen),
-            _ => engine.play(&phase(&scenario), &end, &mut |live| screen.show(live)).map(|_| None),
+            _ => play_phases(&mut engine, &scenario, &end, &mut screen).map(|()| None),
         }
         .map_err(RunError::Engine)?;
         screen.end();
         let time = since(time_before);
-        let outcome = engine.finish();
+        let mut outcome = engine.finish();
         let server = server_before
             .zip(self.server_pid.and_then(machine::process_cost))
             .map(|(before, after)| cost(before, after));
@@ -250,6 +256,15 @@ impl Run {
         let ending =
             if end.load(Ordering::Relaxed) { Ending::Interrupted } else { Ending::Complete };
         let limits = limits(&outcome, settings.in_flight_max.is_some(), time);
+        let (restart_check, restart_failed) = match &self.restart_check {
+            Some(command) if ending == Ending::Complete => {
+                match after_command(command, &mut outcome, &self.setup(&scenario), &end) {
+                    Ok(check) => (Some(check), None),
+                    Err(error) => (None, Some(RunError::Restart(error.to_string()))),
+                }
+            }
+            _ => (None, None),
+        };
         let result = RunResult {
             format: FORMAT.to_owned(),
             version: VERSION,
@@ -263,7 +278,10 @@ impl Run {
             latencies: outcome.tally.latencies(),
             errors: outcome.tally.errors(),
             relays: outcome.tally.relays(),
+            conducts: outcome.tally.conducts(),
             ledger: verdict(&outcome),
+            restart_check,
+            stories: outcome.stories,
             phases: outcome.phases,
             limits,
             server,
@@ -276,7 +294,35 @@ impl Run {
             write(path, &report::html(&result))?;
         }
         print!("{}", report::text(&result));
-        Ok(result)
+        restart_failed.map_or(Ok(result), Err)
+    }
+
+    /// What is known of leases before, and where ACKs are written.
+    fn ledger(&self) -> Result<(Ledger, Option<LedgerFile>), RunError> {
+        let Some(path) = &self.ledger else { return Ok((Ledger::default(), None)) };
+        let failed = |error| RunError::File(path.clone(), error);
+        let (ledger, earlier) = Ledger::open(path).map_err(failed)?;
+        if !earlier.is_empty() {
+            let count = earlier.len();
+            eprintln!("{}: earlier runs left {count} violations in it", path.display());
+        }
+        Ok((ledger, Some(LedgerFile::append(path).map_err(failed)?)))
+    }
+
+    /// How leases are asked for after a restart.
+    fn setup(&self, scenario: &Scenario) -> Setup {
+        let relays = self.relays();
+        Setup {
+            servers: self.server.clone(),
+            template: relays.first().copied().unwrap_or(Relay::new(self.giaddr)),
+            relays,
+            relay_port: self.relay_port,
+            in_flight_max: RESTART_IN_FLIGHT,
+            duration: Duration::from_secs(self.restart_check_seconds),
+            manner: scenario.manner(),
+            rebind: false,
+            seed: self.seed,
+        }
     }
 
     /// The scenario with the command line's numbers, and its text.
@@ -336,13 +382,34 @@ impl Run {
     }
 }
 
-fn phase(scenario: &Scenario) -> PhasePlan {
-    PhasePlan {
-        name: scenario.name.clone(),
-        arrivals: scenario.arrivals(),
-        duration: scenario.seconds.map(Duration::from_secs_f64),
+/// The phases of a scenario without a ramp: one, or three with a power cut.
+fn play_phases(
+    engine: &mut Engine,
+    scenario: &Scenario,
+    end: &AtomicBool,
+    screen: &mut Screen,
+) -> Result<(), EngineError> {
+    let phase = |name: &str, arrivals, seconds: Option<f64>| PhasePlan {
+        name: name.to_owned(),
+        arrivals,
+        duration: seconds.map(Duration::from_secs_f64),
         is_drained: false,
-    }
+    };
+    let mut play = |engine: &mut Engine, plan: &PhasePlan| {
+        engine.play(plan, end, &mut |live| screen.show(live))
+    };
+    let Some(cut) = scenario.power_cut else {
+        play(engine, &phase(&scenario.name, scenario.arrivals(), scenario.seconds))?;
+        return Ok(());
+    };
+    let before = phase("before the power cut", scenario.arrivals(), Some(cut.after_seconds));
+    // An exchange that the power cut ends is no loss of the server's.
+    play(engine, &PhasePlan { is_drained: true, ..before })?;
+    engine.power_cut(cut.forgetful_percent);
+    play(engine, &phase("dark", Arrivals::Nobody, Some(cut.dark_seconds)))?;
+    let left = scenario.seconds.map(|all| all - cut.after_seconds - cut.dark_seconds);
+    play(engine, &phase("power returns", Arrivals::AtOnce, left))?;
+    Ok(())
 }
 
 /// Doubles the rate until it is not borne, then halves the interval between the best good rate and the
@@ -422,117 +489,6 @@ const fn cost(before: ProcessCost, after: ProcessCost) -> ServerCost {
     }
 }
 
-/// Whether the generator, the host or the server was the limit.
-fn limits(outcome: &Outcome, is_closed_loop: bool, time: ThreadTime) -> Limits {
-    let tally = &outcome.tally;
-    let elapsed = outcome.elapsed.as_secs_f64().max(1e-6);
-    let (busy, waited) = (time.ran.as_secs_f64() / elapsed, time.waited.as_secs_f64() / elapsed);
-    let late = tally.lateness.percentile(99.0);
-    let lost: u64 = outcome.phases.iter().map(|phase| phase.lost).sum();
-    let again = tally.totals.retransmissions;
-    let (verdict, reason) = if tally.kernel_drops > 0 {
-        let drops = tally.kernel_drops;
-        (Limit::Host, format!("the kernel dropped {drops} replies at the generator's sockets"))
-    } else if tally.send_errors > 0 {
-        let errors = tally.send_errors;
-        (Limit::Host, format!("the kernel refused to send {errors} messages"))
-    } else if !is_closed_loop && late > LATENESS_MAX_MICROSECONDS && waited > WAITED_MAX {
-        let percent = waited * 100.0;
-        (
-            Limit::Host,
-            format!("the generator was late and waited {percent:.0} % of the time for a processor"),
-        )
-    } else if !is_closed_loop && late > LATENESS_MAX_MICROSECONDS {
-        let reason = format!("it was up to {late} µs late with 99 of 100 messages");
-        (Limit::Generator, reason)
-    } else if lost > 0 || again > 0 {
-        let reason =
-            format!("{lost} exchanges were lost and {again} messages had to be sent again");
-        (Limit::Server, reason)
-    } else if is_closed_loop && busy >= BUSY_MIN {
-        (Limit::Generator, format!("it was busy {:.0} % of the time", busy * 100.0))
-    } else if is_closed_loop && waited > WAITED_MAX {
-        let percent = waited * 100.0;
-        (Limit::Host, format!("the generator waited {percent:.0} % of the time for a processor"))
-    } else if is_closed_loop {
-        let percent = busy * 100.0;
-        let reason = format!("the generator was busy only {percent:.0} % of the time");
-        (Limit::Server, reason)
-    } else {
-        (Limit::Nothing, "everything was sent when intended and was answered".to_owned())
-    };
-    Limits {
-        verdict,
-        reason,
-        late: tally.late,
-        lateness_p99_microseconds: late,
-        lateness_max_microseconds: tally.lateness.max(),
-        kernel_drops: tally.kernel_drops,
-        send_errors: tally.send_errors,
-        processor_microseconds: u64::try_from(time.ran.as_micros()).unwrap_or(u64::MAX),
-        busy,
-    }
-}
-
 fn write(path: &Path, text: &str) -> Result<(), RunError> {
     std::fs::write(path, text).map_err(|error| RunError::File(path.to_owned(), error))
-}
-
-/// A line that changes while the run goes on, or, where that cannot be, a line every second.
-#[derive(Debug)]
-struct Screen {
-    bar: Option<ProgressBar>,
-}
-
-impl Screen {
-    fn new() -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {wide_msg}");
-            ProgressBar::new_spinner()
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-        });
-        Self { bar }
-    }
-
-    fn show(&mut self, live: &Live<'_>) {
-        let line = line(live);
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(line);
-                bar.tick();
-            }
-            None => eprintln!("{line}"),
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "milliseconds to be read by people")]
-fn line(live: &Live<'_>) -> String {
-    let second = &live.second;
-    let milliseconds = |microseconds: u64| microseconds as f64 / 1000.0;
-    let left = live.left.map_or(String::new(), |left| format!(", {} s left", left.as_secs()));
-    let violations = match live.violations {
-        0 => String::new(),
-        count => format!("VIOLATIONS {count}, "),
-    };
-    format!(
-        "{violations}{} {} s{left}: {} ACK/s, {} in flight, p50 {:.2} ms, p99 {:.2} ms, {} again, {} refused, \
-         {} ran out, {} have a lease",
-        live.phase,
-        live.elapsed.as_secs(),
-        second.acknowledged,
-        second.in_flight,
-        milliseconds(second.p50_microseconds),
-        milliseconds(second.p99_microseconds),
-        second.retransmitted,
-        second.refused,
-        second.expired,
-        second.bound,
-    )
 }

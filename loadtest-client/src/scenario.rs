@@ -6,8 +6,10 @@
 //! ([`SHIPPED`]) and can be run by their names.
 
 use crate::client::Manner;
-use crate::engine::{Arrivals, CLIENTS_MAX, Renewals, Return, Stay};
+use crate::conduct::Conduct;
+use crate::engine::{Arrivals, CLIENTS_MAX, Mix, Renewals, Return, Stay};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Bytes of the longest scenario that is read.
@@ -20,12 +22,13 @@ pub const RATE_MAX: f64 = 1e7;
 const SIMILAR: f64 = 0.7;
 
 /// The scenarios in the program: name and text.
-pub const SHIPPED: [(&str, &str); 8] = [
+pub const SHIPPED: [(&str, &str); 9] = [
     ("steady", include_str!("../scenarios/steady.toml")),
     ("morning", include_str!("../scenarios/morning.toml")),
     ("avalanche", include_str!("../scenarios/avalanche.toml")),
     ("batches", include_str!("../scenarios/batches.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
+    ("misbehaving", include_str!("../scenarios/misbehaving.toml")),
     ("starve", include_str!("../scenarios/starve.toml")),
     ("ramp", include_str!("../scenarios/ramp.toml")),
     ("ceiling", include_str!("../scenarios/ceiling.toml")),
@@ -58,6 +61,29 @@ pub struct Scenario {
     /// Milliseconds until a client asks again for the first time, 10 to 60,000; doubled each time.
     #[serde(default = "first_wait")]
     pub first_wait_milliseconds: u64,
+    /// Which of a hundred clients misbehave, by kind; the others are orderly.
+    #[serde(default)]
+    pub misbehaving: BTreeMap<Conduct, f64>,
+    /// Milliseconds between the messages of clients that flood, 1 to 60,000.
+    #[serde(default = "flood_interval")]
+    pub flood_interval_milliseconds: u32,
+    /// Whether the power goes, and all clients come back at once.
+    #[serde(default)]
+    pub power_cut: Option<PowerCut>,
+}
+
+/// All clients are off without a word, and then on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PowerCut {
+    /// When it goes, in seconds since the beginning.
+    pub after_seconds: f64,
+    /// How long it is gone, in seconds.
+    pub dark_seconds: f64,
+    /// How many of a hundred clients have forgotten their leases; the others ask for them in
+    /// INIT-REBOOT.
+    #[serde(default)]
+    pub forgetful_percent: f64,
 }
 
 /// How clients arrive.
@@ -118,8 +144,10 @@ pub enum ReturnSetting {
     /// Nobody.
     #[default]
     Never,
-    /// The same ones.
+    /// The same ones, who remember nothing.
     Same,
+    /// The same ones, who ask for their leases in INIT-REBOOT.
+    Reboot,
     /// Ones with new hardware addresses.
     Strangers,
     /// The same, each behind the next relay.
@@ -139,6 +167,10 @@ pub enum RenewalsSetting {
 
 const fn first_wait() -> u64 {
     4000
+}
+
+const fn flood_interval() -> u32 {
+    100
 }
 
 /// Why a scenario is not run. All are the operator's to mend.
@@ -216,6 +248,7 @@ impl Scenario {
         match self.returns {
             ReturnSetting::Never => Return::Never,
             ReturnSetting::Same => Return::Same,
+            ReturnSetting::Reboot => Return::Reboot,
             ReturnSetting::Strangers => Return::Stranger { roams: false },
             ReturnSetting::RoamingStrangers => Return::Stranger { roams: true },
         }
@@ -233,7 +266,48 @@ impl Scenario {
     /// How clients ask again.
     #[must_use]
     pub fn manner(&self) -> Manner {
-        Manner { first_wait_milliseconds: self.first_wait_milliseconds, ..Manner::default() }
+        Manner {
+            first_wait_milliseconds: self.first_wait_milliseconds,
+            flood_interval_milliseconds: self.flood_interval_milliseconds,
+            conduct: Conduct::Orderly,
+        }
+    }
+
+    /// Which clients misbehave.
+    #[must_use]
+    pub fn mix(&self) -> Mix {
+        Mix::of_percent(self.misbehaving.iter().map(|(conduct, percent)| (*conduct, *percent)))
+    }
+
+    fn check_conduct(&self) -> Result<(), String> {
+        for (conduct, percent) in &self.misbehaving {
+            range(&format!("misbehaving.{conduct}"), *percent, 100.0)?;
+            if *conduct == Conduct::Orderly {
+                return Err("misbehaving.orderly: whoever does not misbehave is orderly".to_owned());
+            }
+        }
+        if self.misbehaving.values().sum::<f64>() > 100.0 {
+            return Err("misbehaving: the shares are more than 100 in sum".to_owned());
+        }
+        if !(1..=60_000).contains(&self.flood_interval_milliseconds) {
+            return Err("flood-interval-milliseconds must be 1 to 60,000".to_owned());
+        }
+        let Some(cut) = self.power_cut else { return Ok(()) };
+        range("power-cut.after-seconds", cut.after_seconds, SECONDS_MAX)?;
+        range("power-cut.dark-seconds", cut.dark_seconds, SECONDS_MAX)?;
+        if !(0.0..=100.0).contains(&cut.forgetful_percent) {
+            return Err("power-cut.forgetful-percent must be 0 to 100".to_owned());
+        }
+        let is_over = cut.after_seconds + cut.dark_seconds;
+        if matches!(self.arrivals, ArrivalsSetting::Ramp(_))
+            || self.seconds.is_none_or(|seconds| seconds <= is_over)
+        {
+            return Err(format!(
+                "power-cut: it is over after {is_over} seconds; say for how many `seconds` more than that \
+                 the scenario lasts, and have no ramp"
+            ));
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), String> {
@@ -243,6 +317,7 @@ impl Scenario {
         if !(10..=60_000).contains(&self.first_wait_milliseconds) {
             return Err("first-wait-milliseconds must be 10 to 60,000".to_owned());
         }
+        self.check_conduct()?;
         if let Some(seconds) = self.seconds {
             range("seconds", seconds, SECONDS_MAX)?;
         }
@@ -371,6 +446,20 @@ mod tests {
             (None, format!("{SMALL}seconds = nan\n"), "seconds is NaN"),
             (None, SMALL.replace("\"at-once\"", "{ curve = [[1, 2], [1, 3]] }"), "ascending"),
             (None, SMALL.replace("\"at-once\"", "{ in-flight = 0 }"), "at least 1"),
+            (Some(5), format!("{SMALL}misbehaving = {{ flods = 1 }}\n"), "do you mean 'floods'?"),
+            (None, format!("{SMALL}misbehaving = {{ floods = 0 }}\n"), "misbehaving.floods is 0"),
+            (None, format!("{SMALL}misbehaving = {{ orderly = 1 }}\n"), "is orderly"),
+            (
+                None,
+                format!("{SMALL}misbehaving = {{ floods = 60, declines = 41 }}\n"),
+                "more than 100",
+            ),
+            (None, format!("{SMALL}flood-interval-milliseconds = 0\n"), "must be 1"),
+            (
+                None,
+                format!("{SMALL}power-cut = {{ after-seconds = 1, dark-seconds = 1 }}\n"),
+                "over after 2 seconds",
+            ),
         ] {
             let error = Scenario::parse(&text).unwrap_err();
             assert!(error.what.contains(expected), "{error}");

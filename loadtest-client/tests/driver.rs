@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use vestibule_load::client::{Lease, Manner};
-use vestibule_load::driver::{self, Asking, Clients, Run, Summary, relay_socket};
+use vestibule_load::driver::{self, Asking, Clients, Participant, Run, Summary, relay_socket};
 use vestibule_load::ledger::{Ledger, LedgerFile, Violation};
 use vestibule_load::message::{Hardware, Relay};
 
@@ -89,13 +89,15 @@ fn answer(request: &[u8], habit: Habit) -> Vec<u8> {
 }
 
 fn run(server: &FakeServer, ledger: Option<&Path>) -> Run {
+    let relay = Relay { circuit_id: true, source_port: true, ..Relay::new(Ipv4Addr::LOCALHOST) };
     Run {
-        socket: relay_socket(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap(),
-        server: server.address,
-        relay: Relay { circuit_id: true, source_port: true, ..Relay::new(Ipv4Addr::LOCALHOST) },
+        socket: relay_socket(&[relay], 0).unwrap(),
+        servers: vec![server.address],
+        relays: vec![relay],
         in_flight_max: 8,
         duration: Some(Duration::from_secs(20)),
         keep_leases: false,
+        asks_once: false,
         ledger_file: ledger.map(|path| LedgerFile::append(path).unwrap()),
     }
 }
@@ -107,7 +109,8 @@ fn play(run: Run, clients: &Clients) -> (Summary, Ledger) {
 }
 
 fn newcomers(count: u32) -> Clients {
-    (1..=count).map(|number| (number, (Asking::Discover, None))).collect()
+    let newcomer = Participant { asking: Asking::Discover, lease: None, relay: 0 };
+    (1..=count).map(|number| (number, newcomer)).collect()
 }
 
 #[test]
@@ -146,12 +149,26 @@ fn a_server_without_memory_is_found_out() {
     let lease =
         Lease { address, server: Ipv4Addr::LOCALHOST, renew_at: far, rebind_at: far, ends: far };
     for asking in [Asking::InitReboot, Asking::Rebind] {
-        let clients = [(1, (asking, Some(lease)))].into();
+        let clients = [(1, Participant { asking, lease: Some(lease), relay: 0 })].into();
         let (summary, ledger) = play(run(&server, None), &clients);
         assert_eq!((summary.refused, summary.bound), (1, 1), "{asking:?}");
         let held: Vec<_> = ledger.held(0).map(|(address, _)| address).collect();
         assert_eq!(held, [Ipv4Addr::new(10, 20, 0, 1)], "{asking:?}");
     }
+}
+
+#[test]
+fn one_that_asks_once_is_done_when_it_is_refused() {
+    let server = FakeServer::start(Habit::Forgetful);
+    let address = Ipv4Addr::new(10, 20, 0, 200);
+    let far = 3_600_000;
+    let lease =
+        Lease { address, server: Ipv4Addr::LOCALHOST, renew_at: far, rebind_at: far, ends: far };
+    let client = Participant { asking: Asking::InitReboot, lease: Some(lease), relay: 0 };
+    let (summary, ledger) =
+        play(Run { asks_once: true, ..run(&server, None) }, &[(1, client)].into());
+    assert_eq!((summary.refused, summary.acknowledged, summary.bound), (1, 0, 0));
+    assert_eq!((summary.answers, ledger.held(0).count()), ([(1, None)].into(), 0));
 }
 
 fn vestibule_load(arguments: &[&str]) -> Output {

@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use vestibule_load::client::Manner;
 use vestibule_load::engine::{
-    Arrivals, Engine, EngineError, Outcome, PhasePlan, Plan, Renewals, Return, Stay,
+    Arrivals, Engine, EngineError, Mix, Outcome, PhasePlan, Plan, Renewals, Return, Stay,
 };
+use vestibule_load::ledger::Ledger;
 use vestibule_load::message::Relay;
 use vestibule_load::null_server::NullServer;
 use vestibule_load::result::Pair;
@@ -87,10 +88,12 @@ fn plan(servers: &[&Server], clients: u32) -> Plan {
         relay_port: 0,
         client_port: 0,
         manner: Manner { first_wait_milliseconds: 4000, ..Manner::default() },
+        mix: Mix::default(),
         renewals: Renewals::Unicast,
         stay: Stay::Idle,
         returns: Return::Never,
         seed: 1,
+        ledger: Ledger::default(),
         ledger_file: None,
     }
 }

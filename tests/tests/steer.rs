@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vestibule_load::client::Manner;
 use vestibule_load::engine::batch::{Receiver, Sender, socket};
-use vestibule_load::engine::{Arrivals, Engine, PhasePlan, Plan, Renewals, Return, Stay};
+use vestibule_load::engine::{Arrivals, Engine, Mix, PhasePlan, Plan, Renewals, Return, Stay};
+use vestibule_load::ledger::Ledger;
 use vestibule_load::message::Relay;
 use vestibule_load::null_server::NullServer;
 use vestibule_load::result::Pair;
@@ -134,10 +135,12 @@ fn clients_get_and_renew_their_leases_through_steered_replies() {
                     relay_port: 67,
                     client_port: 68,
                     manner: Manner { first_wait_milliseconds: 4000, ..Manner::default() },
+                    mix: Mix::default(),
                     renewals: Renewals::Unicast,
                     stay: Stay::Renewing,
                     returns: Return::Never,
                     seed: 1,
+                    ledger: Ledger::default(),
                     ledger_file: None,
                 })
             });

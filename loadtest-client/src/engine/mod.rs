@@ -4,6 +4,10 @@
 //! | --- | --- |
 //! | `mod` | the sockets, the loop, what is due when |
 //! | `campus` | the clients: whose reply, whose timer, what they do next |
+//! | `mix` | which client is of which kind |
+//! | `post` | which way messages leave, and whether replies came the way that they should |
+//! | `book` | what is noted of leases, and of clients that did not get what they should have |
+//! | `history` | what each client sent and got last |
 //! | `arrivals` | when clients arrive |
 //! | `wheel` | timers |
 //! | `batch` | recvmmsg and sendmmsg |
@@ -20,21 +24,28 @@
 
 mod arrivals;
 pub mod batch;
+mod book;
 mod campus;
+mod history;
+mod mix;
+mod post;
 mod tally;
 mod wheel;
 
 pub use arrivals::Arrivals;
+pub use mix::Mix;
 pub use tally::{LATE_MICROSECONDS, Tally};
 
 use crate::client::Manner;
+use crate::conduct::Conduct;
 use crate::driver::unix_milliseconds;
 use crate::ledger::{Ledger, LedgerFile, Violation};
 use crate::message::Relay;
-use crate::result::{Phase, Second, Totals, VIOLATIONS_MAX};
+use crate::result::{Phase, Second, Totals};
+use crate::story::Stories;
 use arrivals::Schedule;
 use batch::Receiver;
-use campus::Campus;
+use campus::{Campus, Remains};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -83,8 +94,10 @@ pub enum Stay {
 pub enum Return {
     /// Nobody.
     Never,
-    /// The same ones, those who are not in an exchange.
+    /// The same ones, those who are not in an exchange; they remember nothing.
     Same,
+    /// The same ones; who has a lease asks for that in INIT-REBOOT.
+    Reboot,
     /// The same ones with a hardware address that nobody has seen, behind the next relay if they roam.
     Stranger {
         /// Whether they move.
@@ -107,8 +120,10 @@ pub struct Plan {
     pub relay_port: u16,
     /// The UDP port of clients that renew from their own address; 0 for any that is free.
     pub client_port: u16,
-    /// How clients ask again.
+    /// How clients ask again; what kind they are, [`Self::mix`] says.
     pub manner: Manner,
+    /// Which clients misbehave, and how.
+    pub mix: Mix,
     /// Which way renewals go.
     pub renewals: Renewals,
     /// What becomes of a client that has its lease.
@@ -117,6 +132,8 @@ pub struct Plan {
     pub returns: Return,
     /// Chooses transaction identifiers and waits.
     pub seed: u64,
+    /// What is known of leases before.
+    pub ledger: Ledger,
     /// Where ACKs are written.
     pub ledger_file: Option<LedgerFile>,
 }
@@ -212,8 +229,10 @@ pub struct Outcome {
     pub ledger: Ledger,
     /// How many violations there were.
     pub violations: u64,
-    /// The first [`VIOLATIONS_MAX`] of them.
+    /// The first of them: [`crate::result::VIOLATIONS_MAX`].
     pub violations_shown: Vec<Violation>,
+    /// What clients went through that did not get what they should have.
+    pub stories: Stories,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -238,8 +257,9 @@ impl Engine {
         let open =
             |address| batch::socket(address).map_err(|error| EngineError::Port(address, error));
         let relay_socket = open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, plan.relay_port))?;
+        let informs = plan.mix.has(Conduct::Informs);
         let client_socket = match (plan.renewals, plan.stay) {
-            (Renewals::Unicast, Stay::Renewing | Stay::Leaving { .. }) => {
+            (Renewals::Unicast, stay) if stay != Stay::Idle || informs => {
                 Some(open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, plan.client_port))?)
             }
             _ => None,
@@ -297,13 +317,14 @@ impl Engine {
             }
             let mut has_worked = false;
             if !is_over {
-                let count = self.arrivals(&mut schedule, start, now, left);
+                let count =
+                    self.arrivals(&mut schedule, start, now, left).map_err(EngineError::Ledger)?;
                 left = left.saturating_sub(u64::from(count));
                 has_worked = count > 0;
             }
             self.campus.on_timers(now).map_err(EngineError::Ledger)?;
             has_worked |= self.receive()? > 0;
-            self.campus.flush();
+            self.campus.flush().map_err(EngineError::Ledger)?;
             if !has_worked {
                 let next = schedule.next().filter(|_| left > 0 && !is_over);
                 self.rest(next.map(|next| start + next))?;
@@ -316,6 +337,12 @@ impl Engine {
         let phase = self.campus.end_phase(plan, began, elapsed);
         self.phases.push(phase.clone());
         Ok(phase)
+    }
+
+    /// Cuts the power between two phases: every client is off, without a word, and may arrive once more.
+    /// So many of a hundred will have forgotten their leases; the others ask for them in INIT-REBOOT.
+    pub fn power_cut(&mut self, forgetful_percent: f64) {
+        self.campus.power_cut(forgetful_percent);
     }
 
     /// Says of the last phase whether it stayed within limits.
@@ -337,28 +364,38 @@ impl Engine {
     pub fn finish(mut self) -> Outcome {
         let elapsed = self.began.elapsed();
         let (violations, violations_shown) = self.campus.violations();
-        let shown = violations_shown.iter().take(VIOLATIONS_MAX).cloned().collect();
-        let (tally, ledger) = self.campus.finish();
+        let violations_shown = violations_shown.to_vec();
+        let Remains { tally, ledger, stories } = self.campus.finish();
         let phases = std::mem::take(&mut self.phases);
-        Outcome { tally, phases, ledger, violations, violations_shown: shown, elapsed }
+        Outcome { tally, phases, ledger, violations, violations_shown, stories, elapsed }
     }
 
     /// Begins what is due; how many arrived.
-    fn arrivals(&mut self, schedule: &mut Schedule, start: u64, now: u64, left: u64) -> u32 {
+    fn arrivals(
+        &mut self,
+        schedule: &mut Schedule,
+        start: u64,
+        now: u64,
+        left: u64,
+    ) -> io::Result<u32> {
         let limit = u32::try_from(left).unwrap_or(u32::MAX);
         if !schedule.is_open_loop() {
             let room = schedule.room(self.campus.open()).min(limit).min(ARRIVALS_PER_TURN * 64);
-            return (0..room).take_while(|_| self.campus.arrive(now, now)).fold(0, |n, _| n + 1);
+            let mut count = 0;
+            while count < room && self.campus.arrive(now, now)? {
+                count += 1;
+            }
+            return Ok(count);
         }
         let mut count = 0;
         while count < limit.min(ARRIVALS_PER_TURN)
             && let Some(next) = schedule.next().map(|next| start + next).filter(|next| *next <= now)
         {
-            self.campus.arrive(next, now);
+            self.campus.arrive(next, now)?;
             schedule.advance();
             count += 1;
         }
-        count
+        Ok(count)
     }
 
     fn receive(&mut self) -> Result<usize, EngineError> {

@@ -3,8 +3,10 @@
 //! It promises that every figure of a second is in that second's row and that no table grows beyond
 //! its limit in [`crate::result`]. It knows no client and no socket.
 
+use crate::client::State;
+use crate::conduct::{Conduct, ConductRow};
 use crate::histogram::Histogram;
-use crate::message::Relay;
+use crate::message::{Kind, Message, Relay};
 use crate::result::{
     ErrorCount, Pair, PairLatency, RELAYS_MAX, RelayRow, SECONDS_MAX, Second, Totals,
 };
@@ -16,13 +18,14 @@ pub const LATE_MICROSECONDS: u64 = 1000;
 /// Kinds of errors that are told apart; further ones are counted together.
 const ERRORS_MAX: usize = 64;
 
-const PAIRS: [Pair; 6] = [
+const PAIRS: [Pair; 7] = [
     Pair::DiscoverOffer,
     Pair::RequestAck,
     Pair::Dora,
     Pair::RenewAck,
     Pair::RebindAck,
     Pair::RebootAck,
+    Pair::InformAck,
 ];
 
 /// See the module.
@@ -51,6 +54,7 @@ pub struct Tally {
     pairs: [Histogram; PAIRS.len()],
     errors: BTreeMap<String, (u64, String)>,
     relays: Vec<(RelayRow, Histogram)>,
+    conducts: [ConductRow; Conduct::ALL.len()],
 }
 
 impl Tally {
@@ -89,12 +93,106 @@ impl Tally {
             pairs: Default::default(),
             errors: BTreeMap::new(),
             relays: relays.iter().take(RELAYS_MAX).map(row).collect(),
+            conducts: Conduct::ALL.map(|conduct| ConductRow { conduct, ..ConductRow::default() }),
         }
     }
 
-    /// A relay's row, if it has one.
-    pub fn relay(&mut self, relay: usize) -> Option<&mut RelayRow> {
-        self.relays.get_mut(relay).map(|(row, _)| row)
+    /// There is a client of a kind behind a relay.
+    pub fn has_client(&mut self, relay: usize, conduct: Conduct) {
+        self.conduct(conduct, |row| row.clients += 1);
+        self.relay(relay, |row| row.clients += 1);
+    }
+
+    /// An exchange of a sound client began.
+    pub fn began(&mut self) {
+        self.second.began += 1;
+        self.phase_began += 1;
+    }
+
+    /// A client behind a relay sent a message.
+    pub fn sent(&mut self, message: &Message, relay: usize, conduct: Conduct) {
+        let totals = &mut self.totals;
+        match message.kind {
+            Kind::Discover => totals.discovers += 1,
+            Kind::Request => totals.requests += 1,
+            Kind::Release => totals.releases += 1,
+            Kind::Decline => totals.declines += 1,
+            Kind::Inform => totals.informs += 1,
+        }
+        self.conduct(conduct, |row| row.sent += 1);
+        self.relay(relay, |row| row.sent += 1);
+    }
+
+    /// A sound client behind a relay sent its message again.
+    pub fn retransmitted(&mut self, relay: usize) {
+        self.totals.retransmissions += 1;
+        self.second.retransmitted += 1;
+        self.relay(relay, |row| row.retransmitted += 1);
+    }
+
+    /// A reply came to a client behind a relay.
+    pub fn received(&mut self, relay: usize) {
+        self.relay(relay, |row| row.received += 1);
+    }
+
+    /// A client got a reply for the exchange that it is in.
+    pub fn answered(&mut self, conduct: Conduct) {
+        self.conduct(conduct, |row| row.answered += 1);
+    }
+
+    /// A client behind a relay got a NAK.
+    pub fn refused(&mut self, relay: usize, conduct: Conduct) {
+        self.totals.refusals += 1;
+        self.conduct(conduct, |row| row.refused += 1);
+        self.relay(relay, |row| row.refused += 1);
+        if conduct.is_sound() {
+            self.second.refused += 1;
+            self.phase_lost += 1;
+            self.error("exchange: refused", "the server sent a NAK; the client begins anew");
+        }
+    }
+
+    /// A client's lease ended; `state`: where it stood.
+    pub fn expired(&mut self, conduct: Conduct, state: State) {
+        self.conduct(conduct, |row| row.expired += 1);
+        if conduct.is_sound() {
+            self.totals.expiries += 1;
+            self.second.expired += 1;
+            self.phase_lost += 1;
+            let remark = match state {
+                State::Renewing => "T2 had not come: the lease ended while it asked its own server",
+                _ => "neither its own server nor any other renewed it",
+            };
+            self.error("lease: ran out", remark);
+        }
+    }
+
+    /// Nobody answered a client; `state`: where it stood.
+    pub fn unanswered(&mut self, conduct: Conduct, state: State) {
+        if conduct.is_sound() {
+            self.phase_lost += 1;
+            let (kind, remark) = match state {
+                State::Rebooting => (
+                    "exchange: no answer in INIT-REBOOT",
+                    "the server is down, or has no record of the client and must then be silent",
+                ),
+                State::Informing => ("exchange: no answer to an INFORM", ""),
+                _ => ("exchange: no answer to a REQUEST", "the client begins anew"),
+            };
+            self.error(kind, remark);
+        }
+    }
+
+    fn relay(&mut self, relay: usize, change: impl FnOnce(&mut RelayRow)) {
+        if let Some((row, _)) = self.relays.get_mut(relay) {
+            change(row);
+        }
+    }
+
+    fn conduct(&mut self, conduct: Conduct, change: impl FnOnce(&mut ConductRow)) {
+        if let Some(row) = self.conducts.get_mut(conduct as usize) {
+            change(row);
+        }
     }
 
     /// An exchange of a pair took so long.
@@ -106,8 +204,16 @@ impl Tally {
         }
     }
 
+    /// A client that misbehaves got an ACK: no exchange of those that are measured.
+    pub fn acknowledged_unsound(&mut self, relay: usize, conduct: Conduct) {
+        self.totals.acknowledgements += 1;
+        self.conduct(conduct, |row| row.acknowledged += 1);
+        self.relay(relay, |row| row.acknowledged += 1);
+    }
+
     /// An exchange behind a relay ended with an ACK, so long after its intended beginning.
-    pub fn acknowledged(&mut self, relay: usize, microseconds: u64) {
+    pub fn acknowledged(&mut self, relay: usize, microseconds: u64, conduct: Conduct) {
+        self.conduct(conduct, |row| row.acknowledged += 1);
         self.totals.acknowledgements += 1;
         self.second.acknowledged += 1;
         self.second_latency.record(microseconds);
@@ -217,6 +323,12 @@ impl Tally {
             .collect();
         errors.sort_by_key(|error| std::cmp::Reverse(error.count));
         errors
+    }
+
+    /// The rows of kinds that there are clients of.
+    #[must_use]
+    pub fn conducts(&self) -> Vec<ConductRow> {
+        self.conducts.iter().filter(|row| row.clients > 0).copied().collect()
     }
 
     /// The relays' rows.

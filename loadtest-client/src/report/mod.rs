@@ -24,6 +24,7 @@ mod compare;
 mod escape;
 mod figures;
 mod frame;
+mod incidents;
 mod number;
 mod page;
 mod plot;

@@ -8,9 +8,10 @@ use super::figures::{
     Exchanges, PERCENTILES, Verdict, best_second, memory_bytes_per_lease, per_second,
 };
 use super::frame::{self, Column, Row};
+use super::incidents;
 use super::number::{self, count, counted, measured, microseconds};
 use super::timeline;
-use crate::result::{Ending, Pair, RELAYS_MAX, RelayRow, RunResult, VIOLATIONS_MAX};
+use crate::result::{Ending, Pair, RELAYS_MAX, RelayRow, RunResult, Totals, VIOLATIONS_MAX};
 
 /// Rows of a table of which a page shows no more.
 const ROWS_MAX: usize = 200;
@@ -34,6 +35,7 @@ pub fn html(result: &RunResult) -> String {
     body.push_str(&timeline::section(result));
     body.push_str(&phases(result));
     body.push_str(&losses(result));
+    body.push_str(&incidents::markup(result));
     body.push_str(&relays(&result.relays));
     body.push_str(&limits(result));
     body.push_str(&told(result));
@@ -189,6 +191,15 @@ fn phases(result: &RunResult) -> String {
     frame::section("phases", "Phases", &body)
 }
 
+/// Of what few clients send, only what was sent.
+fn declines_and_informs(totals: &Totals) -> String {
+    let said = |number, one, many| match number {
+        0 => String::new(),
+        number => format!(", {}", counted(number, one, many)),
+    };
+    said(totals.declines, "DECLINE", "DECLINEs") + &said(totals.informs, "INFORM", "INFORMs")
+}
+
 fn losses(result: &RunResult) -> String {
     let totals = &result.totals;
     let mut items = Vec::new();
@@ -207,10 +218,11 @@ fn losses(result: &RunResult) -> String {
         (
             "Messages sent",
             format!(
-                "{}, {}, {}; {} of them again",
+                "{}, {}, {}{}; {} of them again",
                 counted(totals.discovers, "DISCOVER", "DISCOVERs"),
                 counted(totals.requests, "REQUEST", "REQUESTs"),
                 counted(totals.releases, "RELEASE", "RELEASEs"),
+                declines_and_informs(totals),
                 count(totals.retransmissions)
             ),
         ),

@@ -13,7 +13,7 @@ use super::{compared_html, compared_text, html, number, text};
 use crate::result::{Ending, ErrorCount, Pair, RunResult, ViolationRow};
 use proptest::prelude::*;
 use roxmltree::{Document, Node, ParsingOptions};
-use samples::{busy, empty, one_sample, ramp, repeated, violated};
+use samples::{busy, empty, one_sample, ramp, repeated, troubled, violated};
 
 /// Texts that somebody on the network may choose.
 const HOSTILE: &str = "<script>alert(1)</script>\"'&amp; \u{1b}[2J\u{1b}]0;x\u{7} \u{202e}gnp\u{2066} \u{0}\u{ffff}]]>";
@@ -114,6 +114,7 @@ fn the_summary_of_a_run() {
         ("ramp.txt", ramp()),
         ("empty.txt", empty()),
         ("one-sample.txt", one_sample()),
+        ("troubled.txt", troubled()),
     ] {
         let text = text(&result);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
@@ -133,7 +134,7 @@ fn runs_side_by_side_as_text() {
 
 #[test]
 fn pages_are_well_formed_and_accessible() {
-    for result in [busy(), violated(), ramp(), empty(), one_sample()] {
+    for result in [busy(), violated(), ramp(), empty(), one_sample(), troubled()] {
         assert_sound(&html(&result));
         assert_sound(&compared_html(std::slice::from_ref(&result)));
     }

@@ -7,6 +7,7 @@ use super::escape;
 use super::figures::{
     Exchanges, PERCENTILES, Standing, Verdict, best_second, memory_bytes_per_lease, per_second,
 };
+use super::incidents;
 use super::number::{self, count, counted, measured, microseconds};
 use crate::result::{Ending, RunResult};
 use std::fmt::Write as _;
@@ -35,6 +36,7 @@ pub fn text(result: &RunResult) -> String {
     phases(&mut text, result);
     losses(&mut text, result);
     errors(&mut text, result);
+    text.push_str(&incidents::text(result));
     limits(&mut text, result);
     if verdict.standing != Standing::Bad {
         field(&mut text, "Ledger", &format!("{}. {}", verdict.title, verdict.sentence));

@@ -1,7 +1,10 @@
 //! Results of any kind, as far as the types let them be.
 
+use crate::conduct::{Conduct, ConductRow};
 use crate::histogram::Histogram;
+use crate::restart::RestartCheck;
 use crate::result::*;
+use crate::story::{Step, Stories, Story, StoryKind};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -207,7 +210,7 @@ fn limits() -> BoxedStrategy<Limits> {
 }
 
 fn totals() -> BoxedStrategy<Totals> {
-    vec(number(), 11)
+    vec(number(), 13)
         .prop_map(|numbers| {
             let mut numbers = numbers.into_iter();
             let mut next = || numbers.next().unwrap_or(0);
@@ -215,6 +218,8 @@ fn totals() -> BoxedStrategy<Totals> {
                 discovers: next(),
                 requests: next(),
                 releases: next(),
+                declines: next(),
+                informs: next(),
                 retransmissions: next(),
                 offers: next(),
                 acknowledgements: next(),
@@ -228,6 +233,34 @@ fn totals() -> BoxedStrategy<Totals> {
         .boxed()
 }
 
+fn conduct_row((conduct, numbers): (usize, Vec<u64>)) -> ConductRow {
+    let mut numbers = numbers.into_iter();
+    let mut next = || numbers.next().unwrap_or(0);
+    ConductRow {
+        conduct: Conduct::ALL[conduct],
+        clients: next(),
+        sent: next(),
+        answered: next(),
+        acknowledged: next(),
+        refused: next(),
+        expired: next(),
+    }
+}
+
+fn story_of(told: (String, String, Vec<(String, String)>, u64)) -> Story {
+    let (at, sentence, steps, steps_left_out) = told;
+    Story {
+        kind: StoryKind::Refused,
+        client: sentence.clone(),
+        giaddr: Ipv4Addr::LOCALHOST,
+        address: None,
+        at,
+        sentence,
+        steps: steps.into_iter().map(|(at, what)| Step { at, what }).collect(),
+        steps_left_out,
+    }
+}
+
 pub(super) fn any_result() -> BoxedStrategy<RunResult> {
     let rows = (
         vec(phase(), 0..5),
@@ -239,10 +272,15 @@ pub(super) fn any_result() -> BoxedStrategy<RunResult> {
     let ledger = (number(), number(), number(), vec((words(), words()), 0..4));
     let server = option::of((number(), number(), number()));
     let knee = option::of((real(), option::of(real())));
+    let restart = option::of((words(), [number(), number(), number(), number()]));
+    let conducts = vec((0..Conduct::ALL.len(), vec(number(), 6)), 0..12);
+    let story = (words(), words(), vec((words(), words()), 0..20), number());
+    let clients = (conducts, restart, vec(story, 0..4), number());
     let run = (number(), real(), any::<bool>(), totals());
     let machine = ([words(), words(), words()], number(), number());
-    (settings(), machine, run, rows, ledger, limits(), server, knee)
-        .prop_map(|(settings, machine, run, rows, ledger, limits, server, knee)| {
+    (settings(), machine, run, rows, ledger, limits(), server, knee, clients)
+        .prop_map(|(settings, machine, run, rows, ledger, limits, server, knee, clients)| {
+            let (conducts, restart, told, left_out) = clients;
             let ([processor, kernel, program], processors, memory_bytes) = machine;
             let (began_unix_milliseconds, elapsed_seconds, complete, totals) = run;
             let (phases, timeline, latencies, errors, relays) = rows;
@@ -276,6 +314,11 @@ pub(super) fn any_result() -> BoxedStrategy<RunResult> {
                         .map(|(rule, story)| ViolationRow { rule, story })
                         .collect(),
                 },
+                conducts: conducts.into_iter().map(conduct_row).collect(),
+                restart_check: restart.map(|(command, [asked, known, gone, too_old])| {
+                    RestartCheck { command, asked, known, gone, too_old }
+                }),
+                stories: Stories { told: told.into_iter().map(story_of).collect(), left_out },
                 limits,
                 server: server.map(|(processor_microseconds, before, after)| ServerCost {
                     processor_microseconds,

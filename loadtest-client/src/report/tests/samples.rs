@@ -1,8 +1,11 @@
 //! Results that were made up, the same ones every time.
 
+use crate::conduct::{Conduct, ConductRow};
 use crate::histogram::Histogram;
 use crate::random::Random;
+use crate::restart::RestartCheck;
 use crate::result::*;
+use crate::story::{Step, Stories, Story, StoryKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Times around a median with a long tail.
@@ -50,7 +53,10 @@ pub(in crate::report) fn empty() -> RunResult {
         latencies: Vec::new(),
         errors: Vec::new(),
         relays: Vec::new(),
+        conducts: Vec::new(),
         ledger: LedgerVerdict::default(),
+        restart_check: None,
+        stories: Stories::default(),
         limits: Limits {
             verdict: Limit::Nothing,
             reason: String::new(),
@@ -65,6 +71,55 @@ pub(in crate::report) fn empty() -> RunResult {
         server: None,
         knee: None,
     }
+}
+
+/// Clients of several kinds, some of which lost their leases, and a restart that lost one more.
+pub(in crate::report) fn troubled() -> RunResult {
+    let mut result = one_sample();
+    let row = |conduct, clients, refused| ConductRow {
+        conduct,
+        clients,
+        sent: 4 * clients + 1_000_000,
+        answered: 3 * clients,
+        acknowledged: 2 * clients,
+        refused,
+        expired: clients / 10,
+    };
+    result.conducts = vec![
+        row(Conduct::Orderly, 16_200, 0),
+        row(Conduct::ComesFromHome, 1000, 1000),
+        row(Conduct::Floods, 100, 0),
+    ];
+    result.restart_check = Some(RestartCheck {
+        command: "systemctl restart vestibule-dhcpd".to_owned(),
+        asked: 16_000,
+        known: 15_999,
+        gone: 1,
+        too_old: 7,
+    });
+    let step = |at: &str, what: &str| Step {
+        at: format!("2026-11-21T14:39:{at}Z"),
+        what: what.to_owned(),
+    };
+    let story = Story {
+        kind: StoryKind::Expired,
+        client: "02:56:00:00:00:01".to_owned(),
+        giaddr: Ipv4Addr::new(10, 20, 0, 1),
+        address: Some(Ipv4Addr::new(10, 20, 0, 10)),
+        at: "2026-11-21T14:39:59.000Z".to_owned(),
+        sentence:
+            "02:56:00:00:00:01 behind 10.20.0.1 lost 10.20.0.10 at 2026-11-21T14:39:59.000Z: its \
+                   lease ended, and 1 RENEW and 1 REBIND had no ACK"
+                .to_owned(),
+        steps: vec![
+            step("29.000", "got ACK"),
+            step("44.000", "sent RENEW"),
+            step("55.250", "sent REBIND"),
+        ],
+        steps_left_out: 3,
+    };
+    result.stories = Stories { told: vec![story; 5], left_out: 20 };
+    result
 }
 
 /// One exchange in one second behind one relay.
@@ -169,6 +224,8 @@ pub(in crate::report) fn busy() -> RunResult {
         discovers: 61_300,
         requests: 59_000,
         releases: 120,
+        declines: 0,
+        informs: 0,
         retransmissions: 2400,
         offers: 58_900,
         acknowledgements: 57_600,
