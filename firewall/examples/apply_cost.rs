@@ -26,6 +26,7 @@ fn ruleset() -> Ruleset {
         gated_prefixes: Vec::new(),
         gated_prefixes_ipv6: Vec::new(),
         portal: host,
+        portal_redirected: true,
         garden_prefixes: Vec::new(),
         lying_resolver: SocketAddrV4::new(host, 53),
         redirect: SocketAddrV4::new(host, 80),

@@ -33,6 +33,9 @@ pub struct Ruleset {
     pub gated_prefixes_ipv6: Vec<Ipv6Network>,
     /// The registration page's address.
     pub portal: Ipv4Addr,
+    /// Whether port 80 of that address goes to the redirect too. Every lied name leads there, and so
+    /// every probe: where the page itself is elsewhere (https), nobody else may answer them right.
+    pub portal_redirected: bool,
     /// What unregistered hosts may reach besides the portal.
     pub garden_prefixes: Vec<Ipv4Network>,
     /// Where DNS of unregistered hosts is sent.
@@ -355,6 +358,18 @@ impl Ruleset {
                 Action::SendTo(self.lying_resolver),
             );
         }
+        if self.portal_redirected {
+            rule(
+                NAT_PREROUTING,
+                &[
+                    unregistered,
+                    Match::Tcp,
+                    Match::DestinationPort(PORT_HTTP),
+                    Match::Destination(self.portal),
+                ],
+                Action::SendTo(self.redirect),
+            );
+        }
         rule(
             NAT_PREROUTING,
             &[
@@ -595,6 +610,7 @@ mod tests {
             gated_prefixes: Vec::new(),
             gated_prefixes_ipv6: Vec::new(),
             portal: Ipv4Addr::new(10, 0, 0, 80),
+            portal_redirected: true,
             garden_prefixes: Vec::new(),
             lying_resolver: "10.0.0.54:53".parse().unwrap(),
             redirect: "10.0.0.54:8080".parse().unwrap(),

@@ -36,6 +36,7 @@ fn ruleset(elements_max: u32) -> Ruleset {
             "2001:db8:21::/64".parse().unwrap(),
         ],
         portal: PORTAL,
+        portal_redirected: false,
         garden_prefixes: vec!["10.0.0.88/30".parse().unwrap()],
         lying_resolver: SocketAddrV4::new(RESOLVER_LYING, 53),
         redirect: SocketAddrV4::new(RESOLVER_LYING, REDIRECT_PORT),

@@ -43,6 +43,7 @@ pub(super) fn plan(vestibule: &Vestibule) -> Option<Ruleset> {
         gated_prefixes,
         gated_prefixes_ipv6: vestibule.gated_ipv6.prefixes.clone(),
         portal: portal.address,
+        portal_redirected: !is_on_port_80(&portal.url),
         garden_prefixes: gate
             .walled_garden
             .iter()
@@ -57,6 +58,19 @@ pub(super) fn plan(vestibule: &Vestibule) -> Option<Ruleset> {
         server_addresses: vestibule.server.relay_listen.clone(),
         elements_max: u32::try_from(addresses.max(1)).unwrap_or(u32::MAX),
     })
+}
+
+/// Whether a checked URL is of plain HTTP on port 80: then that port is the page's own, and has to lead
+/// requests for other names to it.
+fn is_on_port_80(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let port = match authority.rsplit_once(':') {
+        // A colon inside brackets belongs to an IPv6 address.
+        Some((_, port)) if !port.ends_with(']') => port,
+        _ => "80",
+    };
+    scheme.eq_ignore_ascii_case("http") && port == "80"
 }
 
 /// Where the captive portal API is answered for hosts themselves. Without TLS it is for a proxy, which
@@ -90,6 +104,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn port_80_is_the_pages_own_only_if_its_url_says_so() {
+        for url in
+            ["http://a.example/", "HTTP://a.example", "http://a.example:80/x", "http://[::1]/?a:b"]
+        {
+            assert!(is_on_port_80(url), "{url}");
+        }
+        for url in [
+            "https://a.example/",
+            "http://a.example:8080/",
+            "https://a.example:80/",
+            "http://[::1]:81",
+        ] {
+            assert!(!is_on_port_80(url), "{url}");
+        }
+    }
+
+    #[test]
     fn leases_of_a_pool_that_was_made_smaller_still_have_room() {
         let service = "10.0.0.54:53".parse().unwrap();
         let ruleset = Ruleset {
@@ -97,6 +128,7 @@ mod tests {
             gated_prefixes: Vec::new(),
             gated_prefixes_ipv6: Vec::new(),
             portal: Ipv4Addr::new(10, 0, 0, 80),
+            portal_redirected: false,
             garden_prefixes: Vec::new(),
             lying_resolver: service,
             redirect: service,

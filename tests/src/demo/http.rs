@@ -1,8 +1,9 @@
-//! As much HTTP/1.1 as the demo's portal needs: one request and one answer per connection.
+//! As much HTTP/1.1 as the demo's portal and the web outside need: one request and one answer per connection.
 //!
 //! It promises bounds on everything that comes from outside (head, body, connections, time), and never
 //! interprets what it cannot parse: such a request is answered 400.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -83,9 +84,32 @@ pub fn serve(
     listen: SocketAddr,
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> io::Result<()> {
+    serve_over(listen, answer, Ok)
+}
+
+/// The same over TLS.
+///
+/// # Errors
+/// If the address cannot be listened on.
+pub fn serve_tls(
+    listen: SocketAddr,
+    config: Arc<ServerConfig>,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> io::Result<()> {
+    serve_over(listen, answer, move |stream| {
+        let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
+        Ok(StreamOwned::new(session, stream))
+    })
+}
+
+fn serve_over<S: Read + Write>(
+    listen: SocketAddr,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    open: impl Fn(TcpStream) -> io::Result<S> + Send + Sync + 'static,
+) -> io::Result<()> {
     let listener = TcpListener::bind(listen)?;
     eprintln!("ready on {listen}");
-    let answer = Arc::new(answer);
+    let (answer, open_stream) = (Arc::new(answer), Arc::new(open));
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         // A connection that is gone before it was accepted is nothing to stop for.
@@ -95,27 +119,31 @@ pub fn serve(
             continue;
         }
         let (answer, open) = (Arc::clone(&answer), Arc::clone(&open));
+        let open_stream = Arc::clone(&open_stream);
         thread::spawn(move || {
             // A caller that does not listen to the end only harms itself.
-            let _ = converse(&stream, caller.ip(), &*answer);
+            let _ = stream
+                .set_read_timeout(Some(SILENCE_MAX))
+                .and_then(|()| stream.set_write_timeout(Some(SILENCE_MAX)))
+                .and_then(|()| open_stream(stream))
+                .and_then(|mut stream| converse(&mut stream, caller.ip(), &*answer));
             open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
 
 fn converse(
-    stream: &TcpStream,
+    stream: &mut (impl Read + Write),
     caller: IpAddr,
     answer: &dyn Fn(&Request) -> Answer,
 ) -> io::Result<()> {
-    stream.set_read_timeout(Some(SILENCE_MAX))?;
-    stream.set_write_timeout(Some(SILENCE_MAX))?;
-    let answer = match read_request(stream, caller)? {
+    let answer = match read_request(&mut *stream, caller)? {
         Some(request) => answer(&request),
         None => Answer::text(400, "This is no request that I understand.\n"),
     };
     let reason = match answer.status {
         200 => "OK",
+        204 => "No Content",
         302 => "Found",
         303 => "See Other",
         400 => "Bad Request",
@@ -128,21 +156,23 @@ fn converse(
         // Writing to a String cannot fail.
         let _ = write!(head, "Location: {location}\r\n");
     }
+    if answer.status != 204 {
+        let length = answer.body.len();
+        let _ =
+            write!(head, "Content-Type: {}\r\nContent-Length: {length}\r\n", answer.content_type);
+    }
     let _ = write!(
         head,
-        "Content-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
          Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'\r\n\
-         Connection: close\r\n\r\n",
-        answer.content_type,
-        answer.body.len()
+         Connection: close\r\n\r\n"
     );
-    let mut stream = stream;
     stream.write_all(head.as_bytes())?;
     stream.write_all(answer.body.as_bytes())
 }
 
 /// `None` if what came is no request.
-fn read_request(stream: &TcpStream, caller: IpAddr) -> io::Result<Option<Request>> {
+fn read_request(stream: impl Read, caller: IpAddr) -> io::Result<Option<Request>> {
     let mut reader = BufReader::new(stream);
     let Some((first, headers)) = read_head(&mut reader)? else { return Ok(None) };
     let mut words = first.split(' ');

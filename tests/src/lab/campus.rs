@@ -222,11 +222,24 @@ impl Campus {
     /// # Errors
     /// [`LabError::Deadline`] if it does not start.
     pub fn start_true_dns(&self) -> Result<Process, LabError> {
-        let line = dnsmasq(
-            "--no-resolv --no-hosts --local-ttl=60 --bind-interfaces --listen-address=10.0.0.53 --listen-address=203.0.113.53 \
-             --host-record=www.example.edu,203.0.113.10 --host-record=register.campus.example,10.0.0.80",
-        );
-        let mut dns = self.servers.start("true-dns", &line)?;
+        self.start_true_dns_with(&[])
+    }
+
+    /// The same with more names, each with its address.
+    ///
+    /// # Errors
+    /// As [`Campus::start_true_dns`].
+    pub fn start_true_dns_with(&self, names: &[(&str, &str)]) -> Result<Process, LabError> {
+        let mut arguments =
+            "--no-resolv --no-hosts --local-ttl=60 --bind-interfaces --listen-address=10.0.0.53 \
+             --listen-address=203.0.113.53 --host-record=www.example.edu,203.0.113.10 \
+             --host-record=register.campus.example,10.0.0.80"
+                .to_owned();
+        for (name, address) in names {
+            // Writing to a String cannot fail.
+            let _ = write!(arguments, " --host-record={name},{address}");
+        }
+        let mut dns = self.servers.start("true-dns", &dnsmasq(&arguments))?;
         dns.wait_line("started")?;
         Ok(dns)
     }
