@@ -17,7 +17,7 @@ use vestibule_core::{CoreStatus, Fault, MessageType, Reason};
 
 pub use exposition::{CONTENT_TYPE, METRIC_NAMES};
 
-/// Distinct relays that unknown networks are counted by; further ones are counted under [`OTHER`].
+/// Distinct relays that unknown networks, and packets that were shed, are counted by; further ones are counted under [`OTHER`].
 pub const RELAYS_COUNTED_MAX: usize = 256;
 
 /// Distinct networks that exhausted pools are counted by; further ones are counted under [`OTHER`].
@@ -25,6 +25,10 @@ pub const NETWORKS_COUNTED_MAX: usize = 4096;
 
 /// Distinct sockets that are told apart; further ones are counted under [`OTHER`].
 pub const SOCKETS_COUNTED_MAX: usize = 64;
+
+/// Why packets are shed when more come than can be served. Each is also among the unanswered.
+pub const SHED_REASONS: [Reason; 3] =
+    [Reason::Overload, Reason::DuplicateWaiting, Reason::DiscoverTooOld];
 
 /// The label of what found no place of its own.
 pub const OTHER: &str = "other";
@@ -71,6 +75,8 @@ pub struct Metrics {
     naks: Vec<AtomicU64>,
     unanswered: Vec<AtomicU64>,
     unknown_networks: LabelTable<Ipv4Addr, AtomicU64>,
+    /// By relay, then as in [`SHED_REASONS`].
+    shed: LabelTable<Ipv4Addr, [AtomicU64; SHED_REASONS.len()]>,
     send_errors: Vec<AtomicU64>,
     send_failed: Event,
     sockets: LabelTable<String, SocketCounters>,
@@ -198,6 +204,7 @@ impl Metrics {
             naks: zeros(Reason::ALL.len()),
             unanswered: zeros(Reason::ALL.len()),
             unknown_networks: LabelTable::new(RELAYS_COUNTED_MAX),
+            shed: LabelTable::new(RELAYS_COUNTED_MAX),
             send_errors: zeros(ERRNOS),
             send_failed: Event::default(),
             sockets: LabelTable::new(SOCKETS_COUNTED_MAX),
@@ -250,6 +257,14 @@ impl Metrics {
     /// that no relay passed on.
     pub fn unknown_network(&self, giaddr: Ipv4Addr) {
         self.unknown_networks.place(&giaddr).fetch_add(1, Relaxed);
+    }
+
+    /// A packet of this relay was shed because more came than could be served, for one of
+    /// [`SHED_REASONS`]; others are not counted here. 0.0.0.0 stands for packets that no relay passed on.
+    pub fn shed(&self, giaddr: Ipv4Addr, reason: Reason) {
+        if let Some(place) = SHED_REASONS.iter().position(|shed| *shed == reason) {
+            add_at(self.shed.place(&giaddr), place, 1);
+        }
     }
 
     /// The kernel refused to send a reply; `errno` is its error number.

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 /// One thing that happened.
 #[derive(Debug)]
-pub enum Input {
+pub enum Input<'a> {
     /// A decoded message of a client.
-    Packet(Box<Request>),
+    Packet(&'a Request),
     /// Everything up to this sequence is durable and in the kernel; held replies have left.
     Committed(Sequence),
     /// The kernel sets may not be what they should be (a transaction failed, somebody flushed them):

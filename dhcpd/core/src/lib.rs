@@ -9,11 +9,13 @@
 //! unordered; `clippy.toml` beside this crate forbids it. So a simulator can run it from a seed,
 //! and a recorded incident can be replayed.
 //!
-//! The way of a packet through this crate: [`Request`] → [`Server::step`] → [`Effect`]s, among
+//! The way of a packet through this crate: [`Request`] → ([`Admission`], while more comes in than can be
+//! served) → [`Server::step`] → [`Effect`]s, among
 //! them the [`Reply`].
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod configuration;
 pub mod effect;
 pub mod identity;
@@ -30,6 +32,7 @@ pub mod request;
 pub mod server;
 pub mod time;
 
+pub use admission::Admission;
 pub use configuration::{AddressRange, Configuration, Network, Reservation, Subnet};
 pub use effect::{
     Answer, Effect, Effects, GateChange, Notice, Release, Sequence, Side, Unanswered,

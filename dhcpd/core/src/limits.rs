@@ -10,6 +10,15 @@ pub const OFFER_HOLD_SECONDS: u64 = 30;
 /// ([`Reason::Overload`](crate::Reason::Overload)), because its ACK would come too late to be of use.
 pub const STEPS_UNCOMMITTED_MAX: u64 = 16_384;
 
+/// Packets that wait to be decided at most, when more come in than can be decided at once
+/// ([`Admission`](crate::Admission)). At 20,000 packets a second the last of them waits for a fifth of a
+/// second.
+pub const ARRIVALS_WAITING_MAX: usize = 4096;
+
+/// Milliseconds that a DISCOVER waits at most. Clients ask again after 1 to 5 seconds (RFC 2131 section
+/// 4.1: 4 seconds, more or less).
+pub const DISCOVER_WAIT_MILLISECONDS_MAX: u64 = 2000;
+
 /// Leases, offers and registrations that one input lets run out at most; the rest follows with the
 /// next one, so that no packet pays for an hour's expiries.
 pub const ENDINGS_PER_STEP_MAX: usize = 256;

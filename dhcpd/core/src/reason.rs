@@ -125,8 +125,12 @@ reasons! {
     InformWithoutAddress = "inform-without-address", Client;
 
     // The shell's.
-    /// More packets wait for their commit than fit; the client will ask again.
+    /// More packets came than can be served in time; the client will ask again.
     Overload = "overload", Us;
+    /// The same message of the same device waits to be decided already; that one is answered.
+    DuplicateWaiting = "duplicate-waiting", Nobody;
+    /// A DISCOVER waited so long to be decided that its client has given it up.
+    DiscoverTooOld = "discover-too-old", Us;
     /// The kernel sets cannot be set right, so the ACK stays here (P3).
     GateUnavailable = "gate-unavailable", Kernel;
     /// The reply does not fit into the client's message size even with option overload.

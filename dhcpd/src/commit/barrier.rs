@@ -3,13 +3,15 @@
 use super::limits::{
     GATE_RETRY_INTERVAL, GROUP_STEPS_MAX, WAITING_FOR_GATE_LIFETIME, WAITING_FOR_GATE_MAX,
 };
-use super::work::{HeldReply, Work};
+use super::outbox::Envelope;
+use super::work::{GateReplacement, HeldAnswer, HeldReply, Work};
 use crate::metrics::Metrics;
+use crate::net::Outgoing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use vestibule_core::{GateChange, Reason, Record, Sequence, Side};
 
@@ -55,14 +57,16 @@ pub trait Enforcement {
 /// Where things go once they are true.
 pub trait Outlet {
     /// Sends the replies, in order.
-    fn send(&mut self, replies: Vec<HeldReply>);
+    fn send(&mut self, replies: &[(Envelope, Outgoing<'_>)]);
     /// Tells whoever follows the leases (the index) what is durable now, and the number of its last
     /// frame. Must not wait.
-    fn tell(&mut self, frame_number: u64, records: Vec<Record>);
+    fn tell(&mut self, frame_number: u64, records: &[Record]);
     /// Tells the core that everything up to here is durable.
     fn committed(&mut self, through: Sequence);
     /// Asks the core for the whole of the kernel sets.
     fn gate_lost(&mut self);
+    /// Takes back the memory of a turn that is done, emptied. Must not wait.
+    fn give_back(&mut self, _spent: Work) {}
 }
 
 /// Stable storage failed: the process ends with this as its last word.
@@ -79,10 +83,10 @@ impl fmt::Display for CommitError {
 
 impl std::error::Error for CommitError {}
 
-/// Replies and answers that wait for the kernel sets.
+/// A reply that waits for the kernel sets.
 struct Waiting {
     since: Instant,
-    work: Work,
+    reply: HeldReply,
 }
 
 /// The one owner of stable storage and kernel sets.
@@ -99,6 +103,8 @@ pub struct Barrier<S, E, O> {
     /// Addresses whose flows could not be forgotten with the change that asked for it.
     flows_owed: BTreeSet<Ipv4Addr>,
     waiting: VecDeque<Waiting>,
+    /// Answers that wait for the kernel sets, for as long as somebody waits for them.
+    waiting_answers: Vec<HeldAnswer>,
     /// What time it is; another one than the machine's only where a whole run is simulated.
     time: Box<dyn Fn() -> Instant + Send>,
 }
@@ -116,6 +122,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             gate_retry_interval: GATE_RETRY_INTERVAL,
             flows_owed: BTreeSet::new(),
             waiting: VecDeque::new(),
+            waiting_answers: Vec::new(),
             time: Box::new(Instant::now),
         }
     }
@@ -133,14 +140,15 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     /// # Errors
     /// [`CommitError`] if stable storage fails: at once, with nothing released that depends on it.
     pub fn run(mut self, work: &Receiver<Work>) -> Result<(), CommitError> {
-        while let Some(group) = self.next_group(work) {
-            self.commit_group(group)?;
+        let mut group = Vec::new();
+        while self.next_group(work, &mut group) {
+            self.commit(&mut group)?;
         }
         Ok(())
     }
 
-    /// Commits one group, at most [`GROUP_STEPS_MAX`] steps in the order of their decisions, and
-    /// releases what may leave. [`Barrier::run`] does nothing else, over and over.
+    /// Commits one group, the turns in the order of their decisions, and releases what may leave.
+    /// [`Barrier::run`] does nothing else, over and over.
     ///
     /// # Errors
     /// As for [`Barrier::run`]; the barrier is of no use any more then.
@@ -162,29 +170,40 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         Some(self.gate_retry_interval.saturating_sub(self.since(self.gate_asked)))
     }
 
-    /// Steps whose replies or answers wait for the kernel sets.
+    /// Replies and answers that wait for the kernel sets.
     #[must_use]
     pub fn waiting_for_gate(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.waiting_answers.len()
     }
 
     fn since(&self, then: Instant) -> Duration {
         (self.time)().saturating_duration_since(then)
     }
 
-    /// Everything that waits, up to the limit; waits if there is nothing. `None` at the end.
-    fn next_group(&mut self, work: &Receiver<Work>) -> Option<Vec<Work>> {
+    /// Takes everything that waits, up to the limit; waits if there is nothing. False at the end.
+    fn next_group(&mut self, work: &Receiver<Work>, group: &mut Vec<Work>) -> bool {
         let first = loop {
-            let Some(rest) = self.retry_gate() else { break work.recv().ok()? };
+            let Some(rest) = self.retry_gate() else {
+                match work.recv() {
+                    Ok(first) => break first,
+                    Err(RecvError) => return false,
+                }
+            };
             match work.recv_timeout(rest) {
                 Ok(first) => break first,
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         };
-        let mut group = vec![first];
-        group.extend(work.try_iter().take(GROUP_STEPS_MAX - 1));
-        Some(group)
+        let mut steps = first.steps;
+        group.push(first);
+        while steps < GROUP_STEPS_MAX
+            && let Ok(next) = work.try_recv()
+        {
+            steps += next.steps;
+            group.push(next);
+        }
+        true
     }
 
     /// One group, from the kernel sets to the release.
@@ -196,7 +215,11 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
 
         let mut records = Vec::new();
         for work in &mut *group {
-            records.append(&mut work.records);
+            if records.is_empty() {
+                std::mem::swap(&mut records, &mut work.records);
+            } else {
+                records.append(&mut work.records);
+            }
         }
         let started = (self.time)();
         if !records.is_empty() {
@@ -208,25 +231,34 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         }
 
         let sequence = group.iter().filter_map(|work| work.sequence).max();
-        let mut ready = Vec::new();
+        let mut freed = Vec::new();
+        let mut answers = Vec::new();
         if gate_was_replaced {
-            ready.extend(self.waiting.drain(..).map(|waiting| waiting.work));
+            freed.extend(self.waiting.drain(..).map(|waiting| waiting.reply));
+            answers.append(&mut self.waiting_answers);
         }
         let since = (self.time)();
-        for work in group.drain(..) {
-            if self.gate_is_broken && work.needs_gate() {
-                self.waiting.push_back(Waiting { since, work });
+        for work in &mut *group {
+            if self.gate_is_broken {
+                let held = work.replies.take_those_that_need_the_gate();
+                self.waiting.extend(held.into_iter().map(|reply| Waiting { since, reply }));
+                self.waiting_answers.append(&mut work.answers);
             } else {
-                ready.push(work);
+                answers.append(&mut work.answers);
             }
         }
         self.give_up_the_old();
-        self.release(ready);
+        self.release(group, &freed, answers);
         if let Some(sequence) = sequence {
             self.outlet.committed(sequence);
         }
         if !records.is_empty() {
-            self.outlet.tell(self.stable.frame_number(), records);
+            self.outlet.tell(self.stable.frame_number(), &records);
+        }
+        for mut work in group.drain(..) {
+            std::mem::swap(&mut work.records, &mut records);
+            work.clear();
+            self.outlet.give_back(work);
         }
         self.stable.between_groups().map_err(last_word)
     }
@@ -244,8 +276,13 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         let now = (self.time)();
         for work in &mut *group {
             work.age(now);
-            changes.extend_from_slice(&work.gate);
-            let Some(elements) = work.gate_replace.take() else { continue };
+            let Some(replacement) = work.gate_replace.take() else {
+                changes.extend_from_slice(&work.gate);
+                continue;
+            };
+            let GateReplacement { changes_before, elements } = replacement;
+            let (before, after) = work.gate.split_at(changes_before.min(work.gate.len()));
+            changes.extend_from_slice(before);
             self.flows_owed.extend(
                 changes.drain(..).filter(|change| change.forget_flows).map(|change| change.address),
             );
@@ -261,6 +298,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
                     failure = Some(error.to_string());
                 }
             }
+            changes.extend_from_slice(after);
         }
         if !changes.is_empty()
             && !self.gate_is_broken
@@ -296,61 +334,52 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         self.outlet.gate_lost();
     }
 
-    fn release(&mut self, ready: Vec<Work>) {
+    /// Lets go of what may leave: `freed` has waited for the kernel sets, the group's replies come after.
+    fn release(&mut self, group: &mut [Work], freed: &[HeldReply], answers: Vec<HeldAnswer>) {
         let now = (self.time)();
-        let mut replies = Vec::new();
-        let mut answers = Vec::new();
-        let mut barriers = Vec::new();
-        for mut work in ready {
-            for reply in work.replies.drain(..) {
-                // A disk or a kernel that stood still: the address may be somebody else's by now, and
-                // many clients count a lease from the moment that its ACK comes.
-                if reply.lease_ends.is_some_and(|ends| ends <= now) {
-                    self.metrics.unanswered(Reason::Overload);
-                } else {
-                    replies.push(reply);
-                }
+        let metrics = &self.metrics;
+        let is_timely = |(envelope, _): &(Envelope, Outgoing<'_>)| {
+            // A disk or a kernel that stood still: the address may be somebody else's by now, and
+            // many clients count a lease from the moment that its ACK comes.
+            let is_late = envelope.lease_ends.is_some_and(|ends| ends <= now);
+            if is_late {
+                metrics.unanswered(Reason::Overload);
             }
-            answers.append(&mut work.answers);
-            barriers.append(&mut work.barriers);
-        }
+            !is_late
+        };
+        let replies: Vec<(Envelope, Outgoing<'_>)> = freed
+            .iter()
+            .map(|held| (held.envelope, held.outgoing()))
+            .chain(group.iter().flat_map(|work| work.replies.iter()))
+            .filter(is_timely)
+            .collect();
         if !replies.is_empty() {
-            self.outlet.send(replies);
+            self.outlet.send(&replies);
         }
         // Whoever asked may have gone meanwhile; what was asked for is true all the same.
         for held in answers {
             let _gone = held.to.send(held.answer);
         }
-        for barrier in barriers {
-            let _gone = barrier.send(());
+        for work in group {
+            for barrier in work.barriers.drain(..) {
+                let _gone = barrier.send(());
+            }
         }
-        let held = self.waiting.iter().map(|waiting| waiting.work.replies.len()).sum();
-        self.metrics.replies_held(held);
+        self.metrics.replies_held(self.waiting.len());
     }
 
     /// Drops replies whose clients have asked again meanwhile, and the oldest if there are too many.
     /// Answers stay for as long as their callers wait for them; the API limits how many can.
     fn give_up_the_old(&mut self) {
-        let excess = self.waiting.len().saturating_sub(WAITING_FOR_GATE_MAX);
-        let mut kept = VecDeque::new();
         let now = (self.time)();
-        for (index, mut waiting) in self.waiting.drain(..).enumerate() {
-            if index < excess
-                || now.saturating_duration_since(waiting.since) >= WAITING_FOR_GATE_LIFETIME
-            {
-                for _ in waiting.work.replies.drain(..) {
-                    self.metrics.unanswered(Reason::GateUnavailable);
-                }
-            }
-            waiting.work.answers.retain(|held| !held.to.is_closed());
-            if !waiting.work.replies.is_empty()
-                || !waiting.work.answers.is_empty()
-                || !waiting.work.barriers.is_empty()
-            {
-                kept.push_back(waiting);
-            }
+        while let Some(oldest) = self.waiting.front()
+            && (self.waiting.len() > WAITING_FOR_GATE_MAX
+                || now.saturating_duration_since(oldest.since) >= WAITING_FOR_GATE_LIFETIME)
+        {
+            self.waiting.pop_front();
+            self.metrics.unanswered(Reason::GateUnavailable);
         }
-        self.waiting = kept;
+        self.waiting_answers.retain(|held| !held.to.is_closed());
     }
 }
 
@@ -359,6 +388,7 @@ impl<S, E, O> fmt::Debug for Barrier<S, E, O> {
         f.debug_struct("Barrier")
             .field("gate_is_broken", &self.gate_is_broken)
             .field("waiting", &self.waiting.len())
+            .field("waiting_answers", &self.waiting_answers.len())
             .finish_non_exhaustive()
     }
 }

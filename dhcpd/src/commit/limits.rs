@@ -1,17 +1,18 @@
 //! The named limits of the barrier (P5).
 
 use std::time::Duration;
-use vestibule_core::limits::STEPS_UNCOMMITTED_MAX;
 
-/// Steps that are committed as one group at most. What is beyond it waits for the next one.
+/// Steps from which on a group is full: turns beyond it wait for the next one.
 pub const GROUP_STEPS_MAX: usize = 1024;
 
-/// Steps that wait for the barrier at most. Packets never reach it, because the core sheds them
-/// before; the rest is room for commands and for what runs out by itself.
-#[expect(clippy::cast_possible_truncation, reason = "a constant far below either limit")]
-pub const WORK_WAITING_MAX: usize = 2 * STEPS_UNCOMMITTED_MAX as usize;
+/// Turns that wait for the barrier at most. What the decide thread decides beyond it goes into the turn
+/// that it could not hand over yet.
+pub const TURNS_WAITING_MAX: usize = 128;
 
-/// Steps whose replies wait for the kernel sets at most; the oldest give way.
+/// Emptied turns that are kept to be filled again.
+pub const SPENT_KEPT_MAX: usize = 8;
+
+/// Replies that wait for the kernel sets at most; the oldest give way.
 pub const WAITING_FOR_GATE_MAX: usize = 4096;
 
 /// How long a reply waits for the kernel sets. After that its client has asked again.

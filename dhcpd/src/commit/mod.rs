@@ -19,10 +19,12 @@
 
 mod barrier;
 mod limits;
+mod outbox;
 mod snapshots;
 mod work;
 
 pub use barrier::{Barrier, CommitError, Enforcement, Outlet, Stable};
-pub use limits::{GROUP_STEPS_MAX, WAITING_FOR_GATE_MAX, WORK_WAITING_MAX};
+pub use limits::{GROUP_STEPS_MAX, SPENT_KEPT_MAX, TURNS_WAITING_MAX, WAITING_FOR_GATE_MAX};
+pub use outbox::{Envelope, Outbox};
 pub use snapshots::SnapshottingStore;
-pub use work::{HeldAnswer, HeldReply, Work};
+pub use work::{GateReplacement, HeldAnswer, HeldReply, Work};

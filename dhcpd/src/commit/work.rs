@@ -1,28 +1,11 @@
-//! What the decide thread hands to the barrier: one step of the core each, with what is held for it.
+//! What the decide thread hands to the barrier: what one turn of it decided, with what is held for it.
 
+use super::outbox::{Envelope, Outbox};
+use crate::net::Outgoing;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 use tokio::sync::oneshot;
-use vestibule_core::{
-    Answer, Destination, GateChange, MessageType, Record, Sequence, Side, SocketIndex,
-};
-
-/// A reply, encoded, that leaves after the commit.
-#[derive(Debug)]
-pub struct HeldReply {
-    /// The message.
-    pub bytes: Vec<u8>,
-    /// What it is, for the counters.
-    pub message_type: MessageType,
-    /// The socket that it leaves by.
-    pub socket: SocketIndex,
-    /// The address that it leaves from.
-    pub source: Ipv4Addr,
-    /// Where it goes.
-    pub destination: Destination,
-    /// When the lease that it grants ends: from then on it must not leave (P1). `None`: it grants none.
-    pub lease_ends: Option<Instant>,
-}
+use vestibule_core::{Answer, GateChange, Record, Sequence, Side};
 
 /// An answer that is given after the commit.
 #[derive(Debug)]
@@ -33,32 +16,77 @@ pub struct HeldAnswer {
     pub to: oneshot::Sender<Answer>,
 }
 
-/// One step of the core that has something to commit, or somebody who waits for what came before.
+/// A reply that has left its turn behind because the kernel sets are broken.
+#[derive(Debug)]
+pub struct HeldReply {
+    /// Where it goes.
+    pub envelope: Envelope,
+    /// The message.
+    pub bytes: Box<[u8]>,
+}
+
+impl HeldReply {
+    /// The reply as it is sent.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing<'_> {
+        let Envelope { socket, source, destination, .. } = self.envelope;
+        Outgoing { bytes: &self.bytes, socket, source, destination }
+    }
+}
+
+/// The whole of what the kernel sets should hold, as of one moment in a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateReplacement {
+    /// How many of the turn's changes came before it; it was computed with them in mind.
+    pub changes_before: usize,
+    /// Address, set, milliseconds.
+    pub elements: Vec<(Ipv4Addr, Side, u64)>,
+}
+
+/// What one turn has to commit, and who waits for it. Its memory is used again.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// Its number; the steps before it have lower ones. `None` for one that changes nothing.
+    /// The number of its last step; the turns before it have lower ones. `None` for one that changes
+    /// nothing.
     pub sequence: Option<Sequence>,
-    /// When the core decided it: the remaining times in it count from then. `None`: they count from now.
+    /// How many steps of the core it is.
+    pub steps: usize,
+    /// When its first step was decided: the remaining times in it count from then. `None`: they count
+    /// from now.
     pub decided: Option<Instant>,
     /// What has to be durable.
     pub records: Vec<Record>,
     /// What the kernel has to be told.
     pub gate: Vec<GateChange>,
-    /// The whole of what the kernel sets should hold, as of this step.
-    pub gate_replace: Option<Vec<(Ipv4Addr, Side, u64)>>,
+    /// The newest replacement of the kernel sets as a whole.
+    pub gate_replace: Option<GateReplacement>,
     /// Replies that wait for it.
-    pub replies: Vec<HeldReply>,
-    /// Answers that wait for it.
+    pub replies: Outbox,
+    /// Answers that wait for it. An answer always needs the kernel sets to be right: what it tells may
+    /// rest on a change that came before it.
     pub answers: Vec<HeldAnswer>,
-    /// Who wants to know when it is done.
+    /// Who wants to know when it is durable.
     pub barriers: Vec<oneshot::Sender<()>>,
 }
 
 impl Work {
-    /// Whether its replies and answers need the kernel sets to be right. An answer always does: what it
-    /// tells may rest on a change that came before it.
-    pub(super) fn needs_gate(&self) -> bool {
-        !self.gate.is_empty() || !self.answers.is_empty()
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps == 0 && self.barriers.is_empty()
+    }
+
+    /// Empties it; the memory stays, as long as it is not more than a turn usually takes.
+    pub(super) fn clear(&mut self) {
+        self.sequence = None;
+        self.steps = 0;
+        self.decided = None;
+        self.records.clear();
+        self.gate.clear();
+        self.gate_replace = None;
+        self.replies.clear();
+        self.answers.clear();
+        self.barriers.clear();
     }
 
     /// Takes the time that has passed since the decision off the remaining times, so that no element
@@ -75,7 +103,8 @@ impl Work {
                 aged(milliseconds);
             }
         }
-        for (_, _, milliseconds) in self.gate_replace.iter_mut().flatten() {
+        let replacement = self.gate_replace.iter_mut();
+        for (_, _, milliseconds) in replacement.flat_map(|replacement| &mut replacement.elements) {
             aged(milliseconds);
         }
     }
@@ -89,7 +118,10 @@ mod tests {
     #[test]
     fn what_waited_for_its_commit_lives_no_longer_for_it() {
         let now = Instant::now() + Duration::from_secs(60);
-        let element = |milliseconds| (Ipv4Addr::LOCALHOST, Side::Registered, milliseconds);
+        let replacement = |milliseconds| GateReplacement {
+            changes_before: 0,
+            elements: vec![(Ipv4Addr::LOCALHOST, Side::Registered, milliseconds)],
+        };
         let change = |milliseconds| GateChange {
             address: Ipv4Addr::LOCALHOST,
             side: Some((Side::Registered, milliseconds)),
@@ -98,11 +130,11 @@ mod tests {
         let mut work = Work {
             decided: now.checked_sub(Duration::from_secs(5)),
             gate: vec![change(12_000), change(3_000)],
-            gate_replace: Some(vec![element(6_000)]),
+            gate_replace: Some(replacement(6_000)),
             ..Work::default()
         };
         work.age(now);
         assert_eq!(work.gate, [change(7_000), change(1)]);
-        assert_eq!(work.gate_replace, Some(vec![element(1_000)]));
+        assert_eq!(work.gate_replace, Some(replacement(1_000)));
     }
 }

@@ -26,8 +26,10 @@ pub use error::StartError;
 
 use crate::api::{self, ApiState, CaptivePortal, Listener};
 use crate::clock::Clock;
-use crate::commit::{Barrier, CommitError, SnapshottingStore, WORK_WAITING_MAX, Work};
-use crate::decide::{Decide, Quiet};
+use crate::commit::{
+    Barrier, CommitError, SPENT_KEPT_MAX, SnapshottingStore, TURNS_WAITING_MAX, Work,
+};
+use crate::decide::{Decide, Quiet, Told};
 use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
@@ -196,15 +198,16 @@ impl Parts {
 
         let door_waker = waker.clone();
         let (door, calls) = Door::new(Arc::new(move || door_waker.wake()));
-        let (told_sender, told) = mpsc::channel();
-        let (work, work_receiver) = mpsc::sync_channel::<Work>(WORK_WAITING_MAX);
+        let told = Arc::new(Told::new(waker.clone()));
+        let (work, work_receiver) = mpsc::sync_channel::<Work>(TURNS_WAITING_MAX);
+        let (spent_sender, spent) = mpsc::sync_channel::<Work>(SPENT_KEPT_MAX);
         let (ended_sender, ended) = tokio::sync::mpsc::channel(2);
 
         let outlet = DaemonOutlet {
             sender: sender.clone(),
             metrics: Arc::clone(&metrics),
-            told: told_sender.clone(),
-            waker: waker.clone(),
+            told: Arc::clone(&told),
+            spent: spent_sender,
             index: index.clone(),
             quiet: Quiet::default(),
         };
@@ -232,7 +235,7 @@ impl Parts {
             end
         })?;
         match opened.recv() {
-            Ok(Ok(Some(watch))) => watch::start(runtime, watch, told_sender, waker.clone())?,
+            Ok(Ok(Some(watch))) => watch::start(runtime, watch, Arc::clone(&told))?,
             Ok(Ok(None)) => {}
             Ok(Err(error)) => return Err(StartError::Gate(error)),
             Err(mpsc::RecvError) => return Err(StartError::ThreadLost("commit")),
@@ -271,6 +274,7 @@ impl Parts {
             calls,
             told,
             work,
+            spent,
             metrics,
             stop: Arc::clone(&stop),
         };

@@ -4,20 +4,14 @@
 
 use super::StartError;
 use crate::decide::{Quiet, Told};
-use crate::net::Waker;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Runtime;
 use vestibule_firewall::Watch;
 
 /// Tells the core of each change by others, for as long as the runtime lives.
-pub(super) fn start(
-    runtime: &Runtime,
-    watch: Watch,
-    told: Sender<Told>,
-    waker: Waker,
-) -> Result<(), StartError> {
+pub(super) fn start(runtime: &Runtime, watch: Watch, told: Arc<Told>) -> Result<(), StartError> {
     let watched = {
         let _runtime = runtime.enter();
         // SAFETY: the watch owns one socket, opens no other and closes it only when it is dropped, so
@@ -25,11 +19,11 @@ pub(super) fn start(
         unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }
             .map_err(|error| StartError::Runtime(error.into()))?
     };
-    runtime.spawn(follow(watched, told, waker));
+    runtime.spawn(follow(watched, told));
     Ok(())
 }
 
-async fn follow(mut watched: AsyncFd<Watch>, told: Sender<Told>, waker: Waker) {
+async fn follow(mut watched: AsyncFd<Watch>, told: Arc<Told>) {
     // Every program that touches the table is named; one that does it in a loop does not fill the log.
     let mut quiet = Quiet::default();
     loop {
@@ -48,10 +42,7 @@ async fn follow(mut watched: AsyncFd<Watch>, told: Sender<Told>, waker: Waker) {
                 if quiet.may_say(&interference) {
                     tracing::warn!("{interference}; the gate is made anew");
                 }
-                if told.send(Told::GateLost).is_err() {
-                    return;
-                }
-                waker.wake();
+                told.gate_lost();
             }
             Err(error) => {
                 tracing::error!(

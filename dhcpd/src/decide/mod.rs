@@ -6,29 +6,35 @@
 //!  calls of the API      +---> everything else: encode, hand to the barrier
 //! ```
 //!
-//! It is the only thread that touches the core. It never waits for the disk, for the kernel sets or
-//! for the API; it sleeps in one place, where packets, calls and the barrier all wake it.
+//! It works in turns: what has come in is received and decided, and then what was decided goes to the
+//! barrier as one, and what waits for nothing is sent as one. It is the only thread that touches the core.
+//! It never waits for the disk, for the kernel sets or for the API; it sleeps in one place, where packets,
+//! calls and the barrier all wake it.
+//!
+//! When more comes in than it can decide, packets wait in the [`Admission`], which says by rule who is
+//! served next and who is shed. Nothing waits without a limit: `docs/packets.md` says how long at most.
 
 mod quiet;
+mod told;
 
 use crate::clock::Clock;
-use crate::commit::{HeldAnswer, HeldReply, Work};
+use crate::commit::{Envelope, GateReplacement, HeldAnswer, Outbox, Work};
 use crate::door::Call;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Receiver, Sender};
 use crate::wire;
 pub(crate) use quiet::Quiet;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TryRecvError};
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+pub use told::Told;
 use vestibule_core::options::code;
 use vestibule_core::{
-    Answer, Destination, Effect, Effects, Input, MessageType, Notice, Reason, Release, Reply,
-    Request, Sequence, Server, SocketIndex, Ticket, Timestamp, Unanswered,
+    Admission, Answer, Effect, Effects, Input, Notice, Reason, Release, Reply, Request, Sequence,
+    Server, Ticket, Timestamp, Unanswered,
 };
 
 /// Calls that are served between two batches of packets at most.
@@ -37,26 +43,18 @@ const CALLS_PER_TURN_MAX: usize = 64;
 /// Steps that may wait for the barrier before calls have to wait too.
 const STEPS_WAITING_FOR_CALLS_MAX: u64 = 1024;
 
+/// Steps that may wait for the barrier before packets have to wait too: two groups of it. So what is
+/// decided is durable three groups later at the latest, and what is not decided yet is shed by rule.
+const STEPS_WAITING_FOR_PACKETS_MAX: u64 = 2 * crate::commit::GROUP_STEPS_MAX as u64;
+
+/// Packets that are taken from the sockets in one turn at most.
+const PACKETS_RECEIVED_PER_TURN_MAX: usize = 1024;
+
+/// Packets that are decided in one turn at most.
+const PACKETS_DECIDED_PER_TURN_MAX: usize = 256;
+
 /// The longest sleep: a bound for what a lost wake-up could cost.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-
-/// What the barrier and the gate's watch tell the decide thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// Everything up to here is durable.
-    Committed(Sequence),
-    /// The kernel sets may be wrong.
-    GateLost,
-}
-
-/// A reply that leaves at once.
-struct Ready {
-    bytes: Vec<u8>,
-    message_type: MessageType,
-    socket: SocketIndex,
-    source: Ipv4Addr,
-    destination: Destination,
-}
 
 /// Everything that the decide thread owns.
 #[derive(Debug)]
@@ -72,9 +70,11 @@ pub struct Decide {
     /// Calls through the door.
     pub calls: tokio::sync::mpsc::Receiver<Call>,
     /// What the barrier and the gate's watch tell.
-    pub told: std::sync::mpsc::Receiver<Told>,
-    /// The barrier.
+    pub told: Arc<Told>,
+    /// The way to the barrier.
     pub work: SyncSender<Work>,
+    /// Turns that the barrier is done with, emptied: their memory is used again.
+    pub spent: std::sync::mpsc::Receiver<Work>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Set, then woken, when the server shall end.
@@ -84,15 +84,23 @@ pub struct Decide {
 impl Decide {
     /// Works until it is told to stop, or until the barrier is gone.
     pub fn run(self) {
-        let Self { server, clock, receiver, sender, calls, told, work, metrics, stop } = self;
+        let Self { server, clock, receiver, sender, calls, told, work, spent, metrics, stop } =
+            self;
+        let now = clock.now();
         let mut turn = Turn {
             server,
             clock,
+            now,
+            instant: Instant::now(),
             sender,
-            work,
+            told,
+            to_barrier: work,
+            spent,
+            work: Work::default(),
             metrics,
             effects: Effects::new(),
-            ready: Vec::new(),
+            ready: Outbox::default(),
+            admission: Admission::new(),
             tickets: BTreeMap::new(),
             ticket_next: 0,
             wake: None,
@@ -100,7 +108,7 @@ impl Decide {
             quiet: Quiet::default(),
             barrier_is_gone: false,
         };
-        turn.work_until(&stop, receiver, calls, &told);
+        turn.work_until(&stop, receiver, calls);
     }
 }
 
@@ -108,11 +116,21 @@ impl Decide {
 struct Turn {
     server: Server,
     clock: Clock,
+    /// The time of this turn.
+    now: Timestamp,
+    instant: Instant,
     sender: Sender,
-    work: SyncSender<Work>,
+    told: Arc<Told>,
+    to_barrier: SyncSender<Work>,
+    spent: std::sync::mpsc::Receiver<Work>,
+    /// What was decided and is not handed over yet.
+    work: Work,
     metrics: Arc<Metrics>,
     effects: Effects,
-    ready: Vec<Ready>,
+    /// Replies that wait for nothing.
+    ready: Outbox,
+    /// Packets that wait because more come in than can be decided at once.
+    admission: Admission,
     /// Who waits for the answer to a command.
     tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     ticket_next: u64,
@@ -128,23 +146,72 @@ impl Turn {
         stop: &AtomicBool,
         mut receiver: Receiver,
         mut calls: tokio::sync::mpsc::Receiver<Call>,
-        told: &std::sync::mpsc::Receiver<Told>,
     ) {
         let mut requests: Vec<Request> = Vec::new();
         let mut calls_are_left = false;
         while !stop.load(Ordering::Acquire) && !self.barrier_is_gone {
-            let sleep = if calls_are_left {
-                Duration::ZERO
-            } else {
-                self.wake.map_or(SLEEP_MAX, |wake| self.clock.until(wake).min(SLEEP_MAX))
-            };
+            let sleep = if calls_are_left { Duration::ZERO } else { self.sleep() };
             if let Err(error) = receiver.wait(Some(sleep)) {
                 tracing::error!(%error, "cannot wait for packets");
-                return;
+                break;
             }
-            self.listen(told);
-            let metrics = &self.metrics;
-            receiver.receive(|bytes, arrival| {
+            self.now = self.clock.now();
+            self.instant = Instant::now();
+            self.listen();
+            self.receive(&mut receiver, &mut requests);
+            self.decide(&mut requests);
+            calls_are_left = self.serve(&mut calls);
+            if self.wake.is_some_and(|wake| wake <= self.now) {
+                self.wake = None;
+                self.step(Input::Tick);
+            }
+            self.hand_over();
+            self.send_ready();
+        }
+        // What was decided is committed and answered, also at the end.
+        let rest = std::mem::take(&mut self.work);
+        if !rest.is_empty() && !self.barrier_is_gone {
+            let _barrier_is_gone = self.to_barrier.send(rest);
+        }
+    }
+
+    /// How long nothing is to be done unless something comes in.
+    fn sleep(&self) -> Duration {
+        let has_room = self.waiting_for_barrier() < STEPS_WAITING_FOR_PACKETS_MAX;
+        if !self.admission.is_empty() && has_room {
+            return Duration::ZERO;
+        }
+        let is_behind = self.waiting_for_barrier() >= STEPS_WAITING_FOR_CALLS_MAX;
+        // The barrier wakes this thread when it has caught up.
+        if (is_behind || !self.work.is_empty()) && self.told.wait_beyond(self.committed) {
+            return Duration::ZERO;
+        }
+        self.wake.map_or(SLEEP_MAX, |wake| self.clock.until(wake).min(SLEEP_MAX))
+    }
+
+    /// Steps that are decided and not known to be durable.
+    fn waiting_for_barrier(&self) -> u64 {
+        self.server.sequence().0.saturating_sub(self.committed.0)
+    }
+
+    fn listen(&mut self) {
+        let through = self.told.durable();
+        if through > self.committed {
+            self.committed = through;
+            self.step(Input::Committed(through));
+        }
+        if self.told.take_gate_lost() {
+            self.step(Input::GateLost);
+        }
+    }
+
+    /// Takes in and decodes what has come: one batch of each socket, and if that is not all, everything up
+    /// to the limit of a turn. What cannot be decided in this turn, by rule, waits.
+    fn receive(&mut self, receiver: &mut Receiver, requests: &mut Vec<Request>) {
+        let metrics = &self.metrics;
+        let mut received = 0;
+        loop {
+            let count = receiver.receive(|bytes, arrival| {
                 match bytes.and_then(|bytes| wire::decode(bytes, arrival)) {
                     Ok(request) => {
                         metrics.received(request.message_type);
@@ -156,51 +223,70 @@ impl Turn {
                     }
                 }
             });
-            for request in requests.drain(..) {
-                self.step(Input::Packet(Box::new(request)));
+            received += count;
+            let is_all = count < crate::net::BATCH_PACKETS_MAX;
+            if is_all || received >= PACKETS_RECEIVED_PER_TURN_MAX {
+                break;
             }
-            calls_are_left = self.serve(&mut calls);
-            if self.wake.is_some_and(|wake| wake <= self.clock.now()) {
-                self.wake = None;
-                self.step(Input::Tick);
+            // A failure shows in the next wait.
+            if receiver.wait(Some(Duration::ZERO)).is_err() {
+                break;
             }
-            self.send_ready();
         }
     }
 
-    fn listen(&mut self, told: &std::sync::mpsc::Receiver<Told>) {
-        let mut gate_is_lost = false;
-        loop {
-            match told.try_recv() {
-                Ok(Told::Committed(through)) => {
-                    self.committed = self.committed.max(through);
-                    self.step(Input::Committed(through));
-                }
-                Ok(Told::GateLost) => gate_is_lost = true,
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    self.barrier_is_gone = true;
-                    break;
-                }
+    /// Decides what has come, in its order, or while there is too much of it, in that of the admission.
+    fn decide(&mut self, requests: &mut Vec<Request>) {
+        let is_calm = self.admission.is_empty()
+            && requests.len() <= PACKETS_DECIDED_PER_TURN_MAX
+            && self.waiting_for_barrier() < STEPS_WAITING_FOR_PACKETS_MAX;
+        if is_calm {
+            for request in requests.drain(..) {
+                self.step(Input::Packet(&request));
+            }
+            return;
+        }
+        for request in requests.drain(..) {
+            if let Some((request, reason)) = self.admission.offer(request, self.now) {
+                self.shed(&request, reason);
             }
         }
-        if gate_is_lost {
-            self.step(Input::GateLost);
+        for _ in 0..PACKETS_DECIDED_PER_TURN_MAX {
+            if self.waiting_for_barrier() >= STEPS_WAITING_FOR_PACKETS_MAX {
+                break;
+            }
+            let mut too_old = Vec::new();
+            let next = self.admission.next(self.now, |request, reason| {
+                too_old.push((request, reason));
+            });
+            for (request, reason) in too_old {
+                self.shed(&request, reason);
+            }
+            let Some(request) = next else { break };
+            self.step(Input::Packet(&request));
         }
+    }
+
+    fn shed(&mut self, request: &Request, reason: Reason) {
+        self.unanswered(Unanswered {
+            reason,
+            message_type: request.message_type,
+            hardware: request.hardware,
+            giaddr: request.giaddr,
+        });
     }
 
     /// Serves calls. Whether some are left that could be served at once.
     fn serve(&mut self, calls: &mut tokio::sync::mpsc::Receiver<Call>) -> bool {
         for _ in 0..CALLS_PER_TURN_MAX {
-            let waiting = self.server.sequence().0.saturating_sub(self.committed.0);
-            if waiting >= STEPS_WAITING_FOR_CALLS_MAX {
+            if self.waiting_for_barrier() >= STEPS_WAITING_FOR_CALLS_MAX {
                 // The barrier wakes this thread when it has caught up.
                 return false;
             }
             let Ok(call) = calls.try_recv() else { return false };
             match call {
                 Call::Query(query, answer) => {
-                    let _gone = answer.send(self.server.query(self.clock.now(), &query));
+                    let _gone = answer.send(self.server.query(self.now, &query));
                 }
                 Call::Command(command, answer) => {
                     let ticket = Ticket(self.ticket_next);
@@ -208,27 +294,26 @@ impl Turn {
                     self.tickets.insert(ticket, answer);
                     self.step(Input::Command(ticket, command));
                 }
-                Call::Barrier(done) => {
-                    self.hand_over(Work { barriers: vec![done], ..Work::default() });
-                }
+                Call::Barrier(done) => self.work.barriers.push(done),
             }
         }
         true
     }
 
     /// One step of the core, and what follows from it.
-    fn step(&mut self, input: Input) {
+    fn step(&mut self, input: Input<'_>) {
         let mut effects = std::mem::take(&mut self.effects);
-        let sequence = self.server.step(self.clock.now(), input, &mut effects);
-        let mut work = Work { sequence, decided: Some(Instant::now()), ..Work::default() };
+        let sequence = self.server.step(self.now, input, &mut effects);
+        let (gate_before, replies_before) = (self.work.gate.len(), self.work.replies.len());
         for effect in effects.drain() {
             match effect {
-                Effect::Persist(record) => work.records.push(record),
-                Effect::Gate(change) => work.gate.push(change),
-                Effect::GateReplace(elements) => work.gate_replace = Some(elements),
-                Effect::Reply { reply, release, reason } => {
-                    self.reply(&reply, release, reason, &mut work);
+                Effect::Persist(record) => self.work.records.push(record),
+                Effect::Gate(change) => self.work.gate.push(change),
+                Effect::GateReplace(elements) => {
+                    let changes_before = self.work.gate.len();
+                    self.work.gate_replace = Some(GateReplacement { changes_before, elements });
                 }
+                Effect::Reply { reply, release, reason } => self.reply(&reply, release, reason),
                 Effect::Unanswered(unanswered) => self.unanswered(unanswered),
                 Effect::Answer { ticket, answer, release } => {
                     let Some(to) = self.tickets.remove(&ticket) else { continue };
@@ -236,7 +321,9 @@ impl Turn {
                         Release::Immediately => {
                             let _gone = to.send(answer);
                         }
-                        Release::AfterCommit(_) => work.answers.push(HeldAnswer { answer, to }),
+                        Release::AfterCommit(_) => {
+                            self.work.answers.push(HeldAnswer { answer, to });
+                        }
                     }
                 }
                 Effect::Notice(notice) => self.notice(&notice),
@@ -244,34 +331,28 @@ impl Turn {
             }
         }
         self.effects = effects;
+        if self.work.gate.len() > gate_before {
+            self.work.replies.need_gate(replies_before);
+        }
         if sequence.is_some() {
-            self.hand_over(work);
+            self.work.sequence = sequence;
+            self.work.steps += 1;
+            self.work.decided.get_or_insert(self.instant);
         }
     }
 
-    fn reply(&mut self, reply: &Reply, release: Release, reason: Option<Reason>, work: &mut Work) {
-        let mut bytes = Vec::with_capacity(512);
-        let fit = wire::encode_reporting(reply, &mut bytes);
-        if let Ok(fit) = fit
-            && fit.left_out > 0
-        {
-            self.metrics.options_left_out(fit.left_out);
-            if self.quiet.may_say("options-left-out") {
-                tracing::warn!(
-                    options = fit.left_out,
-                    mac = %reply.hardware,
-                    bytes_max = reply.message_size_max,
-                    "a client's message size is too small for its options; it gets those that it asked for first (said once a minute)"
-                );
-            }
-        }
-        if let Err(reason) = fit {
-            self.metrics.unanswered(reason);
-            let message = "the reply does not fit into the client's message size; configure fewer or shorter options";
-            if self.quiet.may_say("reply-too-large") {
-                tracing::warn!(%reason, mac = %reply.hardware, message);
-            }
-            return;
+    fn reply(&mut self, reply: &Reply, release: Release, reason: Option<Reason>) {
+        let Reply { message_type, socket, source, destination, .. } = *reply;
+        let (outbox, lease_ends) = match release {
+            Release::Immediately => (&mut self.ready, None),
+            Release::AfterCommit(_) => (&mut self.work.replies, lease_end(reply, self.instant)),
+        };
+        let envelope =
+            Envelope { message_type, socket, source, destination, lease_ends, needs_gate: false };
+        match outbox.put(envelope, |bytes| wire::append(reply, bytes)) {
+            Ok(fit) if fit.left_out > 0 => self.options_left_out(reply, fit.left_out),
+            Ok(_) => {}
+            Err(reason) => return self.too_large(reply, reason),
         }
         if let Some(reason) = reason {
             self.metrics.nak(reason);
@@ -284,27 +365,42 @@ impl Turn {
             reason = reason.map(Reason::name),
             "decided"
         );
-        let Reply { message_type, socket, source, destination, .. } = *reply;
-        match release {
-            Release::Immediately => {
-                self.ready.push(Ready { bytes, message_type, socket, source, destination });
-            }
-            Release::AfterCommit(_) => {
-                work.replies.push(HeldReply {
-                    bytes,
-                    message_type,
-                    socket,
-                    source,
-                    destination,
-                    lease_ends: lease_end(reply),
-                });
-            }
+    }
+
+    fn options_left_out(&mut self, reply: &Reply, options: usize) {
+        self.metrics.options_left_out(options);
+        if self.quiet.may_say("options-left-out") {
+            tracing::warn!(
+                options,
+                mac = %reply.hardware,
+                bytes_max = reply.message_size_max,
+                "a client's message size is too small for its options; it gets those that it asked for first (said once a minute)"
+            );
+        }
+    }
+
+    fn too_large(&mut self, reply: &Reply, reason: Reason) {
+        self.metrics.unanswered(reason);
+        let message = "the reply does not fit into the client's message size; configure fewer or shorter options";
+        if self.quiet.may_say("reply-too-large") {
+            tracing::warn!(%reason, mac = %reply.hardware, message);
         }
     }
 
     fn unanswered(&mut self, unanswered: Unanswered) {
         let Unanswered { reason, message_type, hardware, giaddr } = unanswered;
         self.metrics.unanswered(reason);
+        let is_shed = [Reason::Overload, Reason::DuplicateWaiting, Reason::DiscoverTooOld];
+        if is_shed.contains(&reason) {
+            self.metrics.shed(giaddr, reason);
+            if reason != Reason::DuplicateWaiting && self.quiet.may_say("overload") {
+                tracing::warn!(
+                    %reason,
+                    %giaddr,
+                    "more packets come than can be served; vestibule_packets_shed counts them by relay (said once a minute)"
+                );
+            }
+        }
         tracing::debug!(%reason, message = message_type.name(), mac = %hardware, %giaddr, "unanswered");
         if reason == Reason::UnknownNetwork {
             self.metrics.unknown_network(giaddr);
@@ -341,11 +437,16 @@ impl Turn {
         }
     }
 
-    fn hand_over(&mut self, work: Work) {
-        // Room is never the matter for packets: the core sheds them long before the channel is full.
-        // Waiting here means that the disk has stopped, and then there is nothing better to do.
-        if self.work.send(work).is_err() {
-            self.barrier_is_gone = true;
+    /// Hands over what was decided, unless too many turns wait for the barrier: then this one grows, and
+    /// goes when the barrier has taken some.
+    fn hand_over(&mut self) {
+        if self.work.is_empty() {
+            return;
+        }
+        match self.to_barrier.try_send(std::mem::take(&mut self.work)) {
+            Ok(()) => self.work = self.spent.try_recv().unwrap_or_default(),
+            Err(TrySendError::Full(work)) => self.work = work,
+            Err(TrySendError::Disconnected(_)) => self.barrier_is_gone = true,
         }
     }
 
@@ -353,41 +454,29 @@ impl Turn {
         if self.ready.is_empty() {
             return;
         }
-        let batch: Vec<Outgoing<'_>> = self
-            .ready
-            .iter()
-            .map(|ready| Outgoing {
-                bytes: &ready.bytes,
-                socket: ready.socket,
-                source: ready.source,
-                destination: ready.destination,
-            })
-            .collect();
-        let kinds: Vec<MessageType> = self.ready.iter().map(|ready| ready.message_type).collect();
-        send(&self.sender, &batch, &kinds, &self.metrics, &mut self.quiet);
+        let batch: Vec<(Envelope, Outgoing<'_>)> = self.ready.iter().collect();
+        send(&self.sender, &batch, &self.metrics, &mut self.quiet);
         self.ready.clear();
     }
 }
 
 /// When the lease that a reply grants ends, as its client is told.
-fn lease_end(reply: &Reply) -> Option<Instant> {
+fn lease_end(reply: &Reply, now: Instant) -> Option<Instant> {
     let seconds = reply.option(code::LEASE_TIME)?.try_into().ok().map(u32::from_be_bytes)?;
-    Instant::now().checked_add(Duration::from_secs(seconds.into()))
+    now.checked_add(Duration::from_secs(seconds.into()))
 }
 
 /// Sends a batch and counts each reply as sent, or as refused by the kernel with its error's number.
 pub(crate) fn send(
     sender: &Sender,
-    batch: &[Outgoing<'_>],
-    kinds: &[MessageType],
+    batch: &[(Envelope, Outgoing<'_>)],
     metrics: &Metrics,
     quiet: &mut Quiet,
 ) {
-    let mut refused = vec![false; batch.len()];
-    sender.send(batch, |index, errno| {
-        if let Some(refused) = refused.get_mut(index) {
-            *refused = true;
-        }
+    let mut refused = Vec::new();
+    let outgoing: Vec<Outgoing<'_>> = batch.iter().map(|(_, outgoing)| *outgoing).collect();
+    sender.send(&outgoing, |position, errno| {
+        refused.push(position);
         metrics.send_error(errno);
         metrics.unanswered(Reason::SendFailed);
         let explanation = crate::net::explain(errno);
@@ -399,9 +488,9 @@ pub(crate) fn send(
             );
         }
     });
-    for (kind, refused) in kinds.iter().zip(refused) {
-        if !refused {
-            metrics.sent(*kind);
+    for (position, (envelope, _)) in batch.iter().enumerate() {
+        if !refused.contains(&position) {
+            metrics.sent(envelope.message_type);
         }
     }
 }

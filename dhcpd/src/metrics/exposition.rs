@@ -3,7 +3,7 @@
 //! A scrape first copies all numbers into a list of families, then writes the list. Every family and
 //! label name stands in this file once, and in `docs/metrics.md`, which a test compares.
 
-use super::{Event, Histogram, Metrics, OTHER};
+use super::{Event, Histogram, Metrics, OTHER, SHED_REASONS};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -31,6 +31,11 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         "vestibule_unknown_network_packets",
         MetricType::Counter,
         "Packets from networks that are not configured, by the relay's address",
+    ),
+    (
+        "vestibule_packets_shed",
+        MetricType::Counter,
+        "Packets that were shed because more came than could be served, by their relay",
     ),
     ("vestibule_send_errors", MetricType::Counter, "Replies that the kernel refused to send"),
     (
@@ -212,6 +217,19 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
                 .map(|(giaddr, count)| {
                     let giaddr = giaddr.map_or_else(|| OTHER.to_owned(), ToString::to_string);
                     number(vec![("giaddr", giaddr)], count.load(Relaxed))
+                })
+                .collect(),
+        ),
+        "vestibule_packets_shed" => sorted(
+            metrics
+                .shed
+                .entries()
+                .flat_map(|(giaddr, counts)| {
+                    let giaddr = giaddr.map_or_else(|| OTHER.to_owned(), ToString::to_string);
+                    SHED_REASONS.iter().zip(counts).map(move |(reason, count)| {
+                        let reason = ("reason", reason.name().to_owned());
+                        number(vec![("giaddr", giaddr.clone()), reason], count.load(Relaxed))
+                    })
                 })
                 .collect(),
         ),

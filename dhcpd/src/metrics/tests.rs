@@ -179,6 +179,27 @@ fn a_flood_of_relay_addresses_is_bounded_and_counted() {
 }
 
 #[test]
+fn what_is_shed_is_counted_by_relay_and_reason_and_relays_are_bounded() {
+    let metrics = Metrics::new();
+    let relay = Ipv4Addr::new(10, 20, 0, 1);
+    metrics.shed(relay, Reason::Overload);
+    metrics.shed(relay, Reason::DuplicateWaiting);
+    metrics.shed(relay, Reason::Overload);
+    metrics.shed(relay, Reason::PoolExhausted);
+    let text = metrics.encode(&CoreStatus::default());
+    for (reason, count) in [("overload", 2), ("duplicate-waiting", 1), ("discover-too-old", 0)] {
+        let labels = format!("giaddr=\"10.20.0.1\",reason=\"{reason}\"");
+        assert_line(&text, &format!("vestibule_packets_shed_total{{{labels}}} {count}"));
+    }
+    for number in 0..10_000_u32 {
+        metrics.shed(Ipv4Addr::from(0x0b00_0000 + number), Reason::Overload);
+    }
+    let text = metrics.encode(&CoreStatus::default());
+    let lines = text.lines().filter(|line| line.starts_with("vestibule_packets_shed_total{"));
+    assert_eq!(lines.count(), (RELAYS_COUNTED_MAX + 1) * SHED_REASONS.len());
+}
+
+#[test]
 fn every_family_is_described_once_and_documented() {
     let text = Metrics::new().encode(&core());
     let (path, documented) = document("metrics.md");

@@ -26,3 +26,4 @@ pub use open::{Monitor, SOCKETS_MAX, SocketPlan, SocketStatus, Sockets};
 pub use port_holder::{PortHolder, find as find_port_holder};
 pub use receive::{Receiver, Waker};
 pub use send::{Outgoing, SEND_WAIT, Sender};
+pub use system::BATCH_PACKETS_MAX;

@@ -23,7 +23,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// Packets per system call.
-pub(super) const BATCH_PACKETS_MAX: usize = 64;
+pub const BATCH_PACKETS_MAX: usize = 64;
 
 /// Bytes of a packet that are kept: more than any DHCP message with IP and UDP headers, so that the
 /// decoder sees that one is too long.

@@ -64,6 +64,16 @@ pub fn encode(reply: &Reply, buffer: &mut Vec<u8>) -> Result<(), Reason> {
 /// # Errors
 /// As [`encode`].
 pub fn encode_reporting(reply: &Reply, buffer: &mut Vec<u8>) -> Result<Fit, Reason> {
+    buffer.clear();
+    append(reply, buffer)
+}
+
+/// As [`encode_reporting`], behind what `buffer` holds already; after an error it holds nothing more.
+///
+/// # Errors
+/// As [`encode`].
+pub fn append(reply: &Reply, buffer: &mut Vec<u8>) -> Result<Fit, Reason> {
+    let start = buffer.len();
     let size_max = reply.message_size_max.clamp(MESSAGE_SIZE_MIN, MESSAGE_SIZE_MAX);
     let length_max = usize::from(size_max - IP_AND_UDP_HEADER_LENGTH);
     let relay_agent = reply.relay_agent.as_deref();
@@ -71,7 +81,6 @@ pub fn encode_reporting(reply: &Reply, buffer: &mut Vec<u8>) -> Result<Fit, Reas
     let fixed = MESSAGE_TYPE_LENGTH + relay_agent.map_or(0, encoded_length) + 1;
     let room = length_max.saturating_sub(FIXED_PART_LENGTH + fixed);
     let wanted: usize = movable(reply).map(|(_, contents)| encoded_length(contents)).sum();
-    buffer.clear();
     let mut fit = Fit::default();
     if wanted <= room && length_max >= FIXED_PART_LENGTH + fixed {
         fixed_part(reply, &[], &[], buffer);
@@ -96,10 +105,10 @@ pub fn encode_reporting(reply: &Reply, buffer: &mut Vec<u8>) -> Result<Fit, Reas
         put(buffer, code::RELAY_AGENT_INFORMATION, contents);
     }
     buffer.push(END);
-    if buffer.len() < MESSAGE_LENGTH_PADDED {
-        buffer.resize(MESSAGE_LENGTH_PADDED, 0);
+    if buffer.len() - start < MESSAGE_LENGTH_PADDED {
+        buffer.resize(start + MESSAGE_LENGTH_PADDED, 0);
     }
-    debug_assert!(buffer.len() <= length_max);
+    debug_assert!(buffer.len() - start <= length_max);
     Ok(fit)
 }
 

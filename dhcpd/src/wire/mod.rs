@@ -14,4 +14,4 @@ mod encode;
 mod options;
 
 pub use decode::{HOPS_MAX, MESSAGE_LENGTH_MAX, MESSAGE_LENGTH_MIN, decode};
-pub use encode::{Fit, MANDATORY, MESSAGE_LENGTH_PADDED, encode, encode_reporting};
+pub use encode::{Fit, MANDATORY, MESSAGE_LENGTH_PADDED, append, encode, encode_reporting};

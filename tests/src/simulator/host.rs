@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use vestibule_core::{GateChange, Record, Sequence, Side};
-use vestibule_dhcpd::commit::{Enforcement, HeldReply, Outlet, Stable};
+use vestibule_dhcpd::commit::{Enforcement, Envelope, Outlet, Stable};
+use vestibule_dhcpd::net::Outgoing;
 
 /// What one process has of its host.
 #[derive(Clone, Debug)]
@@ -98,16 +99,16 @@ impl Enforcement for Host {
 }
 
 impl Outlet for Host {
-    fn send(&mut self, replies: Vec<HeldReply>) {
+    fn send(&mut self, replies: &[(Envelope, Outgoing<'_>)]) {
         let mut world = self.world.borrow_mut();
-        for reply in replies {
+        for (envelope, outgoing) in replies {
             if world.is_alive(self.life) {
-                world.leave(reply);
+                world.leave(*envelope, *outgoing);
             }
         }
     }
 
-    fn tell(&mut self, _frame_number: u64, _records: Vec<Record>) {}
+    fn tell(&mut self, _frame_number: u64, _records: &[Record]) {}
 
     fn committed(&mut self, through: Sequence) {
         let mut world = self.world.borrow_mut();

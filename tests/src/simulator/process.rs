@@ -18,8 +18,9 @@ use vestibule_core::{
     QueryAnswer, Reason, Record, RegistrationTarget, Release, Reply, Sequence, Server, Side,
     SocketIndex, Ticket, Timestamp,
 };
-use vestibule_dhcpd::commit::{HeldAnswer, HeldReply, WORK_WAITING_MAX, Work};
+use vestibule_dhcpd::commit::{Envelope, GateReplacement, HeldAnswer, Outbox, Work};
 use vestibule_dhcpd::metrics::Metrics;
+use vestibule_dhcpd::net::Outgoing;
 use vestibule_dhcpd::wire;
 use vestibule_load::message::{Message, Relay};
 
@@ -143,7 +144,7 @@ impl World {
             attached: false,
         };
         match wire::decode(&bytes, arrival) {
-            Ok(request) => self.step(Input::Packet(Box::new(request))),
+            Ok(request) => self.step(Input::Packet(&request)),
             Err(reason) => {
                 self.checkers.accounted.not_decoded();
                 self.unanswered(reason);
@@ -276,23 +277,31 @@ impl World {
     }
 
     /// One step of the core, and what follows from it.
-    fn step(&mut self, input: Input) {
+    fn step(&mut self, input: Input<'_>) {
         let (now, server_now, instant) = (self.now, self.server_now(), self.instant());
         let is_packet = matches!(input, Input::Packet(_));
         let Some(mut process) = self.process.take() else { return };
         let mut effects = std::mem::take(&mut process.effects);
         let sequence = process.server.step(server_now, input, &mut effects);
-        let mut work = Work { sequence, decided: Some(instant), ..Work::default() };
+        let mut work = Work { sequence, steps: 1, decided: Some(instant), ..Work::default() };
+        let mut leaving = Outbox::default();
         self.process = Some(process);
         let mut ends = 0;
         for effect in effects.drain() {
             match effect {
                 Effect::Persist(record) => work.records.push(record),
                 Effect::Gate(change) => work.gate.push(change),
-                Effect::GateReplace(elements) => work.gate_replace = Some(elements),
+                Effect::GateReplace(elements) => {
+                    let changes_before = work.gate.len();
+                    work.gate_replace = Some(GateReplacement { changes_before, elements });
+                }
                 Effect::Reply { reply, release, .. } => {
                     ends += 1;
-                    self.decided(&reply, release, &mut work);
+                    let outbox = match release {
+                        Release::Immediately => &mut leaving,
+                        Release::AfterCommit(_) => &mut work.replies,
+                    };
+                    self.decided(&reply, outbox);
                 }
                 Effect::Unanswered(unanswered) => {
                     ends += 1;
@@ -307,6 +316,12 @@ impl World {
                     self.arrange(after, Event::Tick(self.life));
                 }
             }
+        }
+        if !work.gate.is_empty() {
+            work.replies.need_gate(0);
+        }
+        for (envelope, outgoing) in leaving.iter() {
+            self.leave(envelope, outgoing);
         }
         if is_packet {
             let verdict = self.checkers.accounted.decided(ends);
@@ -323,24 +338,19 @@ impl World {
         }
     }
 
-    fn decided(&mut self, reply: &Reply, release: Release, work: &mut Work) {
-        let mut bytes = Vec::new();
-        if let Err(reason) = wire::encode(reply, &mut bytes) {
-            return self.unanswered(reason);
-        }
+    fn decided(&mut self, reply: &Reply, outbox: &mut Outbox) {
         let seconds = reply.option(code::LEASE_TIME).and_then(|bytes| bytes.try_into().ok());
         let lifetime = seconds.map(|bytes| Duration::from_secs(u32::from_be_bytes(bytes).into()));
-        let held = HeldReply {
-            bytes,
+        let envelope = Envelope {
             message_type: reply.message_type,
             socket: reply.socket,
             source: reply.source,
             destination: reply.destination,
             lease_ends: lifetime.map(|lifetime| self.instant() + lifetime),
+            needs_gate: false,
         };
-        match release {
-            Release::Immediately => self.leave(held),
-            Release::AfterCommit(_) => work.replies.push(held),
+        if let Err(reason) = outbox.put(envelope, |bytes| wire::append(reply, bytes)) {
+            self.unanswered(reason);
         }
     }
 
@@ -363,26 +373,26 @@ impl World {
     }
 
     /// A reply leaves the server.
-    pub(super) fn leave(&mut self, held: HeldReply) {
+    pub(super) fn leave(&mut self, envelope: Envelope, outgoing: Outgoing<'_>) {
         self.checkers.accounted.replied();
-        let Some(reply) = vestibule_load::message::Reply::read(&held.bytes) else { return };
+        let Some(reply) = vestibule_load::message::Reply::read(outgoing.bytes) else { return };
         let Some(number) = reply.hardware.client() else { return };
         let number = plan::to_usize(number.into());
         self.trace.note(
             self.now,
             format_args!(
                 "{} of {} leaves for device {number}",
-                held.message_type.name(),
+                envelope.message_type.name(),
                 reply.yiaddr
             ),
         );
-        if held.message_type == MessageType::Ack {
+        if envelope.message_type == MessageType::Ack {
             let scene = gate_scene!(self, &[]);
             let verdict = self.checkers.gate.leaves(scene, reply.yiaddr, number);
             self.judge(verdict);
         }
         for after in self.ways() {
-            self.arrange(after, Event::Reply { device: number, bytes: held.bytes.clone() });
+            self.arrange(after, Event::Reply { device: number, bytes: outgoing.bytes.to_vec() });
         }
     }
 
@@ -395,7 +405,7 @@ impl World {
             _ => 0,
         };
         let queues = Queues {
-            work: process.work.len().min(WORK_WAITING_MAX + 1),
+            work: process.work.len(),
             waiting_for_gate: process.waiting_for_gate,
             uncommitted: process.server.sequence().0.saturating_sub(process.committed.0),
             calls: process.calls_count,

@@ -21,9 +21,11 @@ use vestibule_core::Reason;
 
 /// Reasons that no conformance case can show: what the shell finds before a message is there, or
 /// after it was decided, and what takes hundreds of packets (the core's unit tests show that).
-const REASONS_WITHOUT_A_CASE: [Reason; 5] = [
+const REASONS_WITHOUT_A_CASE: [Reason; 7] = [
     Reason::BadFrame,
     Reason::Overload,
+    Reason::DuplicateWaiting,
+    Reason::DiscoverTooOld,
     Reason::GateUnavailable,
     Reason::SendFailed,
     Reason::TooManyLeases,

@@ -53,7 +53,7 @@ impl Player {
             Ok(request) => request,
             Err(reason) => return Ok(vec![format!("nothing: {reason}")]),
         };
-        for effect in self.input(Input::Packet(Box::new(request))) {
+        for effect in self.input(Input::Packet(&request)) {
             match effect {
                 Effect::Unanswered(unanswered) => {
                     return Ok(vec![format!("nothing: {}", unanswered.reason)]);
@@ -83,7 +83,7 @@ impl Player {
         Err("the packet has no end".to_owned())
     }
 
-    fn input(&mut self, input: Input) -> Vec<Effect> {
+    fn input(&mut self, input: Input<'_>) -> Vec<Effect> {
         let mut effects = Effects::new();
         let sequence = self.server.step(self.now, input, &mut effects);
         let effects: Vec<Effect> = effects.drain().collect();
@@ -183,12 +183,11 @@ impl Player {
             let incoming = Incoming::read(&lines(kind, &server))?;
             let request = wire::decode(&incoming.bytes, incoming.arrival)
                 .map_err(|reason| reason.to_string())?;
-            reply = self.input(Input::Packet(Box::new(request))).into_iter().find_map(|effect| {
-                match effect {
+            reply =
+                self.input(Input::Packet(&request)).into_iter().find_map(|effect| match effect {
                     Effect::Reply { reply, .. } => Some(*reply),
                     _ => None,
-                }
-            });
+                });
         }
         reply.ok_or_else(|| "no reply".to_owned())
     }

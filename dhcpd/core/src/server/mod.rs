@@ -167,7 +167,7 @@ impl Server {
     pub fn step(
         &mut self,
         now: Timestamp,
-        input: Input,
+        input: Input<'_>,
         effects: &mut Effects,
     ) -> Option<Sequence> {
         self.now = self.now.max(now);
@@ -175,7 +175,7 @@ impl Server {
         let mut step = Step { effects, sequence, has_durable: false };
         self.let_things_end(&mut step);
         match input {
-            Input::Packet(request) => self.packet(&request, &mut step),
+            Input::Packet(request) => self.packet(request, &mut step),
             Input::Committed(through) => self.committed(through),
             Input::GateLost => {
                 step.has_durable = true;

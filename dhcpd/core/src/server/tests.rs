@@ -87,7 +87,7 @@ impl Bench {
         Self { server: Server::new(configuration(pool_size), [SERVER], [], now), now }
     }
 
-    fn input(&mut self, input: Input) -> Vec<Effect> {
+    fn input(&mut self, input: Input<'_>) -> Vec<Effect> {
         let mut effects = Effects::new();
         if let Some(sequence) = self.server.step(self.now, input, &mut effects) {
             self.server.step(self.now, Input::Committed(sequence), &mut Effects::new());
@@ -96,7 +96,7 @@ impl Bench {
     }
 
     fn packet(&mut self, request: Request) -> Vec<Effect> {
-        self.input(Input::Packet(Box::new(request)))
+        self.input(Input::Packet(&request))
     }
 
     fn reply(&mut self, request: Request) -> Result<Reply, Reason> {
@@ -183,7 +183,7 @@ fn a_retransmission_of_a_held_request_is_not_decided_again() {
     let mut effects = Effects::new();
     let sequence = bench
         .server
-        .step(bench.now, Input::Packet(Box::new(select.clone())), &mut effects)
+        .step(bench.now, Input::Packet(&select), &mut effects)
         .expect("something to commit");
     assert_eq!(bench.reply(select.clone()), Err(Reason::DuplicateOfHeld));
     bench.server.step(bench.now, Input::Committed(sequence), &mut Effects::new());

@@ -145,7 +145,7 @@ impl Judge {
         request.hardware = hardware(250);
         request.client_identifier = Some(stranger.into());
         let mut effects = Effects::new();
-        self.server.step(self.now, Input::Packet(Box::new(request)), &mut effects);
+        self.server.step(self.now, Input::Packet(&request), &mut effects);
         let end = effects.drain().find_map(|effect| match effect {
             Effect::Reply { reply, .. } => Some(Ok(*reply)),
             Effect::Unanswered(unanswered) => Some(Err(unanswered.reason)),
@@ -156,7 +156,7 @@ impl Judge {
 
     fn packet(&mut self, packet: Packet) {
         let request = packet.request(&self.told);
-        self.step(Input::Packet(Box::new(request.clone())), Some((packet.client, request)));
+        self.step(Input::Packet(&request), Some((packet.client, request.clone())));
     }
 
     fn command(&mut self, command: Command) {
@@ -164,7 +164,7 @@ impl Judge {
         self.step(Input::Command(Ticket(self.tickets), command), None);
     }
 
-    fn step(&mut self, input: Input, packet: Option<(usize, Request)>) {
+    fn step(&mut self, input: Input<'_>, packet: Option<(usize, Request)>) {
         let is_command = matches!(input, Input::Command(..));
         let mut effects = Effects::new();
         let sequence = self.server.step(self.now, input, &mut effects);

@@ -1,6 +1,7 @@
 //! What leaves, and in which order, when all goes well and when something fails.
 
 use super::*;
+use crate::commit::Outbox;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
@@ -74,13 +75,13 @@ struct Out {
 }
 
 impl Outlet for Out {
-    fn send(&mut self, replies: Vec<HeldReply>) {
-        for reply in replies {
+    fn send(&mut self, replies: &[(Envelope, Outgoing<'_>)]) {
+        for (_, reply) in replies {
             note(&self.events, format!("reply {}", reply.bytes[0]));
         }
     }
 
-    fn tell(&mut self, _frame_number: u64, records: Vec<Record>) {
+    fn tell(&mut self, _frame_number: u64, records: &[Record]) {
         note(&self.events, format!("tell {}", records.len()));
     }
 
@@ -94,7 +95,8 @@ impl Outlet for Out {
             let elements = vec![(ADDRESS, Side::Unregistered, 1000)];
             let step = Work {
                 sequence: Some(Sequence(self.next)),
-                gate_replace: Some(elements),
+                steps: 1,
+                gate_replace: Some(GateReplacement { changes_before: 0, elements }),
                 ..Work::default()
             };
             work.send(step).unwrap();
@@ -108,33 +110,57 @@ fn record() -> Record {
     Record::Time(Timestamp::from_seconds(1))
 }
 
-fn reply(number: u8) -> HeldReply {
-    HeldReply {
-        bytes: vec![number],
+fn reply(number: u8, needs_gate: bool) -> Outbox {
+    let mut outbox = Outbox::default();
+    let envelope = Envelope {
         message_type: MessageType::Ack,
         socket: SocketIndex(0),
         source: Ipv4Addr::LOCALHOST,
         destination: Destination::Client(ADDRESS),
         lease_ends: None,
-    }
+        needs_gate,
+    };
+    put(&mut outbox, envelope, number);
+    outbox
+}
+
+fn put(outbox: &mut Outbox, envelope: Envelope, number: u8) {
+    let put = outbox.put(envelope, |bytes| {
+        bytes.push(number);
+        Ok::<(), Reason>(())
+    });
+    assert_eq!(put, Ok(()));
 }
 
 fn gated(number: u8) -> Work {
     Work {
         sequence: Some(Sequence(number.into())),
+        steps: 1,
         records: vec![record()],
         gate: vec![GateChange {
             address: ADDRESS,
             side: Some((Side::Unregistered, 1000)),
             forget_flows: true,
         }],
-        replies: vec![reply(number)],
+        replies: reply(number, true),
         ..Work::default()
     }
 }
 
 fn open(number: u8) -> Work {
-    Work { gate: Vec::new(), ..gated(number) }
+    Work { gate: Vec::new(), replies: reply(number, false), ..gated(number) }
+}
+
+/// Two steps of one turn.
+fn together(mut first: Work, second: Work) -> Work {
+    first.sequence = first.sequence.max(second.sequence);
+    first.steps += second.steps;
+    first.records.extend(second.records);
+    first.gate.extend(second.gate);
+    for (envelope, outgoing) in second.replies.iter() {
+        put(&mut first.replies, envelope, outgoing.bytes[0]);
+    }
+    first
 }
 
 struct Case {
@@ -218,6 +244,54 @@ fn replies_that_need_a_broken_gate_wait_for_it_and_the_others_do_not() {
 }
 
 #[test]
+fn of_one_turn_only_the_replies_that_need_a_broken_gate_wait_for_it() {
+    let case = Case { applies_that_fail: 1, ..FINE };
+    let turn = together(together(open(1), gated(2)), open(3));
+    let (events, _) = run(&case, vec![turn]);
+    assert_eq!(
+        events,
+        [
+            "apply fails",
+            "gate lost",
+            "sync 3",
+            "reply 1",
+            "reply 3",
+            "committed 3",
+            "tell 3",
+            "replace 1",
+            "apply 1 forget 1",
+            "reply 2",
+            "committed 99",
+        ]
+    );
+}
+
+#[test]
+fn changes_of_a_turn_behind_its_replacement_come_after_it() {
+    let elements = vec![(ADDRESS, Side::Registered, 500)];
+    let mut turn = together(gated(1), gated(2));
+    turn.gate_replace = Some(GateReplacement { changes_before: 1, elements });
+    let case = Case { core_answers: false, ..FINE };
+    let (events, _) = run(&case, vec![turn]);
+    // Of the owed flow and the change behind.
+    assert_eq!(
+        events,
+        ["replace 1", "apply 2 forget 2", "sync 2", "reply 1", "reply 2", "committed 2", "tell 2"]
+    );
+}
+
+#[test]
+fn what_is_done_comes_back_empty_to_be_filled_again() {
+    let mut turn = together(gated(1), open(2));
+    turn.clear();
+    assert!(turn.is_empty() && turn.replies.is_empty() && turn.records.is_empty());
+    assert!(turn.gate.is_empty() && turn.sequence.is_none());
+    put(&mut turn.replies, reply(1, false).iter().next().unwrap().0, 7);
+    let bytes: Vec<&[u8]> = turn.replies.iter().map(|(_, outgoing)| outgoing.bytes).collect();
+    assert_eq!(bytes, [&[7][..]], "nothing of the turn before");
+}
+
+#[test]
 fn an_answer_waits_for_a_broken_gate_too() {
     let (to, mut answer) = oneshot::channel();
     let mut step = gated(1);
@@ -234,7 +308,11 @@ fn an_answer_waits_for_a_broken_gate_too() {
 fn a_replacement_takes_the_place_of_the_changes_before_it_but_forgets_their_flows() {
     let mut replacement = Work {
         sequence: Some(Sequence(2)),
-        gate_replace: Some(vec![(ADDRESS, Side::Registered, 500)]),
+        steps: 1,
+        gate_replace: Some(GateReplacement {
+            changes_before: 0,
+            elements: vec![(ADDRESS, Side::Registered, 500)],
+        }),
         ..Work::default()
     };
     let (to, mut done) = oneshot::channel();
@@ -282,24 +360,26 @@ fn an_answer_whose_caller_has_gone_is_not_kept_for_a_broken_gate() {
     let hardware = HardwareAddress::ethernet([2, 0, 0, 0, 0, 1]);
     let asked = |to| {
         let held = crate::commit::HeldAnswer { answer: Answer::NotRegistered(hardware), to };
-        Work { replies: Vec::new(), answers: vec![held], ..gated(1) }
+        Work { replies: Outbox::default(), answers: vec![held], ..gated(1) }
     };
     let (gone, _) = oneshot::channel();
     let (patient, _patience) = oneshot::channel();
     barrier.commit(&mut vec![asked(gone), asked(patient)]).unwrap();
-    assert_eq!(barrier.waiting.len(), 1, "only the one that somebody waits for");
+    assert_eq!(barrier.waiting_for_gate(), 1, "only the one that somebody waits for");
 }
 
 #[test]
 fn an_ack_whose_lease_has_ended_meanwhile_never_leaves() {
-    let mut late = open(1);
-    for reply in &mut late.replies {
-        reply.lease_ends = Some(Instant::now());
-    }
-    let mut timely = open(2);
-    for reply in &mut timely.replies {
-        reply.lease_ends = Some(Instant::now() + Duration::from_secs(3600));
-    }
+    let ending = |number, lease_ends| {
+        let mut replies = Outbox::default();
+        for (envelope, outgoing) in reply(number, false).iter() {
+            let envelope = Envelope { lease_ends: Some(lease_ends), ..envelope };
+            put(&mut replies, envelope, outgoing.bytes[0]);
+        }
+        Work { replies, ..open(number) }
+    };
+    let late = ending(1, Instant::now());
+    let timely = ending(2, Instant::now() + Duration::from_secs(3600));
     let case = Case { core_answers: false, ..FINE };
     let (events, _) = run(&case, vec![late, timely]);
     assert_eq!(events, ["sync 2", "reply 2", "committed 2", "tell 2"]);

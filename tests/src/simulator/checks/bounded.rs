@@ -2,7 +2,7 @@
 
 use super::{Verdict, Violation};
 use vestibule_core::limits::{OFFERS_MAX, STEPS_UNCOMMITTED_MAX};
-use vestibule_dhcpd::commit::{WAITING_FOR_GATE_MAX, WORK_WAITING_MAX};
+use vestibule_dhcpd::commit::WAITING_FOR_GATE_MAX;
 
 /// How much of each there is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +38,8 @@ impl Bounded {
         most.uncommitted = most.uncommitted.max(now.uncommitted);
         most.offers = most.offers.max(now.offers);
         let offers = u64::try_from(OFFERS_MAX).unwrap_or(u64::MAX);
-        let is_bounded = now.work <= WORK_WAITING_MAX
+        let is_bounded = u64::try_from(now.work)
+            .is_ok_and(|work| work <= STEPS_UNCOMMITTED_MAX + now.calls)
             && now.waiting_for_gate <= WAITING_FOR_GATE_MAX
             && now.uncommitted <= STEPS_UNCOMMITTED_MAX + now.calls
             && now.offers <= offers;

@@ -1,0 +1,342 @@
+//! Which packets are served, and in which order, when more come in than can be served.
+//!
+//! Packets wait here only while there is more to do than can be done at once. The rules (P5):
+//!
+//! - a packet that waits already (same device, same message, same transaction) is not taken in again;
+//! - renewals are served first, then what else completes an exchange, then DISCOVERs: a lease that is
+//!   lost hurts more than one that comes late, and an OFFER is worth nothing whose REQUEST is shed;
+//! - within a kind every relay has its turn, one packet each, so that none takes more than its share;
+//! - when [`ARRIVALS_WAITING_MAX`](crate::limits::ARRIVALS_WAITING_MAX) wait, one gives way: the oldest
+//!   of the relay that has most waiting, among the DISCOVERs if there are any, then among the others,
+//!   renewals last;
+//! - a DISCOVER that has waited for
+//!   [`DISCOVER_WAIT_MILLISECONDS_MAX`](crate::limits::DISCOVER_WAIT_MILLISECONDS_MAX) is given up: its
+//!   client has asked again, or gone.
+//!
+//! Whatever is shed comes back with its reason, so that it can be counted (P6). Pure: it reads no clock,
+//! and the same packets in the same order are served and shed in the same order. It never looks at what
+//! the leases are.
+
+use crate::limits::{ARRIVALS_WAITING_MAX, DISCOVER_WAIT_MILLISECONDS_MAX};
+use crate::{HardwareAddress, MessageType, Reason, Request, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+
+/// How much depends on a packet. In the order of service; packets are shed in the opposite order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// A REQUEST of a client that uses its address.
+    Renewal,
+    /// Whatever else completes or ends something: the choice of an offer, RELEASE, DECLINE, INFORM.
+    Completion,
+    /// A DISCOVER.
+    Discover,
+}
+
+impl Kind {
+    fn of(request: &Request) -> Self {
+        match request.message_type {
+            MessageType::Discover => Self::Discover,
+            MessageType::Request if !request.ciaddr.is_unspecified() => Self::Renewal,
+            _ => Self::Completion,
+        }
+    }
+}
+
+/// What makes two packets the same message.
+type Message = (HardwareAddress, u32, MessageType);
+
+fn message_of(request: &Request) -> Message {
+    (request.hardware, request.xid, request.message_type)
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: Timestamp,
+    request: Request,
+}
+
+/// The packets that wait. See the module.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// By kind and relay, the oldest first. No queue is empty.
+    queues: BTreeMap<(Kind, Ipv4Addr), VecDeque<Waiting>>,
+    /// How long each queue is: the last of a kind is its longest.
+    lengths: BTreeSet<(Kind, usize, Ipv4Addr)>,
+    messages: BTreeSet<Message>,
+    /// The queue that was served last, by kind.
+    served: BTreeMap<Kind, Ipv4Addr>,
+}
+
+impl Admission {
+    /// Nothing waits.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            queues: BTreeMap::new(),
+            lengths: BTreeSet::new(),
+            messages: BTreeSet::new(),
+            served: BTreeMap::new(),
+        }
+    }
+
+    /// How many packets wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Takes a packet in. What is shed for it, and why: itself, or one that waited.
+    #[must_use = "what is shed has to be counted"]
+    pub fn offer(&mut self, request: Request, now: Timestamp) -> Option<(Request, Reason)> {
+        if self.messages.contains(&message_of(&request)) {
+            return Some((request, Reason::DuplicateWaiting));
+        }
+        let kind = Kind::of(&request);
+        let mut shed = None;
+        if self.len() >= ARRIVALS_WAITING_MAX {
+            // What the newcomer matters less than stays.
+            let victim = self.lengths.last().filter(|(shed_first, ..)| *shed_first >= kind);
+            let Some((victim_kind, _, relay)) = victim.copied() else {
+                return Some((request, Reason::Overload));
+            };
+            shed =
+                self.remove(victim_kind, relay).map(|waiting| (waiting.request, Reason::Overload));
+        }
+        self.messages.insert(message_of(&request));
+        let relay = request.giaddr;
+        let queue = self.queues.entry((kind, relay)).or_default();
+        queue.push_back(Waiting { since: now, request });
+        let length = queue.len();
+        self.lengths.remove(&(kind, length - 1, relay));
+        self.lengths.insert((kind, length, relay));
+        shed
+    }
+
+    /// The packet that is served next; `on_shed` gets those that have waited for too long.
+    pub fn next(
+        &mut self,
+        now: Timestamp,
+        mut on_shed: impl FnMut(Request, Reason),
+    ) -> Option<Request> {
+        loop {
+            let (kind, relay) = self.next_queue()?;
+            self.served.insert(kind, relay);
+            let Waiting { since, request } = self.remove(kind, relay)?;
+            let waited = now.milliseconds_after(since);
+            if kind == Kind::Discover && waited >= DISCOVER_WAIT_MILLISECONDS_MAX {
+                on_shed(request, Reason::DiscoverTooOld);
+                continue;
+            }
+            return Some(request);
+        }
+    }
+
+    /// The first kind of which something waits, and the relay whose turn it is there.
+    fn next_queue(&self) -> Option<(Kind, Ipv4Addr)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let (&first, _) = self.queues.first_key_value()?;
+        let (kind, _) = first;
+        let Some(served) = self.served.get(&kind) else { return Some(first) };
+        let after = self.queues.range((Excluded((kind, *served)), Unbounded)).next();
+        let after = after.map(|(key, _)| *key).filter(|(of_kind, _)| *of_kind == kind);
+        let start = Included((kind, Ipv4Addr::UNSPECIFIED));
+        after.or_else(|| self.queues.range((start, Unbounded)).next().map(|(key, _)| *key))
+    }
+
+    /// Takes the oldest packet out of a queue.
+    fn remove(&mut self, kind: Kind, relay: Ipv4Addr) -> Option<Waiting> {
+        let queue = self.queues.get_mut(&(kind, relay))?;
+        let length = queue.len();
+        let waiting = queue.pop_front()?;
+        self.lengths.remove(&(kind, length, relay));
+        if queue.is_empty() {
+            self.queues.remove(&(kind, relay));
+        } else {
+            self.lengths.insert((kind, length - 1, relay));
+        }
+        self.messages.remove(&message_of(&waiting.request));
+        Some(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arrival, SocketIndex};
+    use std::net::SocketAddrV4;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1000);
+
+    fn relay(number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 20, number, 1)
+    }
+
+    fn packet(message_type: MessageType, device: u32, giaddr: Ipv4Addr) -> Request {
+        let [a, b, c, d] = device.to_be_bytes();
+        let mut chaddr = [0; 16];
+        chaddr[..6].copy_from_slice(&[2, 0, a, b, c, d]);
+        Request {
+            arrival: Arrival {
+                socket: SocketIndex(0),
+                local_address: Ipv4Addr::new(10, 0, 0, 67),
+                source: SocketAddrV4::new(giaddr, 67),
+                broadcast: false,
+                attached: false,
+            },
+            message_type,
+            hops: 1,
+            xid: device,
+            secs: 0,
+            flags: 0,
+            ciaddr: Ipv4Addr::UNSPECIFIED,
+            giaddr,
+            hardware: HardwareAddress::ethernet([2, 0, a, b, c, d]),
+            chaddr,
+            client_identifier: None,
+            requested_address: None,
+            server_identifier: None,
+            parameter_request_list: Box::default(),
+            maximum_message_size: None,
+            requested_lifetime_seconds: None,
+            host_name: None,
+            subnet_selection: None,
+            rapid_commit: false,
+            relay_agent: None,
+        }
+    }
+
+    fn discover(device: u32, of: u8) -> Request {
+        packet(MessageType::Discover, device, relay(of))
+    }
+
+    fn select(device: u32, of: u8) -> Request {
+        packet(MessageType::Request, device, relay(of))
+    }
+
+    fn renewal(device: u32) -> Request {
+        let ciaddr = Ipv4Addr::from(0x0a14_0000 + device);
+        Request {
+            ciaddr,
+            giaddr: Ipv4Addr::UNSPECIFIED,
+            ..packet(MessageType::Request, device, ciaddr)
+        }
+    }
+
+    /// Takes packets in of which none may be shed.
+    fn take_in(admission: &mut Admission, requests: impl IntoIterator<Item = Request>) {
+        for request in requests {
+            assert_eq!(admission.offer(request, NOW), None);
+        }
+    }
+
+    /// Serves everything; the devices in the order of service.
+    fn served(admission: &mut Admission) -> Vec<u32> {
+        let mut served = Vec::new();
+        while let Some(request) = admission.next(NOW, |shed, reason| panic!("{shed:?} {reason}")) {
+            served.push(request.xid);
+        }
+        assert!(admission.is_empty() && admission.queues.is_empty());
+        assert!(admission.lengths.is_empty() && admission.messages.is_empty());
+        served
+    }
+
+    #[test]
+    fn renewals_come_first_and_discovers_last() {
+        let mut admission = Admission::new();
+        take_in(&mut admission, [discover(1, 1), select(2, 1), renewal(3), discover(4, 1)]);
+        take_in(&mut admission, [packet(MessageType::Release, 5, relay(1)), renewal(6)]);
+        assert_eq!(served(&mut admission), [3, 6, 2, 5, 1, 4]);
+    }
+
+    #[test]
+    fn what_waits_already_is_not_taken_in_again_until_it_was_served() {
+        let mut admission = Admission::new();
+        take_in(&mut admission, [discover(1, 1)]);
+        let again = Request { secs: 4, ..discover(1, 1) };
+        let shed = admission.offer(again.clone(), NOW);
+        assert_eq!(shed, Some((again.clone(), Reason::DuplicateWaiting)));
+        // The same transaction's next message is another one.
+        take_in(&mut admission, [select(1, 1)]);
+        assert_eq!(served(&mut admission), [1, 1]);
+        take_in(&mut admission, [again]);
+        assert_eq!(served(&mut admission), [1]);
+    }
+
+    #[test]
+    fn every_relay_has_its_turn_whatever_the_others_send() {
+        let mut admission = Admission::new();
+        take_in(&mut admission, (0..6).map(|device| discover(device, 1)));
+        take_in(&mut admission, [discover(10, 2), discover(11, 2), discover(20, 3)]);
+        assert_eq!(served(&mut admission), [0, 10, 20, 1, 11, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_turns_go_on_where_they_were() {
+        let mut admission = Admission::new();
+        take_in(&mut admission, [discover(1, 1), discover(2, 1), discover(3, 2), discover(4, 2)]);
+        let next = |admission: &mut Admission| {
+            admission.next(NOW, |_, reason| panic!("{reason}")).map(|request| request.xid)
+        };
+        assert_eq!(next(&mut admission), Some(1));
+        // A packet that comes between does not give the first relay its turn back.
+        take_in(&mut admission, [discover(5, 1)]);
+        assert_eq!(served(&mut admission), [3, 2, 4, 5]);
+    }
+
+    #[test]
+    fn when_it_is_full_the_oldest_discover_of_the_busiest_relay_gives_way() {
+        let mut admission = Admission::new();
+        let most = u32::try_from(ARRIVALS_WAITING_MAX).unwrap();
+        take_in(&mut admission, [discover(most, 2), renewal(most + 1)]);
+        take_in(&mut admission, (2..most).map(|device| discover(device, 1)));
+        assert_eq!(admission.len(), ARRIVALS_WAITING_MAX);
+        for (newcomer, victim) in
+            [(discover(most + 2, 2), 2), (select(most + 3, 1), 3), (renewal(most + 4), 4)]
+        {
+            let (shed, reason) = admission.offer(newcomer, NOW).unwrap();
+            assert_eq!((shed.xid, reason), (victim, Reason::Overload));
+            assert_eq!(admission.len(), ARRIVALS_WAITING_MAX);
+        }
+    }
+
+    #[test]
+    fn renewals_give_way_last_and_to_nothing_else() {
+        let mut admission = Admission::new();
+        let most = u32::try_from(ARRIVALS_WAITING_MAX).unwrap();
+        take_in(&mut admission, (1..most).map(renewal));
+        take_in(&mut admission, [select(most, 1)]);
+        let mut shed = |request: Request| {
+            admission.offer(request, NOW).map(|(shed, reason)| (shed.xid, reason))
+        };
+        assert_eq!(shed(discover(most + 1, 1)), Some((most + 1, Reason::Overload)));
+        assert_eq!(shed(renewal(most + 2)), Some((most, Reason::Overload)));
+        assert_eq!(shed(select(most + 3, 1)), Some((most + 3, Reason::Overload)));
+        assert_eq!(shed(renewal(most + 4)), Some((1, Reason::Overload)));
+    }
+
+    #[test]
+    fn a_discover_that_waited_too_long_is_given_up_and_a_request_is_not() {
+        let mut admission = Admission::new();
+        take_in(&mut admission, [discover(1, 1), select(2, 1), discover(3, 1)]);
+        let late = NOW.milliseconds() + DISCOVER_WAIT_MILLISECONDS_MAX;
+        let mut shed = Vec::new();
+        let mut next = |admission: &mut Admission, now| {
+            let request = admission.next(now, |request, reason| shed.push((request.xid, reason)));
+            request.map(|request| request.xid)
+        };
+        let early = Timestamp::from_milliseconds(late - 1);
+        let late = Timestamp::from_milliseconds(late);
+        assert_eq!(next(&mut admission, late), Some(2));
+        assert_eq!(next(&mut admission, early), Some(1));
+        assert_eq!(next(&mut admission, late), None);
+        assert_eq!(shed, [(3, Reason::DiscoverTooOld)]);
+        assert!(admission.is_empty());
+    }
+}
