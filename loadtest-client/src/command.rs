@@ -46,7 +46,7 @@ pub enum Task {
     /// Has many clients get a lease: DISCOVER, OFFER, REQUEST, ACK.
     Dora(Dora),
     /// Plays a scenario: how clients arrive, stay and leave, behind many relays.
-    Run(Run),
+    Run(Box<Run>),
     /// Answers every client from nothing, to measure this host and the load client with. No DHCP server:
     /// keep real clients away from it.
     NullServer(NullServerTask),
@@ -411,9 +411,13 @@ fn print(summary: &Summary) {
 }
 
 pub(crate) fn server_address(text: &str) -> Result<SocketAddrV4, String> {
-    let with_port =
-        if text.contains(':') { text.to_owned() } else { format!("{text}:{SERVER_PORT}") };
-    with_port.parse().map_err(|_| "write it as 10.0.0.67 or 10.0.0.67:6767".to_owned())
+    address_with_port(text, SERVER_PORT)
+}
+
+/// An IPv4 address with a port that may be left out.
+pub(crate) fn address_with_port(text: &str, port: u16) -> Result<SocketAddrV4, String> {
+    let with_port = if text.contains(':') { text.to_owned() } else { format!("{text}:{port}") };
+    with_port.parse().map_err(|_| format!("write it as 10.0.0.67 or 10.0.0.67:{port}"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! | `null_server` | a responder that answers from nothing, to measure the host with |
 //! | `moment` | times as people read them |
 //! | `histogram` | how often something took how long, in little memory |
+//! | `registration` | from a lease to a usable network: DNS, the portal's call, what lies beyond the gate |
 //! | `result` | what a run led to, as JSON |
 //! | `report` | what a person sees of it: text, pages, comparisons |
 //! | `random` | numbers from a seed |
@@ -22,6 +23,7 @@
 //! | `restart` | whether leases survive a restart of the server |
 //! | `story` | what a client went through, for people |
 //! | `steer` | rules for a server whose routers may not be touched |
+//! | `descriptors` | enough file descriptors, or a word on what to do |
 //! | `target` | which servers may be loaded without asking |
 //! | `command` | the command line |
 //!
@@ -30,6 +32,7 @@
 pub mod client;
 pub mod command;
 pub mod conduct;
+pub mod descriptors;
 pub mod driver;
 pub mod engine;
 pub mod histogram;
@@ -40,6 +43,7 @@ pub mod message;
 pub mod moment;
 pub mod null_server;
 pub mod random;
+pub mod registration;
 pub mod report;
 pub mod restart;
 pub mod result;

@@ -80,6 +80,34 @@ pub struct RunResult {
     /// The highest rate that the server bore; only of a `ramp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knee: Option<Knee>,
+    /// How many got a usable network; only of a scenario with registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationVerdict>,
+}
+
+/// How far clients without a registration got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RegistrationVerdict {
+    /// Clients that got their first lease.
+    pub newcomers: u64,
+    /// Clients that were still without one at the end.
+    pub without_a_lease: u64,
+    /// Of them, those that got a usable network in the end.
+    pub usable: u64,
+    /// Of them, those whose resolver still lied after the API had said that the way is open.
+    pub lied_to_after_registration: u64,
+}
+
+impl RegistrationVerdict {
+    /// Whether everybody got a usable network, and at once.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        self.newcomers > 0
+            && self.without_a_lease == 0
+            && self.usable == self.newcomers
+            && self.lied_to_after_registration == 0
+    }
 }
 
 /// What a run was told.
@@ -138,6 +166,8 @@ pub enum Ending {
     Complete,
     /// By Ctrl-C or SIGTERM; the figures are those until then.
     Interrupted,
+    /// Early, because no server answered, or none any more; the figures are those until then.
+    Unanswered,
 }
 
 /// Counts of a whole run.
@@ -251,7 +281,16 @@ pub enum Pair {
     RebootAck,
     /// From the INFORM to its ACK.
     InformAck,
-    /// From the intended DISCOVER to a network that is usable: the true DNS, and the outside reached.
+    /// From the first lease to the resolver's lie.
+    Lie,
+    /// From the portal's call to the API's answer.
+    Registration,
+    /// From that answer to the true DNS answer, from the port of the lie and from another one.
+    Truth,
+    /// From that to something beyond the gate reached.
+    Reach,
+    /// From the intended DISCOVER to a network that is usable: all of the steps above, without the time
+    /// of a person at the portal's page.
     UsableNetwork,
 }
 
@@ -265,6 +304,10 @@ impl fmt::Display for Pair {
             Self::RebindAck => "REBIND to ACK",
             Self::RebootAck => "INIT-REBOOT to ACK",
             Self::InformAck => "INFORM to ACK",
+            Self::Lie => "lease to DNS lie",
+            Self::Registration => "portal's call to permit",
+            Self::Truth => "permit to DNS truth",
+            Self::Reach => "truth to outside reached",
             Self::UsableNetwork => "DISCOVER to usable network",
         })
     }
@@ -597,6 +640,7 @@ mod tests {
             },
             server: None,
             knee: None,
+            registration: None,
         }
     }
 

@@ -8,6 +8,7 @@
 use crate::client::Manner;
 use crate::conduct::Conduct;
 use crate::engine::{Arrivals, CLIENTS_MAX, Mix, Renewals, Return, Stay};
+use crate::registration::RegistrationTable;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,7 @@ pub const RATE_MAX: f64 = 1e7;
 const SIMILAR: f64 = 0.7;
 
 /// The scenarios in the program: name and text.
-pub const SHIPPED: [(&str, &str); 9] = [
+pub const SHIPPED: [(&str, &str); 10] = [
     ("steady", include_str!("../scenarios/steady.toml")),
     ("morning", include_str!("../scenarios/morning.toml")),
     ("avalanche", include_str!("../scenarios/avalanche.toml")),
@@ -31,6 +32,7 @@ pub const SHIPPED: [(&str, &str); 9] = [
     ("misbehaving", include_str!("../scenarios/misbehaving.toml")),
     ("starve", include_str!("../scenarios/starve.toml")),
     ("ramp", include_str!("../scenarios/ramp.toml")),
+    ("registration", include_str!("../scenarios/registration.toml")),
     ("ceiling", include_str!("../scenarios/ceiling.toml")),
 ];
 
@@ -70,6 +72,9 @@ pub struct Scenario {
     /// Whether the power goes, and all clients come back at once.
     #[serde(default)]
     pub power_cut: Option<PowerCut>,
+    /// What a client does between its first lease and a network that it can use.
+    #[serde(default)]
+    pub registration: Option<RegistrationTable>,
 }
 
 /// All clients are off without a word, and then on at once.
@@ -325,6 +330,12 @@ impl Scenario {
         | StaySetting::VanishesAfterSeconds(seconds) = self.stay
         {
             range("stay", seconds, SECONDS_MAX)?;
+        }
+        if self.registration.is_some() && self.returns == ReturnSetting::Same {
+            return Err(
+                "who returns is registered already: with [registration], returns must be \"never\" or strangers"
+                    .to_owned(),
+            );
         }
         let is_endless = self.returns != ReturnSetting::Never || self.stay == StaySetting::Renewing;
         let is_ramp = matches!(self.arrivals, ArrivalsSetting::Ramp(_));

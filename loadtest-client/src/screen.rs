@@ -51,9 +51,11 @@ fn line(live: &Live<'_>) -> String {
         0 => String::new(),
         count => format!("VIOLATIONS {count}, "),
     };
+    let usable =
+        live.usable.map_or(String::new(), |usable| format!(", {usable} with a usable network"));
     format!(
         "{violations}{} {} s{left}: {} ACK/s, {} in flight, p50 {:.2} ms, p99 {:.2} ms, {} again, {} refused, \
-         {} ran out, {} have a lease",
+         {} ran out, {} have a lease{usable}",
         live.phase,
         live.elapsed.as_secs(),
         second.acknowledged,

@@ -95,6 +95,7 @@ fn plan(servers: &[&Server], clients: u32) -> Plan {
         seed: 1,
         ledger: Ledger::default(),
         ledger_file: None,
+        newcomers: None,
     }
 }
 

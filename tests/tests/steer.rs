@@ -142,6 +142,7 @@ fn clients_get_and_renew_their_leases_through_steered_replies() {
                     seed: 1,
                     ledger: Ledger::default(),
                     ledger_file: None,
+                    newcomers: None,
                 })
             });
             let mut engine = engine.unwrap();

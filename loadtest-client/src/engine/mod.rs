@@ -41,6 +41,7 @@ use crate::conduct::Conduct;
 use crate::driver::unix_milliseconds;
 use crate::ledger::{Ledger, LedgerFile, Violation};
 use crate::message::Relay;
+use crate::registration::Door;
 use crate::result::{Phase, Second, Totals};
 use crate::story::Stories;
 use arrivals::Schedule;
@@ -136,6 +137,8 @@ pub struct Plan {
     pub ledger: Ledger,
     /// Where ACKs are written.
     pub ledger_file: Option<LedgerFile>,
+    /// Who is told of each client's first lease, to have it registered.
+    pub newcomers: Option<Door>,
 }
 
 /// A part of a run.
@@ -166,6 +169,8 @@ pub struct Live<'a> {
     pub totals: Totals,
     /// Violations until now.
     pub violations: u64,
+    /// Clients with a usable network, if they are registered.
+    pub usable: Option<u64>,
 }
 
 /// Why an engine cannot start or go on.
@@ -306,7 +311,8 @@ impl Engine {
             }
             let is_over = over_at.is_some_and(|over_at| elapsed >= over_at);
             let has_arrived = left == 0 || (schedule.is_open_loop() && schedule.next().is_none());
-            let is_quiet = self.campus.open() == 0;
+            let is_quiet = self.campus.open() == 0
+                && self.campus.newcomers().is_none_or(|door| door.under_way() == 0);
             if is_over && plan.is_drained && !is_quiet {
                 let drained_at = *drained_at.get_or_insert(elapsed + DRAIN);
                 if elapsed >= drained_at {
@@ -436,7 +442,8 @@ impl Engine {
         let left = over_at.map(|over_at| over_at.saturating_sub(elapsed));
         let (violations, _) = self.campus.violations();
         let totals = self.campus.totals();
-        observer(&Live { phase: &plan.name, elapsed, left, second, totals, violations });
+        let usable = self.campus.newcomers().map(Door::usable);
+        observer(&Live { phase: &plan.name, elapsed, left, second, totals, violations, usable });
     }
 }
 

@@ -203,6 +203,11 @@ pub(crate) fn cautions(sets: &[Set<'_>]) -> Vec<String> {
                 of_runs(limited, set.runs.len())
             ));
         }
+        let unanswered = times(&|run| run.ending == Ending::Unanswered);
+        if unanswered > 0 {
+            let of = of_runs(unanswered, set.runs.len());
+            cautions.push(format!("{}: ended early{of}, because nobody answered.", set.label));
+        }
         let interrupted = times(&|run| run.ending == Ending::Interrupted);
         if interrupted > 0 {
             let of = of_runs(interrupted, set.runs.len());

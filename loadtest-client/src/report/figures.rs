@@ -30,6 +30,30 @@ pub(crate) enum Standing {
     Bad,
 }
 
+/// How far clients without a registration got; `None` if nobody was to be registered.
+pub(crate) fn registration_sentence(result: &RunResult) -> Option<String> {
+    let verdict = result.registration?;
+    let usable = number::count(verdict.usable);
+    let newcomers = number::counted(verdict.newcomers, "client", "clients");
+    let mut sentence = match verdict {
+        _ if verdict.newcomers == 0 => "FAILED: no client got a lease".to_owned(),
+        _ if verdict.is_good() => format!("all of {newcomers} have a usable network"),
+        _ if verdict.usable == verdict.newcomers => {
+            format!("FAILED: all of {newcomers} with a lease have a usable network")
+        }
+        _ => format!("FAILED: {usable} of {newcomers} have a usable network"),
+    };
+    if verdict.without_a_lease > 0 {
+        let without = number::count(verdict.without_a_lease);
+        sentence += &format!("; {without} had no lease at the end");
+    }
+    if verdict.lied_to_after_registration > 0 {
+        let lied_to = number::count(verdict.lied_to_after_registration);
+        sentence += &format!("; DNS still lied to {lied_to} after their registration");
+    }
+    Some(sentence)
+}
+
 impl Verdict {
     pub(crate) fn of(ledger: &LedgerVerdict) -> Self {
         let checked = number::counted(ledger.acknowledgements, "ACK", "ACKs");

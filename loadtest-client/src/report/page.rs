@@ -6,6 +6,7 @@
 use super::escape;
 use super::figures::{
     Exchanges, PERCENTILES, Verdict, best_second, memory_bytes_per_lease, per_second,
+    registration_sentence,
 };
 use super::frame::{self, Column, Row};
 use super::incidents;
@@ -28,6 +29,12 @@ pub fn html(result: &RunResult) -> String {
         body.push_str(
             "<section class=\"verdict open\" aria-labelledby=\"ending\"><h2 id=\"ending\">Interrupted</h2>\
              <p>The run did not reach its end; the figures are those until then.</p></section>\n",
+        );
+    }
+    if result.ending == Ending::Unanswered {
+        body.push_str(
+            "<section class=\"verdict open\" aria-labelledby=\"ending\"><h2 id=\"ending\">Ended early</h2>\
+             <p>Nobody answered; what is known of it is among the errors.</p></section>\n",
         );
     }
     body.push_str(&figures(result));
@@ -100,6 +107,10 @@ fn figures(result: &RunResult) -> String {
             |bad| format!("{} was too much", measured(bad)),
         );
         figures.push(("Knee, per second", measured(knee.good_per_second), bad));
+    }
+    if let (Some(verdict), Some(sentence)) = (result.registration, registration_sentence(result)) {
+        let usable = format!("{} of {}", count(verdict.usable), count(verdict.newcomers));
+        figures.push(("Usable network", usable, sentence));
     }
     figures.push(("Limit", result.limits.verdict.to_string(), String::new()));
     frame::figures(&figures)

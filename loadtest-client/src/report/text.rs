@@ -6,6 +6,7 @@
 use super::escape;
 use super::figures::{
     Exchanges, PERCENTILES, Standing, Verdict, best_second, memory_bytes_per_lease, per_second,
+    registration_sentence,
 };
 use super::incidents;
 use super::number::{self, count, counted, measured, microseconds};
@@ -31,6 +32,7 @@ pub fn text(result: &RunResult) -> String {
         text.push('\n');
     }
     head(&mut text, result);
+    registration(&mut text, result);
     rates(&mut text, result);
     latencies(&mut text, result);
     phases(&mut text, result);
@@ -113,10 +115,16 @@ fn head(text: &mut String, result: &RunResult) {
         match result.ending {
             Ending::Complete => "complete",
             Ending::Interrupted => "INTERRUPTED: the figures are those until then",
+            Ending::Unanswered => "ENDED EARLY: nobody answered; see below",
         }
     );
     text.push_str(&wrapped("", &when, 2));
     text.push('\n');
+}
+
+fn registration(text: &mut String, result: &RunResult) {
+    let Some(sentence) = registration_sentence(result) else { return };
+    field(text, "Registered", &sentence);
 }
 
 fn rates(text: &mut String, result: &RunResult) {

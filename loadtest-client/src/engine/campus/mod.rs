@@ -23,6 +23,7 @@ use super::{PhasePlan, Plan, Return, Stay};
 use crate::client::{Client, Manner, State};
 use crate::ledger::{Ended, Violation};
 use crate::message::{Hardware, Kind, Message};
+use crate::registration::Door;
 use crate::result::{Phase, Second, Totals};
 use crate::story::Stories;
 use std::io;
@@ -50,6 +51,8 @@ struct Slot {
     lives: u32,
     /// Whether it waits for an answer.
     is_open: bool,
+    /// Whether it has had a lease in this life.
+    is_known: bool,
     /// Whether its last message went through its relay.
     is_relayed: bool,
     /// Whether the ledger may know a lease of it.
@@ -115,6 +118,7 @@ impl Campus {
                     relay,
                     lives: 0,
                     is_open: false,
+                    is_known: false,
                     is_relayed: true,
                     may_hold: book.has_leases(),
                 }
@@ -148,6 +152,11 @@ impl Campus {
     /// Exchanges that are open.
     pub(super) const fn open(&self) -> u32 {
         self.open
+    }
+
+    /// Who registers clients, if anybody does.
+    pub(super) const fn newcomers(&self) -> Option<&Door> {
+        self.plan.newcomers.as_ref()
     }
 
     pub(super) const fn totals(&self) -> Totals {
@@ -191,6 +200,7 @@ impl Campus {
             let before = slot.client.state();
             if !is_first && let Return::Stranger { roams } = self.plan.returns {
                 slot.lives += 1;
+                slot.is_known = false;
                 slot.client = client(&self.plan, number, slot.lives);
                 slot.history = History::default();
                 if roams {

@@ -13,6 +13,7 @@ use crate::message::{Reply, ReplyKind};
 use crate::result::Pair;
 use crate::story::StoryKind;
 use std::io;
+use std::time::Duration;
 
 impl Campus {
     /// A packet has come, and the kernel dropped so many before it.
@@ -149,6 +150,15 @@ impl Campus {
                     slot.leaves = milliseconds.saturating_add(after_milliseconds);
                 }
                 slot.may_hold = true;
+                if let Some(newcomers) = &self.plan.newcomers
+                    && slot.client.state().has_lease()
+                    && slot.is_sound()
+                    && !slot.is_known
+                {
+                    slot.is_known = true;
+                    let since_intended = now.saturating_sub(slot.intended);
+                    newcomers.leased(lease.address, Duration::from_micros(since_intended));
+                }
                 let offered = offered.map(|offer| (offer, lifetime_seconds));
                 return self.book.acknowledged(milliseconds, who, lease, offered);
             }

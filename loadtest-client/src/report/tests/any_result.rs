@@ -67,6 +67,10 @@ fn pair() -> BoxedStrategy<Pair> {
         Just(Pair::RenewAck),
         Just(Pair::RebindAck),
         Just(Pair::RebootAck),
+        Just(Pair::Lie),
+        Just(Pair::Registration),
+        Just(Pair::Truth),
+        Just(Pair::Reach),
         Just(Pair::UsableNetwork)
     ]
     .boxed()
@@ -276,13 +280,16 @@ pub(super) fn any_result() -> BoxedStrategy<RunResult> {
     let conducts = vec((0..Conduct::ALL.len(), vec(number(), 6)), 0..12);
     let story = (words(), words(), vec((words(), words()), 0..20), number());
     let clients = (conducts, restart, vec(story, 0..4), number());
-    let run = (number(), real(), any::<bool>(), totals());
+    let registration = option::of((number(), number(), number(), number()));
+    let run = (number(), real(), 0..3, totals());
     let machine = ([words(), words(), words()], number(), number());
-    (settings(), machine, run, rows, ledger, limits(), server, knee, clients)
-        .prop_map(|(settings, machine, run, rows, ledger, limits, server, knee, clients)| {
+    let ends = (knee, registration);
+    (settings(), machine, run, rows, ledger, limits(), server, ends, clients)
+        .prop_map(|(settings, machine, run, rows, ledger, limits, server, ends, clients)| {
+            let (knee, registration) = ends;
             let (conducts, restart, told, left_out) = clients;
             let ([processor, kernel, program], processors, memory_bytes) = machine;
-            let (began_unix_milliseconds, elapsed_seconds, complete, totals) = run;
+            let (began_unix_milliseconds, elapsed_seconds, ending, totals) = run;
             let (phases, timeline, latencies, errors, relays) = rows;
             let (acknowledgements, held, violations, shown) = ledger;
             RunResult {
@@ -292,7 +299,11 @@ pub(super) fn any_result() -> BoxedStrategy<RunResult> {
                 machine: Machine { processor, processors, memory_bytes, kernel, program },
                 began_unix_milliseconds,
                 elapsed_seconds,
-                ending: if complete { Ending::Complete } else { Ending::Interrupted },
+                ending: match ending {
+                    0 => Ending::Complete,
+                    1 => Ending::Interrupted,
+                    _ => Ending::Unanswered,
+                },
                 totals,
                 phases,
                 timeline,
@@ -329,6 +340,16 @@ pub(super) fn any_result() -> BoxedStrategy<RunResult> {
                     good_per_second,
                     bad_per_second,
                 }),
+                registration: registration.map(
+                    |(newcomers, without_a_lease, usable, lied_to_after_registration)| {
+                        RegistrationVerdict {
+                            newcomers,
+                            without_a_lease,
+                            usable,
+                            lied_to_after_registration,
+                        }
+                    },
+                ),
             }
         })
         .boxed()

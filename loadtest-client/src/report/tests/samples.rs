@@ -70,6 +70,7 @@ pub(in crate::report) fn empty() -> RunResult {
         },
         server: None,
         knee: None,
+        registration: None,
     }
 }
 

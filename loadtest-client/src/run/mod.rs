@@ -1,35 +1,43 @@
 //! `vestibule-load run`: a scenario against servers, with a live line, and its result.
 //!
-//! Exit status: 0 if the run was complete and the ledger clean; 1 if the ledger has a violation; 2 if
-//! the run could not be made; 3 if it was interrupted (the result is written all the same); 4 if it was
+//! Exit status: 0 if the run was complete and the ledger clean; 1 if the ledger has a violation, if a client
+//! that was to be registered got no usable network, or not at once, or if the servers stopped answering
+//! for good; 2 if the run could not be made; 3 if it was interrupted (the result is written all the same); 4 if it was
 //! complete and clean, but not one exchange was answered.
 //!
 //! It promises that Ctrl-C ends the run and not the report.
 
+mod phases;
+mod silence;
+
 use crate::command::{on_interrupt, server_address};
-use crate::engine::{
-    Arrivals, CLIENTS_MAX, Engine, EngineError, Outcome, PhasePlan, Plan, SERVERS_MAX,
-};
+use crate::descriptors;
+use crate::engine::{CLIENTS_MAX, Engine, EngineError, Outcome, Plan, SERVERS_MAX};
 use crate::ledger::{Ledger, LedgerFile};
 use crate::limits::limits;
 use crate::machine::{self, ProcessCost, ThreadTime};
 use crate::message::Relay;
+use crate::registration::{
+    self, Door, Registration, RegistrationOptions, SettingsError, StartError,
+};
 use crate::report;
 use crate::restart::{Setup, after_command};
 use crate::result::{
-    Ending, FORMAT, Knee, LedgerVerdict, Phase, RunResult, ServerCost, Settings, VERSION,
-    ViolationRow,
+    Ending, FORMAT, LedgerVerdict, RunResult, ServerCost, Settings, VERSION, ViolationRow,
 };
-use crate::scenario::{ArrivalsSetting, Ramp, SHIPPED, Scenario, ScenarioError};
+use crate::scenario::{ArrivalsSetting, SHIPPED, Scenario, ScenarioError, StaySetting};
 use crate::screen::Screen;
 use crate::target::is_harmless;
 use clap::Args;
+use phases::{play_phases, ramp_up};
+use silence::{Observer, Silence};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Relays of one run, at most.
@@ -38,14 +46,12 @@ const RELAYS_MAX: u32 = 65_536;
 const RECEIVE_BUFFER_BYTES_MIN: usize = 4 << 20;
 /// Leases that are asked for at once after a restart.
 const RESTART_IN_FLIGHT: usize = 64;
-/// Rates that a ramp tries, at most.
-const STEPS_MAX: usize = 40;
 
 /// `vestibule-load run`
 #[derive(Debug, Args)]
 pub struct Run {
     /// The scenario: the name of one in the program (steady, morning, avalanche, batches, churn,
-    /// misbehaving, starve, ramp, ceiling), or a TOML file.
+    /// misbehaving, starve, ramp, registration, ceiling), or a TOML file.
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
     /// The servers, as ADDRESS or ADDRESS:PORT. Every packet of a relay goes to all of them, as with
@@ -131,6 +137,9 @@ pub struct Run {
     /// Loads servers that may be somebody else's: ones with public addresses.
     #[arg(long)]
     pub i_own_this_network: bool,
+    /// Where clients are registered, and what they must see.
+    #[command(flatten)]
+    pub registration: RegistrationOptions,
 }
 
 /// Why a run cannot be made.
@@ -146,6 +155,12 @@ enum RunError {
     Servers,
     /// Operator: there is no such process.
     NoProcess(u32),
+    /// Operator: clients cannot be registered as they should.
+    Registration(SettingsError),
+    /// Operator or kernel: nobody can be registered.
+    Start(StartError),
+    /// Operator: too few file descriptors.
+    Descriptors(descriptors::TooFew),
     /// Operator, kernel or disk.
     Engine(EngineError),
     /// Operator: the command that restarts the server failed, or the leases cannot be asked for.
@@ -173,6 +188,9 @@ impl fmt::Display for RunError {
             Self::NoProcess(process) => {
                 write!(f, "--server-pid {process}: there is no such process on this host")
             }
+            Self::Registration(error) => write!(f, "{error}"),
+            Self::Start(error) => write!(f, "{error}"),
+            Self::Descriptors(error) => write!(f, "{error}"),
             Self::Engine(error) => write!(f, "{error}"),
             Self::Restart(why) => write!(f, "--restart-check: {why}"),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
@@ -190,6 +208,13 @@ pub fn run(run: &Run) -> ExitCode {
         Ok(result) if result.totals.acknowledgements == 0 && result.totals.offers == 0 => {
             eprintln!("vestibule-load: no server has answered anything");
             ExitCode::from(4)
+        }
+        Ok(result) if result.ending == Ending::Unanswered => {
+            eprintln!("vestibule-load: the servers stopped answering, so the run was ended early");
+            ExitCode::from(1)
+        }
+        Ok(result) if result.registration.is_some_and(|verdict| !verdict.is_good()) => {
+            ExitCode::from(1)
         }
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
@@ -211,6 +236,7 @@ impl Run {
         }
         let process = |process| machine::process_cost(process).ok_or(RunError::NoProcess(process));
         let server_before = self.server_pid.map(process).transpose()?;
+        let registration = self.registration(&scenario)?;
         let (ledger, ledger_file) = self.ledger()?;
         let end = on_interrupt().map_err(RunError::Signals)?;
         let mut engine = Engine::new(Plan {
@@ -228,6 +254,7 @@ impl Run {
             seed: self.seed,
             ledger,
             ledger_file,
+            newcomers: registration.as_ref().map(|(door, _)| door.clone()),
         })
         .map_err(RunError::Engine)?;
         let buffer = engine.receive_buffer_bytes();
@@ -240,21 +267,35 @@ impl Run {
         }
         let began_unix_milliseconds = crate::driver::unix_milliseconds();
         let time_before = machine::thread_time();
-        let mut screen = Screen::on_standard_error();
+        // The engine has the only door now: its end is the end of clients to register.
+        let registration = registration.map(|(_, registration)| registration);
+        let screen = Screen::on_standard_error();
+        let mut observer = Observer::new(screen, Silence::new(scenario.manner()), Arc::clone(&end));
         let knee = match scenario.arrivals {
-            ArrivalsSetting::Ramp(ramp) => ramp_up(&mut engine, &ramp, &end, &mut screen),
-            _ => play_phases(&mut engine, &scenario, &end, &mut screen).map(|()| None),
+            ArrivalsSetting::Ramp(ramp) => ramp_up(&mut engine, &ramp, &end, &mut observer),
+            _ => play_phases(&mut engine, &scenario, &end, &mut observer).map(|()| None),
         }
         .map_err(RunError::Engine)?;
-        screen.end();
+        let silence = observer.end();
         let time = since(time_before);
         let mut outcome = engine.finish();
+        let is_interrupted = silence.is_none() && end.load(Ordering::Relaxed);
+        // Clients that stay idle are in no exchange once they have a lease.
+        let without_a_lease = match scenario.stay {
+            StaySetting::Idle => outcome.tally.totals.open_at_end,
+            _ => 0,
+        };
+        let registered =
+            registration.map(|registration| registration.finish(is_interrupted, without_a_lease));
         let server = server_before
             .zip(self.server_pid.and_then(machine::process_cost))
             .map(|(before, after)| cost(before, after));
         let settings = self.settings(&scenario, scenario_toml);
-        let ending =
-            if end.load(Ordering::Relaxed) { Ending::Interrupted } else { Ending::Complete };
+        let ending = match silence {
+            Some(_) => Ending::Unanswered,
+            None if is_interrupted => Ending::Interrupted,
+            None => Ending::Complete,
+        };
         let limits = limits(&outcome, settings.in_flight_max.is_some(), time);
         let (restart_check, restart_failed) = match &self.restart_check {
             Some(command) if ending == Ending::Complete => {
@@ -265,7 +306,7 @@ impl Run {
             }
             _ => (None, None),
         };
-        let result = RunResult {
+        let mut result = RunResult {
             format: FORMAT.to_owned(),
             version: VERSION,
             settings,
@@ -286,7 +327,14 @@ impl Run {
             limits,
             server,
             knee,
+            registration: registered.as_ref().map(|registered| registered.verdict),
         };
+        if let Some(registered) = registered {
+            result.latencies.extend(registered.latencies);
+            result.errors.extend(registered.errors);
+        }
+        result.errors.extend(silence.map(|silence| silence.error(&self.server, self.giaddr)));
+        result.errors.sort_by_key(|error| std::cmp::Reverse(error.count));
         if let Some(path) = &self.json {
             write(path, &result.json())?;
         }
@@ -340,6 +388,19 @@ impl Run {
         Ok((scenario, text))
     }
 
+    /// What registers clients, if the scenario has it.
+    fn registration(&self, scenario: &Scenario) -> Result<Option<(Door, Registration)>, RunError> {
+        let Some(table) = &scenario.registration else {
+            if self.registration.are_given() {
+                return Err(RunError::Registration(SettingsError::NotAsked));
+            }
+            return Ok(None);
+        };
+        let settings = table.settings(&self.registration).map_err(RunError::Registration)?;
+        descriptors::have(registration::descriptors(&settings)).map_err(RunError::Descriptors)?;
+        registration::start(settings).map(Some).map_err(RunError::Start)
+    }
+
     fn relays(&self) -> Vec<Relay> {
         let nth = |first: Ipv4Addr, number: u32| {
             Ipv4Addr::from(u32::from(first).wrapping_add(number.wrapping_mul(self.relay_step)))
@@ -380,86 +441,6 @@ impl Run {
             durability: self.durability.clone(),
         }
     }
-}
-
-/// The phases of a scenario without a ramp: one, or three with a power cut.
-fn play_phases(
-    engine: &mut Engine,
-    scenario: &Scenario,
-    end: &AtomicBool,
-    screen: &mut Screen,
-) -> Result<(), EngineError> {
-    let phase = |name: &str, arrivals, seconds: Option<f64>| PhasePlan {
-        name: name.to_owned(),
-        arrivals,
-        duration: seconds.map(Duration::from_secs_f64),
-        is_drained: false,
-    };
-    let mut play = |engine: &mut Engine, plan: &PhasePlan| {
-        engine.play(plan, end, &mut |live| screen.show(live))
-    };
-    let Some(cut) = scenario.power_cut else {
-        play(engine, &phase(&scenario.name, scenario.arrivals(), scenario.seconds))?;
-        return Ok(());
-    };
-    let before = phase("before the power cut", scenario.arrivals(), Some(cut.after_seconds));
-    // An exchange that the power cut ends is no loss of the server's.
-    play(engine, &PhasePlan { is_drained: true, ..before })?;
-    engine.power_cut(cut.forgetful_percent);
-    play(engine, &phase("dark", Arrivals::Nobody, Some(cut.dark_seconds)))?;
-    let left = scenario.seconds.map(|all| all - cut.after_seconds - cut.dark_seconds);
-    play(engine, &phase("power returns", Arrivals::AtOnce, left))?;
-    Ok(())
-}
-
-/// Doubles the rate until it is not borne, then halves the interval between the best good rate and the
-/// worst bad one.
-fn ramp_up(
-    engine: &mut Engine,
-    ramp: &Ramp,
-    end: &AtomicBool,
-    screen: &mut Screen,
-) -> Result<Option<Knee>, EngineError> {
-    let mut knee = Knee { good_per_second: 0.0, bad_per_second: None };
-    let mut rate = ramp.from_per_second;
-    for _ in 0..STEPS_MAX {
-        let plan = PhasePlan {
-            name: format!("rate {rate:.0}"),
-            arrivals: Arrivals::Rate(rate),
-            duration: Some(Duration::from_secs_f64(ramp.step_seconds)),
-            is_drained: true,
-        };
-        let phase = engine.play(&plan, end, &mut |live| screen.show(live))?;
-        if end.load(Ordering::Relaxed) {
-            break;
-        }
-        let is_good = is_borne(&phase, ramp);
-        engine.judge_last_phase(is_good);
-        if is_good {
-            knee.good_per_second = knee.good_per_second.max(rate);
-        } else {
-            knee.bad_per_second = Some(knee.bad_per_second.map_or(rate, |bad| bad.min(rate)));
-        }
-        let good = knee.good_per_second;
-        rate = match knee.bad_per_second {
-            None if rate >= ramp.to_per_second => break,
-            None => (rate * 2.0).min(ramp.to_per_second),
-            Some(bad) if bad - good <= bad * ramp.precision_percent / 100.0 => break,
-            Some(bad) => f64::midpoint(good, bad),
-        };
-        // Below one arrival in a step there is nothing to be seen.
-        if rate * ramp.step_seconds < 1.0 {
-            break;
-        }
-    }
-    Ok(Some(knee))
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a part of a hundred")]
-fn is_borne(phase: &Phase, ramp: &Ramp) -> bool {
-    let lost = phase.lost as f64 * 100.0 / (phase.began.max(1)) as f64;
-    let p99 = phase.latency.percentile(99.0) as f64 / 1000.0;
-    phase.acknowledged > 0 && lost <= ramp.lost_percent && p99 <= ramp.p99_milliseconds
 }
 
 fn verdict(outcome: &Outcome) -> LedgerVerdict {
