@@ -11,6 +11,7 @@
 use crate::counters::Counters;
 use crate::decision::{Decision, DomainName, Query, Question, Refusal, Rules};
 use crate::limits::{DNS_QUERY_RECORDS_MAX, UDP_ANSWER_BYTES_MAX, UDP_ANSWER_BYTES_MIN};
+use crate::plain::PlainQuestion;
 use crate::wire_header::{BareCode, WireHeader};
 use hickory_proto::op::{Edns, Message, Metadata, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA};
@@ -121,10 +122,45 @@ impl Handler {
             self.counters.dropped_response.add_one();
             return Step::Drop;
         }
+        match self.plain(message, source) {
+            Some(answer) => Step::Answer(answer),
+            None => self.receive_decoded(&header, message, source, transport),
+        }
+    }
+
+    /// The answer to a question of the plainest form that is not forwarded; counted.
+    fn plain(&self, message: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
+        let plain = PlainQuestion::read(message)?;
+        let PlainQuestion { name, record_type, class, .. } = &plain;
+        let question = Some(Question { name, record_type: *record_type, class: *class });
+        let decision = self.rules.decide(&Query { opcode: 0, edns_version: None, question });
+        let answer = match decision {
+            Decision::Lie => {
+                self.counters.lies.add_one();
+                plain.lie(self.lie, self.lie_ttl_seconds)
+            }
+            Decision::NoData => {
+                self.counters.no_data.add_one();
+                plain.no_data(self.lie_ttl_seconds)
+            }
+            Decision::NoSuchName | Decision::Forward | Decision::Refuse(_) => return None,
+        };
+        tracing::debug!(%source, ?question, ?decision, "question");
+        Some(answer)
+    }
+
+    /// As [`Handler::receive`], for a message with this header that needs a decoder.
+    fn receive_decoded(
+        &self,
+        header: &WireHeader,
+        message: &[u8],
+        source: SocketAddr,
+        transport: Transport,
+    ) -> Step {
         if header.questions > 1 {
             // Not decoded: whatever the second question is, the answer is the same.
             let query = Query { opcode: header.opcode, edns_version: None, question: None };
-            return self.refuse_bare(&header, self.rules.decide(&query));
+            return self.refuse_bare(header, self.rules.decide(&query));
         }
         let protocol = match transport {
             Transport::Udp => Protocol::Udp,
@@ -136,12 +172,12 @@ impl Handler {
         let Some(request) = request else {
             if header.opcode != 0 {
                 let query = Query { opcode: header.opcode, edns_version: None, question: None };
-                return self.refuse_bare(&header, self.rules.decide(&query));
+                return self.refuse_bare(header, self.rules.decide(&query));
             }
             self.counters.format_error.add_one();
             return Step::Answer(header.bare_answer(BareCode::FormatError).to_vec());
         };
-        self.answer(&header, request, transport)
+        self.answer(header, request, transport)
     }
 
     /// SERVFAIL for a question that could not be forwarded.
@@ -422,6 +458,62 @@ mod tests {
         prop_oneof![4 => damaged, 1 => prop::collection::vec(any::<u8>(), 0..600)]
     }
 
+    /// Questions of the plainest form, with now and then a byte that makes them less plain.
+    fn plain_questions() -> impl Strategy<Value = Vec<u8>> {
+        let label = prop_oneof![
+            4 => prop::collection::vec(any::<u8>(), 1..=63),
+            2 => "[a-z]{1,12}".prop_map(String::into_bytes),
+            1 => Just(b"Example".to_vec()),
+            1 => Just(b"portal".to_vec()),
+        ];
+        let edns = (any::<u16>(), prop_oneof![Just(0u8), Just(0x80), any::<u8>()]);
+        (
+            any::<[u8; 2]>(),
+            prop_oneof![8 => Just(1u8), 1 => any::<u8>()],
+            prop_oneof![4 => Just(0u8), 4 => Just(0x20), 1 => Just(0x10), 1 => any::<u8>()],
+            prop::collection::vec(label, 0..5),
+            prop_oneof![Just(1u16), Just(28), Just(65), Just(255), any::<u16>()],
+            prop_oneof![8 => Just(1u16), 1 => any::<u16>()],
+            prop::option::of(edns),
+            prop::option::weighted(0.1, (any::<prop::sample::Index>(), any::<u8>())),
+        )
+            .prop_map(|(id, flags0, flags1, labels, record_type, class, edns, damage)| {
+                let records = u8::from(edns.is_some());
+                let mut message =
+                    [&id[..], &[flags0, flags1, 0, 1, 0, 0, 0, 0, 0, records]].concat();
+                for label in labels {
+                    message.push(u8::try_from(label.len()).unwrap());
+                    message.extend(label);
+                }
+                message.push(0);
+                message.extend(record_type.to_be_bytes());
+                message.extend(class.to_be_bytes());
+                if let Some((payload, flags)) = edns {
+                    message.extend([0, 0, 41]);
+                    message.extend(payload.to_be_bytes());
+                    message.extend([0, 0, flags, 0, 0, 0]);
+                }
+                if let Some((index, byte)) = damage {
+                    let index = index.index(message.len());
+                    message[index] = byte;
+                }
+                message
+            })
+    }
+
+    #[test]
+    fn what_a_crowd_asks_is_answered_by_hand() {
+        let handler = handler();
+        let by_hand = |message: &[u8]| handler.plain(message, source()).is_some();
+        for text in ["captive.apple.com.", "www.gstatic.com.", "."] {
+            assert!(by_hand(&question(text)), "{text}");
+        }
+        // The garden's names and those that are denied are not.
+        for text in ["a.example.", "b.a.example.", "mask.icloud.com."] {
+            assert!(!by_hand(&question(text)), "{text}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
@@ -441,6 +533,27 @@ mod tests {
                 Step::Forward(forwarding) => {
                     prop_assert!(Message::from_vec(&forwarding.bytes).is_ok());
                     prop_assert!(Message::from_vec(&handler.failure(&forwarding)).is_ok());
+                }
+            }
+        }
+
+        /// Hickory is the oracle: what is answered by hand is what it would have answered.
+        #[test]
+        fn what_is_answered_by_hand_is_what_hickory_answers(
+            message in prop_oneof![4 => plain_questions(), 1 => bytes()],
+            tcp: bool,
+        ) {
+            let handler = handler();
+            let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+            if let Some(by_hand) = handler.plain(&message, source()) {
+                let header = WireHeader::read(&message).unwrap();
+                match handler.receive_decoded(&header, &message, source(), transport) {
+                    // Written once more by one encoder, which keeps the case of letters.
+                    Step::Answer(decoded) => prop_assert_eq!(
+                        Message::from_vec(&by_hand).unwrap().to_vec().unwrap(),
+                        Message::from_vec(&decoded).unwrap().to_vec().unwrap()
+                    ),
+                    Step::Drop | Step::Forward(_) => panic!("hickory does something else"),
                 }
             }
         }

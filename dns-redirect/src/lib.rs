@@ -25,6 +25,7 @@ mod dns_udp;
 mod handler;
 mod kernel_drops;
 pub mod limits;
+mod plain;
 pub mod port_holder;
 mod redirect;
 mod resolver;
