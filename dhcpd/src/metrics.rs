@@ -90,6 +90,7 @@ pub struct Metrics {
     replies_held: AtomicU64,
     pools_exhausted: LabelTable<String, AtomicU64>,
     index_rebuilds: AtomicU64,
+    leases_reused: AtomicU64,
     options_left_out: AtomicU64,
     journal_bytes: AtomicU64,
     journal_segments: AtomicU64,
@@ -218,6 +219,7 @@ impl Metrics {
             replies_held: AtomicU64::new(0),
             pools_exhausted: LabelTable::new(NETWORKS_COUNTED_MAX),
             index_rebuilds: AtomicU64::new(0),
+            leases_reused: AtomicU64::new(0),
             options_left_out: AtomicU64::new(0),
             journal_bytes: AtomicU64::new(0),
             journal_segments: AtomicU64::new(0),
@@ -329,6 +331,11 @@ impl Metrics {
     /// The index was found missing or bad, and built again from the journal and its snapshots.
     pub fn index_rebuild(&self) {
         self.index_rebuilds.fetch_add(1, Relaxed);
+    }
+
+    /// An early renewal was answered from the lease as it was, without a write.
+    pub fn lease_reused(&self) {
+        self.leases_reused.fetch_add(1, Relaxed);
     }
 
     /// A reply left without this many of its options, because its client takes no larger message.

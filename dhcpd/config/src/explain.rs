@@ -64,6 +64,13 @@ fn leases(text: &mut String, core: &Configuration) -> fmt::Result {
     writeln!(text, "  last {unregistered} for unregistered hosts of gated networks")?;
     let quarantine = duration_in_words(core.decline_quarantine_seconds);
     writeln!(text, "  keep a declined address from everybody for {quarantine}")?;
+    match core.cache_threshold_percent {
+        0 => writeln!(text, "  every renewal is written")?,
+        percent => writeln!(
+            text,
+            "  a renewal is answered without a write while less than {percent}% of the lease has passed"
+        )?,
+    }
     writeln!(text, "  rapid commit is {}", if core.rapid_commit { "on" } else { "off" })
 }
 

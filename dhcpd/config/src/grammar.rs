@@ -27,7 +27,13 @@ pub const SERVER: Section = Section {
 /// `[leases]`
 pub const LEASES: Section = Section {
     header: "[leases]",
-    keys: &["lifetime", "lifetime-unregistered", "decline-quarantine", "rapid-commit"],
+    keys: &[
+        "lifetime",
+        "lifetime-unregistered",
+        "decline-quarantine",
+        "cache-threshold",
+        "rapid-commit",
+    ],
 };
 
 /// `[[network]]`

@@ -122,6 +122,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         lifetime_seconds: leases.lifetime_seconds,
         lifetime_unregistered_seconds: leases.lifetime_unregistered_seconds,
         decline_quarantine_seconds: leases.decline_quarantine_seconds,
+        cache_threshold_percent: leases.cache_threshold_percent,
         rapid_commit: leases.rapid_commit,
     };
     Some(Vestibule { server: server?, core, gated_ipv6, gate: gate?, captive, dns, api: api? })

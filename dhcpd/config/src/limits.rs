@@ -99,6 +99,13 @@ pub const LIFETIME_UNREGISTERED_SECONDS_DEFAULT: u32 = 2 * 60;
 /// Default of `leases.decline-quarantine` in seconds (RFC 2131 section 4.3.3).
 pub const DECLINE_QUARANTINE_SECONDS_DEFAULT: u32 = 24 * 60 * 60;
 
+/// Default of `leases.cache-threshold` in percent: that of ISC dhcpd and of Kea.
+pub const CACHE_THRESHOLD_PERCENT_DEFAULT: u8 = 25;
+
+/// The largest `leases.cache-threshold` in percent: from half of a lease on, hosts renew it to have it
+/// made longer (RFC 2131 section 4.4.5).
+pub const CACHE_THRESHOLD_PERCENT_MAX: u8 = 49;
+
 /// Default of `dns.lie-ttl` in seconds.
 pub const LIE_TTL_SECONDS_DEFAULT: u32 = 10;
 

@@ -4,9 +4,10 @@
 use crate::checked::{Api, ApiListen, Dns, GardenEntry, Gate, GateMode, Portal, Server};
 use crate::grammar;
 use crate::limits::{
-    API_LISTEN_DEFAULT, DECLINE_QUARANTINE_SECONDS_DEFAULT, DECLINE_QUARANTINE_SECONDS_MIN,
-    DNS_ADDRESSES_MAX, DNS_PORT, INTERFACE_NAME_LENGTH_MAX, INTERFACES_MAX,
-    LIE_TTL_SECONDS_DEFAULT, LIE_TTL_SECONDS_MAX, LIE_TTL_SECONDS_MIN, LIFETIME_SECONDS_DEFAULT,
+    API_LISTEN_DEFAULT, CACHE_THRESHOLD_PERCENT_DEFAULT, CACHE_THRESHOLD_PERCENT_MAX,
+    DECLINE_QUARANTINE_SECONDS_DEFAULT, DECLINE_QUARANTINE_SECONDS_MIN, DNS_ADDRESSES_MAX,
+    DNS_PORT, INTERFACE_NAME_LENGTH_MAX, INTERFACES_MAX, LIE_TTL_SECONDS_DEFAULT,
+    LIE_TTL_SECONDS_MAX, LIE_TTL_SECONDS_MIN, LIFETIME_SECONDS_DEFAULT,
     LIFETIME_UNREGISTERED_SECONDS_DEFAULT, PATH_LENGTH_MAX, RECEIVE_BUFFER_BYTES_DEFAULT,
     RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_BYTES_MIN, RELAY_LISTEN_MAX, STATE_DIR_DEFAULT,
     TOKEN_FILE_DEFAULT, UNIX_PATH_LENGTH_MAX, WALLED_GARDEN_MAX,
@@ -69,6 +70,7 @@ pub(crate) struct Leases {
     pub(crate) lifetime_seconds: u32,
     pub(crate) lifetime_unregistered_seconds: u32,
     pub(crate) decline_quarantine_seconds: u32,
+    pub(crate) cache_threshold_percent: u8,
     pub(crate) rapid_commit: bool,
 }
 
@@ -78,6 +80,7 @@ impl Default for Leases {
             lifetime_seconds: LIFETIME_SECONDS_DEFAULT,
             lifetime_unregistered_seconds: LIFETIME_UNREGISTERED_SECONDS_DEFAULT,
             decline_quarantine_seconds: DECLINE_QUARANTINE_SECONDS_DEFAULT,
+            cache_threshold_percent: CACHE_THRESHOLD_PERCENT_DEFAULT,
             rapid_commit: false,
         }
     }
@@ -98,6 +101,10 @@ pub(crate) fn leases(reader: &mut Reader<'_>, file: &Table<'_>) -> Leases {
     seconds(reader, "lifetime-unregistered", LIFETIME_SECONDS_MIN, unregistered);
     let quarantine = &mut leases.decline_quarantine_seconds;
     seconds(reader, "decline-quarantine", DECLINE_QUARANTINE_SECONDS_MIN, quarantine);
+    let percent = |text: &str| value::percent_within(text, CACHE_THRESHOLD_PERCENT_MAX);
+    if let Some(placed) = reader.parsed(&table, "cache-threshold", percent) {
+        leases.cache_threshold_percent = placed.value;
+    }
     leases.rapid_commit = reader.flag(&table, "rapid-commit").unwrap_or(false);
     leases
 }

@@ -69,6 +69,20 @@ pub(crate) fn duration_in_words(seconds: u32) -> String {
     if words.is_empty() { "0s".to_owned() } else { words }
 }
 
+/// A part in percent, up to a bound, which is included: a number with a percent sign.
+pub(crate) fn percent_within(text: &str, max: u8) -> Result<u8, Complaint> {
+    let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let percent = digits.and_then(|digits| digits.parse::<u8>().ok());
+    match percent {
+        Some(percent) if percent <= max => Ok(percent),
+        Some(_) => Err(Complaint::plain(format!("{} is not between 0% and {max}%", quoted(text)))),
+        None => Err(Complaint::new(
+            format!("{} is not a percentage", quoted(text)),
+            "write a whole number and a percent sign, as in \"25%\"",
+        )),
+    }
+}
+
 /// A size in bytes: a number with B, KiB, MiB or GiB.
 pub(crate) fn size(text: &str) -> Result<u64, Complaint> {
     let wrong = || {

@@ -148,6 +148,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(vestibule.core.lifetime_seconds, 3600);
     assert_eq!(vestibule.core.lifetime_unregistered_seconds, 120);
     assert_eq!(vestibule.core.decline_quarantine_seconds, 86_400);
+    assert_eq!(vestibule.core.cache_threshold_percent, 25);
     assert!(!vestibule.core.rapid_commit);
     assert_eq!(vestibule.api.listen.to_string(), "127.0.0.1:8067");
     assert_eq!(vestibule.api.token_file, Path::new("/etc/vestibule/token"));

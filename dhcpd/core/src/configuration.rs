@@ -20,6 +20,9 @@ pub struct Configuration {
     pub lifetime_unregistered_seconds: u32,
     /// How long an address stays out of use after a DECLINE, in seconds.
     pub decline_quarantine_seconds: u32,
+    /// Which part of a lease's lifetime may have passed, in percent, for its renewal to be answered from
+    /// the lease as it is (lease caching). 0: none is.
+    pub cache_threshold_percent: u8,
     /// Whether a DISCOVER with option 80 is acknowledged at once (RFC 4039).
     pub rapid_commit: bool,
 }

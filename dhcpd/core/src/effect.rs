@@ -59,7 +59,7 @@ pub struct Unanswered {
     pub giaddr: Ipv4Addr,
 }
 
-/// Something that an operator wants to know and that no packet's fate tells.
+/// Something that an operator wants to know and that no packet's fate alone tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// No address was left for a client.
@@ -67,6 +67,8 @@ pub enum Notice {
         /// Where.
         network: Box<str>,
     },
+    /// An early renewal was answered from the lease as it is, without a write.
+    LeaseReused,
     /// A client reported that something else uses its address.
     AddressDeclined {
         /// The address.

@@ -35,7 +35,8 @@ pub struct Lease {
     pub state: BindingState,
     /// When this client was first given this address, without a break since.
     pub started: Timestamp,
-    /// When the last ACK (or RELEASE or DECLINE) for it was decided.
+    /// When the last ACK (or RELEASE or DECLINE) for it was decided; an ACK that was answered from the
+    /// lease as it was does not count.
     pub changed: Timestamp,
     /// When it ends: expiry, or the moment of the RELEASE, or the end of the quarantine.
     pub ends: Timestamp,

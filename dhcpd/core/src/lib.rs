@@ -50,5 +50,5 @@ pub use registration::Registration;
 pub use relay_agent::RelayAgentInformation;
 pub use reply::{Destination, Reply};
 pub use request::{Arrival, MessageType, Request, SocketIndex};
-pub use server::Server;
+pub use server::{HashKey, Server};
 pub use time::Timestamp;

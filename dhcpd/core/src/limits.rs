@@ -27,6 +27,10 @@ pub const ENDINGS_PER_STEP_MAX: usize = 256;
 /// still known by their address.
 pub const FORMER_LEASES_MAX: usize = 8;
 
+/// Places in which changes of addresses are kept until they are committed, to know which leases are
+/// durable: enough that two changed addresses seldom share one.
+pub const CHANGED_ADDRESSES_KEPT: usize = 65_536;
+
 /// Leases that one hardware address holds at once, under whatever client identifiers.
 pub const LEASES_PER_HARDWARE_ADDRESS_MAX: usize = 256;
 

@@ -234,6 +234,7 @@ mod tests {
             networks: vec![network],
             lifetime_seconds: 3600,
             lifetime_unregistered_seconds: 120,
+            cache_threshold_percent: 25,
             decline_quarantine_seconds: 600,
             rapid_commit: false,
         };

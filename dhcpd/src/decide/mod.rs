@@ -425,6 +425,7 @@ impl Turn {
                     );
                 }
             }
+            Notice::LeaseReused => self.metrics.lease_reused(),
             Notice::AddressDeclined { address, hardware } => {
                 if self.quiet.may_say(&format!("declined {address}")) {
                     tracing::warn!(

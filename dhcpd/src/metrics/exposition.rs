@@ -70,6 +70,11 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
     ),
     ("vestibule_index_rebuilds", MetricType::Counter, "Times that the index was built again"),
     (
+        "vestibule_leases_reused",
+        MetricType::Counter,
+        "Renewals that were answered from the lease as it was, without a write",
+    ),
+    (
         "vestibule_options_left_out",
         MetricType::Counter,
         "Options that did not fit into their reply",
@@ -274,6 +279,7 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
                 .collect(),
         ),
         "vestibule_index_rebuilds" => one(&metrics.index_rebuilds),
+        "vestibule_leases_reused" => one(&metrics.leases_reused),
         "vestibule_options_left_out" => one(&metrics.options_left_out),
         "vestibule_journal_bytes" => one(&metrics.journal_bytes),
         "vestibule_journal_segments" => one(&metrics.journal_segments),

@@ -79,6 +79,7 @@ fn what_is_counted_is_shown() {
     metrics.gate_reconcile();
     metrics.replies_held(12);
     metrics.pool_exhausted("halls");
+    metrics.lease_reused();
     metrics.index_rebuild();
     metrics.api_response(404);
     metrics.api_connections(2);
@@ -100,6 +101,7 @@ fn what_is_counted_is_shown() {
         "vestibule_gate_reconciles_total 1",
         "vestibule_replies_held 12",
         "vestibule_pool_exhausted_total{network=\"halls\"} 1",
+        "vestibule_leases_reused_total 1",
         "vestibule_index_rebuilds_total 1",
         "vestibule_api_responses_total{status=\"404\"} 1",
         "vestibule_api_connections 2",

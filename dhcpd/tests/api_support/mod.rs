@@ -199,6 +199,7 @@ pub fn configuration() -> Configuration {
         ],
         lifetime_seconds: 3600,
         lifetime_unregistered_seconds: 120,
+        cache_threshold_percent: 25,
         decline_quarantine_seconds: 3600,
         rapid_commit: false,
     }

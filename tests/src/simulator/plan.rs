@@ -71,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) lifetime_seconds: u32,
     /// The same for hosts that are not registered.
     pub(crate) lifetime_unregistered_seconds: u32,
+    /// Up to which part of a lease, in percent, a renewal is answered without a write.
+    pub(crate) cache_threshold_percent: u8,
     /// First wait of a device for an answer.
     pub(crate) first_wait: u64,
     /// Whether the relay writes option 82.
@@ -143,6 +145,7 @@ impl Plan {
             first_wait: 500 + random.below(4_000),
             circuit_id: random.below(2) == 0,
             reservation: random.below(2) == 0,
+            cache_threshold_percent: [0, 25, 49][to_usize(random.below(3))],
         }
     }
 
@@ -180,6 +183,7 @@ impl Plan {
             networks,
             lifetime_seconds: self.lifetime_seconds,
             lifetime_unregistered_seconds: self.lifetime_unregistered_seconds,
+            cache_threshold_percent: self.cache_threshold_percent,
             decline_quarantine_seconds: 30,
             rapid_commit: false,
         }

@@ -44,11 +44,11 @@ impl Server {
         let hardware = match target {
             RegistrationTarget::Hardware(hardware) => hardware,
             RegistrationTarget::Address(address) => {
-                let lease = self.book.lease(address.into());
+                let lease = self.book.entry(address.into());
                 let Some(lease) = lease.filter(|lease| lease.is_held(self.now)) else {
                     return Answer::NoLease(address);
                 };
-                lease.hardware
+                lease.hardware()
             }
         };
         if hardware.is_zero() {
@@ -112,7 +112,9 @@ impl Server {
 
     /// Has the kernel told of every address that the device holds in gated networks.
     fn tell_gate(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) -> Vec<Ipv4Addr> {
-        for address in self.book.of_hardware(hardware).to_vec() {
+        let addresses: Vec<u32> =
+            self.book.of_hardware(hardware).map(|lease| lease.address().into()).collect();
+        for address in addresses {
             // Also where the side stays: the end of the registration may have moved.
             if !self.settle(address, step) {
                 let change = self.book.remaining_time(
@@ -131,12 +133,10 @@ impl Server {
         let mut addresses: Vec<Ipv4Addr> = self
             .book
             .of_hardware(hardware)
-            .iter()
-            .filter_map(|address| self.book.lease(*address))
             .filter(|lease| {
                 super::book::side_of(&self.topology, &self.registrations, lease, self.now).is_some()
             })
-            .map(|lease| lease.address)
+            .map(super::book::Entry::address)
             .collect();
         addresses.sort_unstable();
         addresses

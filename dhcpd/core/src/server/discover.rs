@@ -4,6 +4,7 @@
 //! that it was just offered, the one that it held before, the one that it asks for, the one that has
 //! been free longest.
 
+use super::book::Entry;
 use super::topology::NetworkIndex;
 use super::{Place, Server, Step, reply};
 use crate::{ClientIdentifier, MessageType, Reason, Release, Request, limits};
@@ -17,9 +18,9 @@ impl Server {
         if self.is_held(request, &client) {
             return step.unanswered(request, Reason::DuplicateOfHeld);
         }
-        let holds_one_here = self.book.of_client(&client).iter().any(|address| {
-            self.topology.network_of((*address).into()) == Some(place.network)
-                && self.book.lease(*address).is_some_and(|lease| lease.is_held(self.now))
+        let holds_one_here = self.book.of_client(&client).any(|lease| {
+            lease.is_held(self.now)
+                && self.topology.network_of(lease.address()) == Some(place.network)
         });
         if !holds_one_here && !self.has_room(request.hardware) {
             return step.unanswered(request, Reason::TooManyLeases);
@@ -52,7 +53,8 @@ impl Server {
         if let Some(address) = self.reserved(request, client, network) {
             return Some(address);
         }
-        let known: Vec<u32> = self.book.of_client(client).to_vec();
+        let known: Vec<u32> =
+            self.book.of_client(client).map(|lease| lease.address().into()).collect();
         for address in &known {
             self.settle(*address, step);
         }
@@ -61,7 +63,7 @@ impl Server {
                 && self.is_available(request, client, *address)
         };
         let holds =
-            |address: &u32| self.book.lease(*address).is_some_and(|lease| lease.is_held(self.now));
+            |address: &u32| self.book.entry(*address).is_some_and(|lease| lease.is_held(self.now));
         if let Some(address) = known.iter().copied().filter(holds).find(usable) {
             return Some(address);
         }
@@ -69,8 +71,8 @@ impl Server {
             return Some(address);
         }
         // The newest of the former ones, if there are several.
-        let ended = |address: &u32| self.book.lease(*address).map(|lease| lease.changed);
-        if let Some(address) = known.iter().copied().filter(usable).max_by_key(ended) {
+        let changed = |address: &u32| self.book.entry(*address).map(Entry::changed);
+        if let Some(address) = known.iter().copied().filter(usable).max_by_key(changed) {
             return Some(address);
         }
         if let Some(wanted) = request.requested_address.map(u32::from) {
@@ -100,15 +102,10 @@ impl Server {
     /// The address that has been free longest: in the subnet that the packet points to, else in another
     /// one of the same network.
     fn next_free(&mut self, client: &ClientIdentifier, place: Place) -> Option<u32> {
-        let Self { topology, book, pools, offers, .. } = self;
-        let is_known = |address: u32| {
-            book.entry(address).is_some()
-                || offers.of_address(address).is_some()
-                || topology.reserved_for(address).is_some()
-        };
+        let Self { topology, pools, .. } = self;
         let first = std::iter::once(place.subnet);
         let others = topology.subnets(place.network).filter(|subnet| *subnet != place.subnet);
-        let address = first.chain(others).find_map(|subnet| pools.take_next(subnet, is_known))?;
+        let address = first.chain(others).find_map(|subnet| pools.take_next(topology, subnet))?;
         self.note_offer(client, place.network, address, true);
         Some(address)
     }
@@ -127,7 +124,7 @@ impl Server {
     fn is_free(&self, address: u32) -> bool {
         use super::Standing;
         self.topology.reserved_for(address).is_none()
-            && self.book.entry(address).is_none_or(|entry| entry.standing == Standing::Ended)
+            && self.book.entry(address).is_none_or(|entry| entry.standing() == Standing::Ended)
     }
 
     fn note_offer(

@@ -75,7 +75,7 @@ impl Server {
     fn is_holder(&self, request: &Request, address: u32) -> bool {
         let client = request.client();
         self.book
-            .lease(address)
-            .is_some_and(|lease| lease.is_held(self.now) && lease.client == client)
+            .entry(address)
+            .is_some_and(|lease| lease.is_held(self.now) && lease.has_client(&client))
     }
 }

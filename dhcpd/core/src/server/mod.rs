@@ -11,10 +11,12 @@
 //! | `pools` | which addresses are free, and which comes next |
 //! | `offers` | offers that wait for their REQUEST |
 //! | `discover`, `request`, `farewell` | what each message of a client gets |
+//! | `caching` | early renewals that need no write |
 //! | `reply` | how replies are put together |
 //! | `commands`, `queries` | registrations, and questions |
 
 mod book;
+mod caching;
 mod commands;
 mod discover;
 mod farewell;
@@ -30,7 +32,10 @@ use crate::{
     HardwareAddress, Input, Lease, MessageType, Notice, Reason, Record, Release, Reply, Request,
     Sequence, Side, Timestamp, Unanswered, limits,
 };
-use book::{Book, Registrations, Standing};
+pub use book::HashKey;
+
+use book::{Book, Entry, Registrations, Standing};
+use caching::Changes;
 use offers::Offers;
 use pools::Pools;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,6 +59,7 @@ pub struct Server {
     offers: Offers,
     registrations: Registrations,
     registrations_by_end: BTreeSet<(Timestamp, HardwareAddress)>,
+    changes: Changes,
     held: BTreeMap<ClientIdentifier, Held>,
     held_in_order: VecDeque<(Sequence, ClientIdentifier)>,
     sequence: Sequence,
@@ -67,17 +73,25 @@ struct Step<'a> {
     effects: &'a mut Effects,
     sequence: Sequence,
     has_durable: bool,
+    changes: Changes,
 }
 
 impl Step<'_> {
     fn persist(&mut self, record: Record) {
         self.has_durable = true;
+        match &record {
+            Record::Lease(Lease { address, .. }) | Record::LeaseForgotten(address) => {
+                self.changes.note((*address).into(), self.sequence);
+            }
+            Record::Registration(_) | Record::RegistrationRemoved(_) | Record::Time(_) => {}
+        }
         self.effects.push(Effect::Persist(record));
     }
 
     fn gate(&mut self, change: Option<GateChange>) {
         if let Some(change) = change {
             self.has_durable = true;
+            self.changes.note(change.address.into(), self.sequence);
             self.effects.push(Effect::Gate(change));
         }
     }
@@ -119,13 +133,26 @@ impl Server {
         records: impl IntoIterator<Item = Record>,
         now: Timestamp,
     ) -> Self {
+        Self::with_hash_key(configuration, own_addresses, records, now, HashKey::default())
+    }
+
+    /// As [`Server::new`], with a key for its hashes. Where hosts are not trusted, it has to be one that
+    /// they do not know. What is decided does not depend on it.
+    #[must_use]
+    pub fn with_hash_key(
+        configuration: Configuration,
+        own_addresses: impl IntoIterator<Item = Ipv4Addr>,
+        records: impl IntoIterator<Item = Record>,
+        now: Timestamp,
+        key: HashKey,
+    ) -> Self {
         let topology = Topology::new(configuration);
-        let mut book = Book::new(&topology);
+        let mut book = Book::new(&topology, key);
         let mut pools = Pools::new(&topology);
         let mut registrations = Registrations::new();
         for record in records {
             match record {
-                Record::Lease(lease) => book.load(lease),
+                Record::Lease(lease) => book.load(&lease),
                 Record::LeaseForgotten(address) => book.forget(address.into()),
                 Record::Registration(registration) => {
                     registrations.insert(registration.hardware, registration);
@@ -150,6 +177,7 @@ impl Server {
             offers: Offers::default(),
             registrations,
             registrations_by_end,
+            changes: Changes::default(),
             held: BTreeMap::new(),
             held_in_order: VecDeque::new(),
             sequence: Sequence::default(),
@@ -172,7 +200,8 @@ impl Server {
     ) -> Option<Sequence> {
         self.now = self.now.max(now);
         let sequence = Sequence(self.sequence.0 + 1);
-        let mut step = Step { effects, sequence, has_durable: false };
+        let changes = std::mem::take(&mut self.changes);
+        let mut step = Step { effects, sequence, has_durable: false, changes };
         self.let_things_end(&mut step);
         match input {
             Input::Packet(request) => self.packet(request, &mut step),
@@ -185,6 +214,7 @@ impl Server {
             Input::Tick => self.wake = None,
         }
         self.ask_to_be_woken(&mut step);
+        self.changes = step.changes;
         let durable = step.has_durable.then_some(sequence);
         if durable.is_some() {
             self.sequence = sequence;
@@ -199,8 +229,8 @@ impl Server {
             .entries_above(None)
             .filter_map(|entry| {
                 let (side, milliseconds) =
-                    book::side_of(&self.topology, &self.registrations, &entry.lease, now)?;
-                Some((entry.lease.address, side, milliseconds))
+                    book::side_of(&self.topology, &self.registrations, entry, now)?;
+                Some((entry.address(), side, milliseconds))
             })
             .collect()
     }
@@ -286,15 +316,12 @@ impl Server {
     /// Whether the device may have one more lease.
     fn has_room(&self, hardware: HardwareAddress) -> bool {
         let is_held = |standing| matches!(standing, Standing::Held(_));
-        self.book.of_hardware(hardware).len() < limits::LEASES_PER_HARDWARE_ADDRESS_MAX
-            || self.count_of(hardware, is_held) < limits::LEASES_PER_HARDWARE_ADDRESS_MAX
+        self.count_of(hardware, is_held) < limits::LEASES_PER_HARDWARE_ADDRESS_MAX
     }
 
     /// How many of a device's addresses stand so.
     fn count_of(&self, hardware: HardwareAddress, is_wanted: impl Fn(Standing) -> bool) -> usize {
-        let addresses = self.book.of_hardware(hardware).iter();
-        let entries = addresses.filter_map(|address| self.book.entry(*address));
-        entries.filter(|entry| is_wanted(entry.standing)).count()
+        self.book.of_hardware(hardware).filter(|entry| is_wanted(entry.standing())).count()
     }
 
     /// Whether the client means this server by option 54.
@@ -337,13 +364,13 @@ impl Server {
         if self.offers.of_address(address).is_some_and(|offer| offer.client != *client) {
             return false;
         }
-        let Some(lease) = self.book.lease(address).filter(|lease| lease.is_blocked(self.now))
+        let Some(lease) = self.book.entry(address).filter(|lease| lease.is_blocked(self.now))
         else {
             return true;
         };
         let own_reservation = self.topology.reserved_for(address) == Some(request.hardware)
-            && lease.hardware == request.hardware;
-        lease.state == BindingState::Active && (lease.client == *client || own_reservation)
+            && lease.hardware() == request.hardware;
+        lease.state() == BindingState::Active && (lease.has_client(client) || own_reservation)
     }
 
     /// Brings an address up to date with the time, so that its pool and the gate know that its lease
@@ -363,21 +390,21 @@ impl Server {
 
     /// Keeps a free address that is on offer out of its pool: its lease ended after it was offered.
     fn keep_for_offer(&mut self, address: u32) {
-        let ended = self.book.entry(address).filter(|entry| entry.standing == Standing::Ended);
+        let ended = self.book.entry(address).filter(|entry| entry.standing() == Standing::Ended);
         if let Some(entry) = ended
             && self.topology.reserved_for(address).is_none()
             && self.offers.mark_taken(address)
         {
-            self.pools.take(&self.topology, address, entry.lease.ends);
+            self.pools.take(&self.topology, address, entry.ends());
         }
     }
 
     /// Writes a lease into the book and says what has to be committed for it.
     fn put(&mut self, lease: Lease, step: &mut Step<'_>) {
         let address = u32::from(lease.address);
-        step.persist(Record::Lease(lease.clone()));
         let change =
-            self.book.put(&self.topology, &mut self.pools, &self.registrations, lease, self.now);
+            self.book.put(&self.topology, &mut self.pools, &self.registrations, &lease, self.now);
+        step.persist(Record::Lease(lease));
         step.gate(change);
         self.keep_for_offer(address);
     }
@@ -385,10 +412,10 @@ impl Server {
     /// Takes an address out of its pool for a client, unless it is out of it already.
     fn take(&mut self, address: u32) {
         let blocked =
-            self.book.entry(address).is_some_and(|entry| entry.standing != Standing::Ended);
+            self.book.entry(address).is_some_and(|entry| entry.standing() != Standing::Ended);
         let offered = self.offers.of_address(address).is_some_and(|offer| offer.took);
         if !blocked && !offered && self.topology.reserved_for(address).is_none() {
-            let ended = self.book.lease(address).map_or(Timestamp::ZERO, |lease| lease.ends);
+            let ended = self.book.entry(address).map_or(Timestamp::ZERO, Entry::ends);
             self.pools.take(&self.topology, address, ended);
         }
     }
@@ -398,13 +425,14 @@ impl Server {
         if let Some(offer) = self.offers.remove(address)
             && offer.took
         {
-            let ended = self.book.lease(address).map_or(Timestamp::ZERO, |lease| lease.ends);
+            let ended = self.book.entry(address).map_or(Timestamp::ZERO, Entry::ends);
             self.pools.give_back(&self.topology, address, ended);
         }
     }
 
     /// Lets leases, offers and registrations run out whose time has come.
     fn let_things_end(&mut self, step: &mut Step<'_>) {
+        self.book.come_near(self.now, limits::ENDINGS_PER_STEP_MAX);
         for _ in 0..limits::ENDINGS_PER_STEP_MAX {
             let lease = self.book.first_end().filter(|(end, _)| *end <= self.now);
             let offer = self.offers.first_end().filter(|(end, _)| *end <= self.now);
@@ -431,7 +459,7 @@ impl Server {
 
     fn ask_to_be_woken(&mut self, step: &mut Step<'_>) {
         let next = [
-            self.book.first_end().map(|(end, _)| end),
+            self.book.nothing_ends_before(),
             self.offers.first_end().map(|(end, _)| end),
             self.registrations_by_end.first().map(|(end, _)| *end),
         ]

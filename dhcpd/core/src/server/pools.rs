@@ -2,19 +2,20 @@
 //!
 //! Order of use: addresses that nobody ever had, ascending; then the one whose lease ended longest
 //! ago (RFC 2131 section 4.3.1). Each choice costs a search in an ordered set, never a scan of the
-//! pool. An address is free, or it is taken by a lease, by a quarantine or by an offer; addresses
-//! with a reservation are never free.
+//! pool, however full it is. An address is free, or it is taken by a lease, by a quarantine or by an
+//! offer; addresses with a reservation are never free.
 
 use super::topology::{PoolPlace, SubnetIndex, Topology};
 use crate::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 struct Pool {
     place: PoolPlace,
-    /// The lowest address that was never looked at. Wider than an address, since it ends above the last.
-    untouched: u64,
-    /// Free addresses below `untouched`, with the end of their last lease.
+    /// Addresses that were never taken: the last of each unbroken run, with its first.
+    untouched: BTreeMap<u32, u32>,
+    /// Other free addresses, with the end of their last lease; [`Timestamp::ZERO`] if they were only
+    /// offered.
     returned: BTreeSet<(Timestamp, u32)>,
     /// Addresses that are not free.
     taken: u64,
@@ -23,6 +24,36 @@ struct Pool {
 impl Pool {
     fn size(&self) -> u64 {
         u64::from(self.place.last - self.place.first) + 1
+    }
+
+    /// The lowest address that was never taken; it is so no more.
+    fn take_untouched(&mut self) -> Option<u32> {
+        let mut run = self.untouched.first_entry()?;
+        let first = *run.get();
+        if first == *run.key() {
+            run.remove();
+        } else {
+            *run.get_mut() += 1;
+        }
+        Some(first)
+    }
+
+    /// Takes an address that was never taken. Whether it is one.
+    fn touch(&mut self, address: u32) -> bool {
+        let Some((last, first)) = self.untouched.range_mut(address..).next() else { return false };
+        let (last, before) = (*last, *first);
+        if address < before {
+            return false;
+        }
+        if address < last {
+            *first = address + 1;
+        } else {
+            self.untouched.remove(&last);
+        }
+        if before < address {
+            self.untouched.insert(address - 1, before);
+        }
+        true
     }
 }
 
@@ -40,14 +71,16 @@ impl Pools {
             .iter()
             .map(|place| Pool {
                 place: *place,
-                untouched: u64::from(place.first),
+                untouched: BTreeMap::from([(place.last, place.first)]),
                 returned: BTreeSet::new(),
                 taken: 0,
             })
             .collect();
         for network in &topology.configuration().networks {
             for reservation in network.subnets.iter().flat_map(|subnet| &subnet.reservations) {
-                if let Some(pool) = topology.pool_of(reservation.address.into()) {
+                let address = u32::from(reservation.address);
+                if let Some(pool) = topology.pool_of(address) {
+                    pools[pool.0].touch(address);
                     pools[pool.0].taken += 1;
                 }
             }
@@ -55,36 +88,21 @@ impl Pools {
         Self { pools }
     }
 
-    /// Takes the address that comes next in a subnet. `is_known` tells of an address that it has a
-    /// lease, ended or not, or an offer, or a reservation.
-    pub(super) fn take_next(
-        &mut self,
-        subnet: SubnetIndex,
-        is_known: impl Fn(u32) -> bool,
-    ) -> Option<u32> {
-        let mut oldest: Option<(Timestamp, u32, usize)> = None;
-        for (index, pool) in self.pools.iter_mut().enumerate() {
-            if pool.place.subnet != subnet {
-                continue;
-            }
-            while let Some(address) =
-                u32::try_from(pool.untouched).ok().filter(|address| *address <= pool.place.last)
-            {
-                pool.untouched += 1;
-                if !is_known(address) {
-                    pool.taken += 1;
-                    return Some(address);
-                }
-            }
-            if let Some((ended, address)) = pool.returned.first()
-                && oldest.is_none_or(|(oldest_end, ..)| *ended < oldest_end)
-            {
-                oldest = Some((*ended, *address, index));
+    /// Takes the address that comes next in a subnet.
+    pub(super) fn take_next(&mut self, topology: &Topology, subnet: SubnetIndex) -> Option<u32> {
+        let pools = &mut self.pools[topology.pools_of(subnet)];
+        for pool in &mut *pools {
+            if let Some(address) = pool.take_untouched() {
+                pool.taken += 1;
+                return Some(address);
             }
         }
-        let (ended, address, index) = oldest?;
-        let pool = &mut self.pools[index];
-        pool.returned.remove(&(ended, address));
+        let longest_free = pools
+            .iter_mut()
+            .filter(|pool| !pool.returned.is_empty())
+            .min_by_key(|pool| pool.returned.first().copied());
+        let pool = longest_free?;
+        let (_, address) = pool.returned.pop_first()?;
         pool.taken += 1;
         Some(address)
     }
@@ -95,8 +113,8 @@ impl Pools {
     pub(super) fn take(&mut self, topology: &Topology, address: u32, ended: Timestamp) -> bool {
         let Some(index) = topology.pool_of(address) else { return false };
         let pool = &mut self.pools[index.0];
-        let untouched = u64::from(address) >= pool.untouched && ended == Timestamp::ZERO;
-        let free = pool.returned.remove(&(ended, address)) || untouched;
+        let free = pool.returned.remove(&(ended, address))
+            || (ended == Timestamp::ZERO && pool.touch(address));
         if free {
             pool.taken += 1;
         }
@@ -111,21 +129,13 @@ impl Pools {
         let Some(index) = topology.pool_of(address) else { return };
         let pool = &mut self.pools[index.0];
         pool.taken = pool.taken.saturating_sub(1);
-        // An address that nobody ever had and that was not passed yet waits for its turn there;
-        // one that had a lease must be found among the returned ones, because `take_next` passes
-        // over every address that it finds known.
-        if u64::from(address) < pool.untouched || ended != Timestamp::ZERO {
-            pool.returned.insert((ended, address));
-        }
+        pool.returned.insert((ended, address));
     }
 
-    /// Size and free addresses of the pools that `wanted` chooses.
-    pub(super) fn count(&self, wanted: impl Fn(SubnetIndex) -> bool) -> (u64, u64) {
-        self.pools.iter().filter(|pool| wanted(pool.place.subnet)).fold(
-            (0, 0),
-            |(size, free), pool| {
-                (size + pool.size(), free + pool.size().saturating_sub(pool.taken))
-            },
-        )
+    /// Size and free addresses of the pools of a subnet.
+    pub(super) fn count(&self, topology: &Topology, subnet: SubnetIndex) -> (u64, u64) {
+        self.pools[topology.pools_of(subnet)].iter().fold((0, 0), |(size, free), pool| {
+            (size + pool.size(), free + pool.size().saturating_sub(pool.taken))
+        })
     }
 }

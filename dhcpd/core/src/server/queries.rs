@@ -1,9 +1,10 @@
 //! Questions to the server. They change nothing, and each costs a bounded amount of work.
 
+use super::book::Entry;
 use super::topology::NetworkIndex;
 use super::{Server, book};
 use crate::{
-    CoreStatus, Lease, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer, Timestamp, limits,
+    CoreStatus, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer, Timestamp, limits,
 };
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -17,7 +18,7 @@ impl Server {
         let now = now.max(self.now);
         match query {
             Query::Lease(address) => QueryAnswer::Lease(
-                self.book.lease((*address).into()).map(|lease| self.view(lease, now)),
+                self.book.entry((*address).into()).map(|lease| self.view(lease, now)),
             ),
             Query::Leases { after, limit, filter } => {
                 let limit = (*limit).min(limits::QUERY_LEASES_MAX);
@@ -28,9 +29,9 @@ impl Server {
                     if leases.len() >= limit || looked_at >= LEASES_LOOKED_AT_MAX {
                         return QueryAnswer::Leases { leases, next };
                     }
-                    next = Some(entry.lease.address);
-                    if *filter == LeaseFilter::All || entry.lease.is_held(now) {
-                        leases.push(self.view(&entry.lease, now));
+                    next = Some(entry.address());
+                    if *filter == LeaseFilter::All || entry.is_held(now) {
+                        leases.push(self.view(entry, now));
                     }
                 }
                 QueryAnswer::Leases { leases, next: None }
@@ -64,9 +65,9 @@ impl Server {
         }
     }
 
-    fn view(&self, lease: &Lease, now: Timestamp) -> LeaseView {
-        let network = self.topology.network_of(lease.address);
-        let registration = book::registration_of(&self.registrations, lease.hardware, now);
+    fn view(&self, lease: &Entry, now: Timestamp) -> LeaseView {
+        let network = self.topology.network_of(lease.address());
+        let registration = book::registration_of(&self.registrations, lease.hardware(), now);
         LeaseView {
             held: lease.is_held(now),
             network: network.map(|network| self.topology.network(network).name.clone()),
@@ -76,7 +77,7 @@ impl Server {
                 .map(|expires| expires.milliseconds_after(now)),
             side: book::side_of(&self.topology, &self.registrations, lease, now)
                 .map(|(side, _)| side),
-            lease: lease.clone(),
+            lease: lease.lease(),
         }
     }
 
@@ -89,7 +90,11 @@ impl Server {
             .enumerate()
             .map(|(position, network)| {
                 let index = NetworkIndex(position);
-                let (pool_size, free) = self.pools.count(|subnet| subnet.network == index);
+                let (pool_size, free) = self
+                    .topology
+                    .subnets(index)
+                    .map(|subnet| self.pools.count(&self.topology, subnet))
+                    .fold((0, 0), |sum, (size, free)| (sum.0 + size, sum.1 + free));
                 let counters = self.book.counters(index);
                 NetworkStatus {
                     name: network.name.clone(),

@@ -9,6 +9,7 @@
 //! Silence where the RFC asks for it: the choice of another server's offer, and a client that this
 //! server knows nothing of. A NAK where the address is wrong for the network or somebody else's.
 
+use super::book::Entry;
 use super::topology::NetworkIndex;
 use super::{Place, Server, Step, reply};
 use crate::{
@@ -57,7 +58,14 @@ impl Server {
         | State::RenewingOrRebinding(address)) = state;
         self.settle(address, step);
         match self.judge(request, &client, place, &state, address) {
-            Ok(()) => self.acknowledge(request, &client, place.network, address, step),
+            Ok(()) => {
+                // Who selects was just offered a whole lifetime.
+                let may_reuse = !matches!(state, State::Selecting(_));
+                let network = place.network;
+                if !may_reuse || !self.answer_from_lease(request, &client, network, address, step) {
+                    self.acknowledge(request, &client, network, address, step);
+                }
+            }
             Err(Refusal::Silence(reason)) => step.unanswered(request, reason),
             Err(Refusal::Nak(reason)) => {
                 let nak = reply::nak(request, message_of(reason));
@@ -78,9 +86,9 @@ impl Server {
         if self.topology.network_of(address.into()) != Some(network) {
             return Err(Refusal::Nak(Reason::WrongNetwork));
         }
-        let is_own_record = self.book.lease(address).is_some_and(|lease| lease.client == *client);
+        let is_own_record = self.book.entry(address).is_some_and(|lease| lease.has_client(client));
         let is_own_now =
-            is_own_record && self.book.lease(address).is_some_and(|lease| lease.is_held(self.now));
+            is_own_record && self.book.entry(address).is_some_and(|lease| lease.is_held(self.now));
         if let State::RenewingOrRebinding(_) = state {
             // RFC 2131 section 4.3.2, RENEWING: the client sends from the address that it renews.
             if !self.is_from(request, address.into()) {
@@ -89,14 +97,17 @@ impl Server {
             // A host does not change its hardware address while it uses its address; whoever knows
             // another's identifier must not move that one's gate.
             let is_same_device =
-                self.book.lease(address).is_some_and(|lease| lease.hardware == request.hardware);
+                self.book.entry(address).is_some_and(|lease| lease.hardware() == request.hardware);
             if is_own_now && !is_same_device {
                 return Err(Refusal::Silence(Reason::UnknownLease));
             }
         }
         if let State::InitReboot(_) | State::RenewingOrRebinding(_) = state {
             let takes_over = self.topology.reserved_for(address) == Some(request.hardware)
-                && self.book.lease(address).is_some_and(|lease| lease.hardware == request.hardware);
+                && self
+                    .book
+                    .entry(address)
+                    .is_some_and(|lease| lease.hardware() == request.hardware);
             if !is_own_record && !takes_over {
                 return Err(self.refuse_unknown(client, network, state, address));
             }
@@ -141,9 +152,8 @@ impl Server {
         let known = self
             .book
             .of_client(client)
-            .iter()
-            .any(|other| self.topology.network_of((*other).into()) == Some(network));
-        let taken = self.book.lease(address).is_some_and(|lease| lease.is_held(self.now));
+            .any(|other| self.topology.network_of(other.address()) == Some(network));
+        let taken = self.book.entry(address).is_some_and(|lease| lease.is_held(self.now));
         match state {
             // RFC 2131 section 4.3.2, INIT-REBOOT: "If the DHCP server has no record of this client,
             // then it MUST remain silent".
@@ -170,23 +180,23 @@ impl Server {
             self.end_offer(other);
         }
         self.end_other_leases(client, network, address, step);
-        let old = self.book.lease(address).filter(|old| old.client == *client);
+        let old = self.book.entry(address).filter(|old| old.has_client(client));
         let continued = old.filter(|old| old.is_held(self.now));
-        let started = continued.map_or(self.now, |old| old.started);
+        let started = continued.map_or(self.now, Entry::started);
         // A client whose ACK gets lost goes by what it was told before: a shorter lifetime than that is
         // told to it, and the address is kept for it until both are over.
-        let promised = continued.map_or(Timestamp::ZERO, |old| old.ends);
+        let promised = continued.map_or(Timestamp::ZERO, Entry::ends);
         let ends = self.now.plus_seconds(terms.lifetime_seconds.into()).max(promised);
         // A unicast renewal passes no relay: what the last one said of the place still holds.
         let direct = !request.is_relayed();
         let kept = old.filter(|_| direct);
-        let relay = kept.map_or_else(|| (!direct).then_some(request.giaddr), |old| old.relay);
+        let relay = kept.map_or_else(|| (!direct).then_some(request.giaddr), Entry::relay);
         let relay_agent = kept.map_or_else(
             || request.relay_agent.as_ref().map(|relay_agent| relay_agent.raw().into()),
-            |old| old.relay_agent.clone(),
+            |old| old.relay_agent().map(Box::from),
         );
-        let host_name =
-            request.host_name.clone().or_else(|| old.and_then(|old| old.host_name.clone()));
+        let known_name = || old.and_then(Entry::host_name).map(Box::from);
+        let host_name = request.host_name.clone().or_else(known_name);
         let lease = Lease {
             address: address.into(),
             client: client.clone(),
@@ -217,12 +227,11 @@ impl Server {
         let others: Vec<u32> = self
             .book
             .of_client(client)
-            .iter()
-            .copied()
-            .filter(|other| {
-                *other != address && self.topology.network_of((*other).into()) == Some(network)
-            })
-            .filter(|other| self.book.lease(*other).is_some_and(|lease| lease.is_held(self.now)))
+            .filter(|lease| lease.is_held(self.now))
+            .map(Entry::address)
+            .filter(|other| self.topology.network_of(*other) == Some(network))
+            .map(u32::from)
+            .filter(|other| *other != address)
             .collect();
         for other in others {
             self.end_lease(other, BindingState::Released, self.now, step);
@@ -237,9 +246,9 @@ impl Server {
         ends: Timestamp,
         step: &mut Step<'_>,
     ) {
-        let held = self.book.lease(address).filter(|lease| lease.is_held(self.now));
+        let held = self.book.entry(address).filter(|lease| lease.is_held(self.now));
         if let Some(lease) = held {
-            let ended = Lease { state, changed: self.now, ends, ..lease.clone() };
+            let ended = Lease { state, changed: self.now, ends, ..lease.lease() };
             self.put(ended, step);
         }
     }

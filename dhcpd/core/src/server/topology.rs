@@ -5,6 +5,7 @@
 use crate::{Configuration, HardwareAddress, Network, OptionSet, Subnet};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 /// Names a network by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +44,7 @@ pub(super) struct Topology {
     subnets: BTreeMap<u32, SubnetIndex>,
     pools: Vec<PoolPlace>,
     pools_by_first: BTreeMap<u32, PoolIndex>,
+    pools_by_subnet: BTreeMap<SubnetIndex, Range<usize>>,
     reserved: BTreeMap<u32, ReservedFor>,
     reserved_addresses: BTreeMap<(NetworkIndex, HardwareAddress), Vec<u32>>,
 }
@@ -74,7 +76,22 @@ impl Topology {
         pools.sort_by_key(|pool| pool.first);
         let pools_by_first =
             pools.iter().enumerate().map(|(index, pool)| (pool.first, PoolIndex(index))).collect();
-        Self { configuration, subnets, pools, pools_by_first, reserved, reserved_addresses }
+        // Prefixes do not overlap, so the pools of a subnet stand together.
+        let mut pools_by_subnet = BTreeMap::new();
+        for (position, pool) in pools.iter().enumerate() {
+            let range: &mut Range<usize> =
+                pools_by_subnet.entry(pool.subnet).or_insert(position..position);
+            range.end = position + 1;
+        }
+        Self {
+            configuration,
+            subnets,
+            pools,
+            pools_by_first,
+            pools_by_subnet,
+            reserved,
+            reserved_addresses,
+        }
     }
 
     pub(super) const fn configuration(&self) -> &Configuration {
@@ -84,6 +101,11 @@ impl Topology {
     /// All pools, in ascending order of addresses.
     pub(super) fn pools(&self) -> &[PoolPlace] {
         &self.pools
+    }
+
+    /// Where the pools of a subnet stand among all.
+    pub(super) fn pools_of(&self, subnet: SubnetIndex) -> Range<usize> {
+        self.pools_by_subnet.get(&subnet).cloned().unwrap_or(0..0)
     }
 
     pub(super) fn network(&self, index: NetworkIndex) -> &Network {

@@ -2,7 +2,7 @@
 
 use super::kernel::KernelSets;
 use super::ledger::{Belief, Event, Ledger};
-use super::{ADDRESSES, Action, Packet, RELAYS, SERVER, Told, configuration, hardware};
+use super::{ADDRESSES, Action, Packet, RELAYS, SERVER, Told, Ways, configuration, hardware};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -44,14 +44,14 @@ pub(crate) struct Judge {
     wake: Option<Timestamp>,
     told: Told,
     tickets: u64,
-    rapid_commit: bool,
+    ways: Ways,
     /// Everything that came out, for the comparison of two runs.
     pub(crate) transcript: String,
 }
 
 impl Judge {
-    pub(crate) fn new(rapid_commit: bool) -> Self {
-        let configuration = configuration(false, rapid_commit);
+    pub(crate) fn new(ways: Ways) -> Self {
+        let configuration = configuration(false, ways);
         let now = Timestamp::from_seconds(1_000_000);
         Self {
             server: Server::new(configuration.clone(), [SERVER], [], now),
@@ -66,7 +66,7 @@ impl Judge {
             wake: None,
             told: Told::default(),
             tickets: 0,
-            rapid_commit,
+            ways,
             transcript: String::new(),
         }
     }
@@ -194,7 +194,13 @@ impl Judge {
                         MessageType::Offer => self.told.offered[*client] = Some(reply.yiaddr),
                         MessageType::Ack if !reply.yiaddr.is_unspecified() => {
                             self.told.acknowledged[*client] = Some(reply.yiaddr);
-                            events.push(self.acknowledged(reply, request));
+                            let event = self.acknowledged(reply, request);
+                            if *release == Release::Immediately {
+                                self.check_covered(&event);
+                                self.ledger.note(event);
+                            } else {
+                                events.push(event);
+                            }
                         }
                         _ => {}
                     }
@@ -230,7 +236,13 @@ impl Judge {
                 assert!(is_lease);
                 assert_eq!(Some(awaited), sequence, "an ACK waits for its own step");
             }
-            Release::Immediately => assert!(!is_lease, "an ACK that waits for nothing: {reply:?}"),
+            // P2 and P3: what leaves at once is covered by what is durable, and touches no gate.
+            Release::Immediately if is_lease => {
+                assert_ne!(self.ways.cache_threshold_percent, 0, "an ACK that waits for nothing");
+                assert_ne!(request.message_type, MessageType::Discover);
+                assert_ne!(self.network_of(reply.yiaddr), 0, "it is gated: {reply:?}");
+            }
+            Release::Immediately => {}
         }
         assert_eq!(reason.is_some(), reply.message_type == MessageType::Nak);
         let client = request.client();
@@ -315,12 +327,27 @@ impl Judge {
                 }
             }
             for event in waiting.events {
+                self.check_covered(&event);
                 self.ledger.note(event);
             }
         }
         if let Some(through) = through {
             self.step(Input::Committed(through), None);
         }
+    }
+
+    /// P2: when an ACK leaves, the lease that is durable is its client's, and lasts as long as it says.
+    fn check_covered(&self, event: &Event) {
+        let Event::Acknowledged { address, belief, .. } = event else { return };
+        let lease = self.durable.iter().rev().find_map(|record| match record {
+            Record::Lease(lease) if lease.address == *address => Some(Some(lease)),
+            Record::LeaseForgotten(forgotten) if forgotten == address => Some(None),
+            _ => None,
+        });
+        let lease = lease.flatten().expect("a durable lease");
+        assert_eq!((&lease.client, lease.hardware), (&belief.client, belief.hardware));
+        assert!(lease.is_held(self.now) || lease.ends <= self.now, "{lease:?}");
+        assert!(lease.ends >= belief.ends, "{lease:?} does not cover {belief:?}");
     }
 
     /// P3: when an ACK leaves, the kernel has its address where it belongs.
@@ -353,7 +380,7 @@ impl Judge {
         self.waiting.clear();
         self.offers.clear();
         self.wake = None;
-        self.configuration = configuration(other, self.rapid_commit);
+        self.configuration = configuration(other, self.ways);
         let records = self.durable.clone();
         self.server = Server::new(self.configuration.clone(), [SERVER], records, self.now);
         // The shell begins by setting the kernel right.

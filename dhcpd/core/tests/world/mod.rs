@@ -61,10 +61,23 @@ pub(crate) const CLIENTS: [(u8, Option<&[u8]>); 8] = [
     (6, None),
 ];
 
+/// What may be configured otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ways {
+    pub(crate) rapid_commit: bool,
+    pub(crate) cache_threshold_percent: u8,
+}
+
+pub(crate) fn ways() -> impl Strategy<Value = Ways> {
+    (any::<bool>(), prop_oneof![Just(0), Just(25), Just(49)]).prop_map(
+        |(rapid_commit, cache_threshold_percent)| Ways { rapid_commit, cache_threshold_percent },
+    )
+}
+
 /// Two networks, one of them gated and with two subnets. Reservations: one inside a pool, one beside
 /// it. The `other` configuration has lost a subnet and has moved a reservation onto a pool address
 /// that somebody may hold.
-pub(crate) fn configuration(other: bool, rapid_commit: bool) -> Configuration {
+pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
     let subnet = |third: u8, last: u8, reservations: Vec<Reservation>| Subnet {
         prefix: format!("10.{third}.0.0/24").parse().unwrap(),
         pools: vec![AddressRange {
@@ -98,8 +111,9 @@ pub(crate) fn configuration(other: bool, rapid_commit: bool) -> Configuration {
         ],
         lifetime_seconds: LIFETIME_SECONDS,
         lifetime_unregistered_seconds: LIFETIME_UNREGISTERED_SECONDS,
+        cache_threshold_percent: ways.cache_threshold_percent,
         decline_quarantine_seconds: QUARANTINE_SECONDS,
-        rapid_commit,
+        rapid_commit: ways.rapid_commit,
     }
 }
 

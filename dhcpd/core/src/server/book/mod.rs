@@ -1,0 +1,453 @@
+//! The lease book: for each address its newest lease and how it stands, found by address, by client
+//! and by hardware address.
+//!
+//! P1 rests on its shape: an address has one entry, and an entry has one client. Every change goes
+//! through [`Book::put`] or [`Book::settle`], which keep the indexes, the pools, the counters and
+//! the gate in step.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `entry` | a lease in few bytes |
+//! | `table` | where entries stand, and which address has which |
+//! | `finder`, `siphash` | entries by client and by hardware address |
+//! | `ends` | which lease ends next |
+
+mod ends;
+mod entry;
+mod finder;
+mod siphash;
+mod table;
+
+pub(super) use entry::Entry;
+pub use siphash::HashKey;
+
+use super::pools::Pools;
+use super::topology::{NetworkIndex, Topology};
+use crate::{
+    BindingState, ClientIdentifier, GateChange, HardwareAddress, Lease, Registration, Side,
+    Timestamp, limits,
+};
+use ends::Ends;
+use finder::{By, Finder};
+use std::collections::BTreeMap;
+use table::{SlotId, Table};
+
+/// How an address stands, as the pools, the counters and the gate were last told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Free, with a former holder.
+    Ended,
+    /// Held; the set that the kernel was told, if the network is gated.
+    Held(Option<Side>),
+    /// In quarantine.
+    Declined,
+}
+
+/// Numbers of one network that would otherwise need a walk through the book.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    pub(super) held: u64,
+    pub(super) declined: u64,
+    pub(super) registered: u64,
+    pub(super) unregistered: u64,
+}
+
+impl Counters {
+    fn count(&mut self, standing: Standing, by: fn(u64) -> u64) {
+        match standing {
+            Standing::Ended => {}
+            Standing::Declined => self.declined = by(self.declined),
+            Standing::Held(side) => {
+                self.held = by(self.held);
+                match side {
+                    Some(Side::Registered) => self.registered = by(self.registered),
+                    Some(Side::Unregistered) => self.unregistered = by(self.unregistered),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// The devices that are registered.
+pub(super) type Registrations = BTreeMap<HardwareAddress, Registration>;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Book {
+    key: HashKey,
+    table: Table,
+    by_client: Finder,
+    by_hardware: Finder,
+    ends: Ends,
+    counters: Vec<Counters>,
+}
+
+/// The valid registration of a device. Hosts without a hardware address have none, because nothing
+/// tells them apart.
+pub(super) fn registration_of(
+    registrations: &Registrations,
+    hardware: HardwareAddress,
+    now: Timestamp,
+) -> Option<&Registration> {
+    let registration = registrations.get(&hardware).filter(|_| !hardware.is_zero())?;
+    registration.is_valid(now).then_some(registration)
+}
+
+/// The kernel set that a lease's address belongs into, and for how many milliseconds: the function
+/// f(leases, registrations, now) of P4.
+pub(super) fn side_of(
+    topology: &Topology,
+    registrations: &Registrations,
+    lease: &Entry,
+    now: Timestamp,
+) -> Option<(Side, u64)> {
+    let network = topology.network_of(lease.address())?;
+    if !topology.network(network).gated || !lease.is_held(now) {
+        return None;
+    }
+    let ends = lease.ends();
+    let registration = registration_of(registrations, lease.hardware(), now);
+    let (side, until) = match registration {
+        Some(registration) => {
+            (Side::Registered, registration.expires.map_or(ends, |expires| expires.min(ends)))
+        }
+        None => (Side::Unregistered, ends),
+    };
+    // At least a millisecond: the kernel takes 0 for "never ends".
+    Some((side, until.milliseconds_after(now).max(1)))
+}
+
+impl Book {
+    pub(super) fn new(topology: &Topology, key: HashKey) -> Self {
+        Self {
+            key,
+            table: Table::default(),
+            by_client: Finder::new(By::Client, key),
+            by_hardware: Finder::new(By::Hardware, key),
+            ends: Ends::default(),
+            counters: vec![Counters::default(); topology.configuration().networks.len()],
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn counters(&self, network: NetworkIndex) -> Counters {
+        self.counters[network.0]
+    }
+
+    /// The newest lease of an address.
+    pub(super) fn entry(&self, address: u32) -> Option<&Entry> {
+        self.table.find(address).map(|id| self.table.get(id))
+    }
+
+    /// Entries above an address, ascending.
+    pub(super) fn entries_above(&self, after: Option<u32>) -> impl Iterator<Item = &Entry> {
+        self.table.above(after).map(|(_, id)| self.table.get(id))
+    }
+
+    /// What a client has or had, the last one that it came to first.
+    pub(super) fn of_client(&self, client: &ClientIdentifier) -> impl Iterator<Item = &Entry> {
+        self.by_client
+            .candidates(&self.table, entry::hash_of_client(self.key, client))
+            .map(|id| self.table.get(id))
+            .filter(move |entry| entry.has_client(client))
+    }
+
+    /// What a device has or had, the last one that it came to first.
+    pub(super) fn of_hardware(&self, hardware: HardwareAddress) -> impl Iterator<Item = &Entry> {
+        self.by_hardware
+            .candidates(&self.table, entry::hash_of_hardware(self.key, hardware))
+            .map(|id| self.table.get(id))
+            .filter(move |entry| entry.hardware() == hardware)
+    }
+
+    /// Finds out what ends next, of those that stand as held or in quarantine; looks at `count_max` of
+    /// those whose second has come, at most.
+    pub(super) fn come_near(&mut self, now: Timestamp, count_max: usize) {
+        self.ends.come_near(&mut self.table, now, count_max);
+    }
+
+    /// What ends first, of what [`Book::come_near`] has looked at.
+    pub(super) fn first_end(&self) -> Option<(Timestamp, u32)> {
+        self.ends.first_near()
+    }
+
+    /// Nothing ends before this time.
+    pub(super) fn nothing_ends_before(&self) -> Option<Timestamp> {
+        self.ends.not_before()
+    }
+
+    /// Takes a lease over from the journal or a snapshot, in place of what stood there. The pools and
+    /// the gate are told by a later [`Book::settle_loaded`].
+    pub(super) fn load(&mut self, lease: &Lease) {
+        let address = u32::from(lease.address);
+        match self.table.find(address) {
+            Some(id) => {
+                self.unlink(id);
+                self.table.get_mut(id).replace(lease);
+                self.link(id);
+            }
+            None => {
+                let id = self.table.insert(address, Entry::new(lease));
+                self.link(id);
+            }
+        }
+    }
+
+    /// Forgets an address: nobody has or had it.
+    pub(super) fn forget(&mut self, address: u32) {
+        let Some(id) = self.table.find(address) else { return };
+        if self.table.get(id).standing() != Standing::Ended {
+            self.ends.remove(&mut self.table, id);
+        }
+        self.unlink(id);
+        self.table.remove(address);
+    }
+
+    /// Tells the pools how everything stands that was loaded.
+    pub(super) fn settle_loaded(
+        &mut self,
+        topology: &Topology,
+        pools: &mut Pools,
+        registrations: &Registrations,
+        now: Timestamp,
+    ) {
+        // An address that nobody can get any more is of interest only while somebody still has it.
+        let gone: Vec<u32> = self
+            .entries_above(None)
+            .map(|entry| (u32::from(entry.address()), entry.is_blocked(now)))
+            .filter(|(address, is_blocked)| !is_blocked && !topology.is_served(*address))
+            .map(|(address, _)| address)
+            .collect();
+        for address in gone {
+            self.forget(address);
+        }
+        let known: Vec<(u32, SlotId)> = self.table.above(None).collect();
+        for (address, id) in &known {
+            let entry = self.table.get(*id);
+            if topology.reserved_for(*address).is_none() {
+                pools.take(topology, *address, Timestamp::ZERO);
+            }
+            let standing = standing_of(topology, registrations, entry, now);
+            if standing == Standing::Ended {
+                pools.give_back(topology, *address, entry.ends());
+            } else {
+                self.ends.insert(&mut self.table, *id);
+            }
+            self.table.get_mut(*id).set_standing(standing);
+            self.count(topology, *address, standing, |number| number + 1);
+        }
+        for (_, id) in known {
+            let entry = self.table.get(id);
+            if entry.standing() == Standing::Ended {
+                self.trim(id);
+            }
+        }
+    }
+
+    /// Puts a lease in place of what stood at its address, and tells the pools. Returns what the
+    /// kernel has to be told.
+    ///
+    /// The caller has taken the address out of its pool if it was free there.
+    pub(super) fn put(
+        &mut self,
+        topology: &Topology,
+        pools: &mut Pools,
+        registrations: &Registrations,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> Option<GateChange> {
+        let address = u32::from(lease.address);
+        let mut old_standing = Standing::Ended;
+        let mut same_client = false;
+        let mut is_linked = false;
+        let id = if let Some(id) = self.table.find(address) {
+            let old = self.table.get(id);
+            old_standing = old.standing();
+            same_client = old.is_of(&lease.client, lease.hardware);
+            // What has ended may have been trimmed.
+            is_linked = same_client && old_standing != Standing::Ended;
+            if old_standing != Standing::Ended {
+                self.ends.remove(&mut self.table, id);
+            }
+            if !is_linked {
+                self.unlink(id);
+            }
+            self.table.get_mut(id).replace(lease);
+            self.count(topology, address, old_standing, |number| number - 1);
+            id
+        } else {
+            self.table.insert(address, Entry::new(lease))
+        };
+        if !is_linked {
+            self.link(id);
+        }
+        let entry = self.table.get(id);
+        let standing = standing_of(topology, registrations, entry, now);
+        let side = side_of(topology, registrations, entry, now);
+        if standing == Standing::Ended && old_standing != Standing::Ended {
+            pools.give_back(topology, address, lease.ends);
+        }
+        self.table.get_mut(id).set_standing(standing);
+        self.count(topology, address, standing, |number| number + 1);
+        if standing != Standing::Ended {
+            self.ends.insert(&mut self.table, id);
+        }
+        if !is_linked || standing == Standing::Ended {
+            self.trim(id);
+        }
+        gate_change(address, old_standing, standing, side, same_client)
+    }
+
+    /// Brings how an address stands up to date with the time and the registrations. Returns what the
+    /// kernel has to be told if it stands otherwise than before.
+    pub(super) fn settle(
+        &mut self,
+        topology: &Topology,
+        pools: &mut Pools,
+        registrations: &Registrations,
+        address: u32,
+        now: Timestamp,
+    ) -> Option<GateChange> {
+        let id = self.table.find(address)?;
+        let entry = self.table.get(id);
+        let old = entry.standing();
+        let standing = standing_of(topology, registrations, entry, now);
+        if standing == old {
+            return None;
+        }
+        let side = side_of(topology, registrations, entry, now);
+        if standing == Standing::Ended {
+            pools.give_back(topology, address, entry.ends());
+            self.ends.remove(&mut self.table, id);
+        }
+        self.table.get_mut(id).set_standing(standing);
+        self.count(topology, address, old, |number| number - 1);
+        self.count(topology, address, standing, |number| number + 1);
+        // A lease that has run out took its elements with it: they carry the same time.
+        if standing == Standing::Ended {
+            return None;
+        }
+        gate_change(address, old, standing, side, true)
+    }
+
+    /// What the kernel has to be told so that an address's element ends when it should: the end of a
+    /// registration has moved, and with it nothing else.
+    pub(super) fn remaining_time(
+        &self,
+        topology: &Topology,
+        registrations: &Registrations,
+        address: u32,
+        now: Timestamp,
+    ) -> Option<GateChange> {
+        let entry = self.entry(address)?;
+        let side = side_of(topology, registrations, entry, now);
+        gate_change(address, entry.standing(), entry.standing(), side, true)
+    }
+
+    fn link(&mut self, id: SlotId) {
+        self.by_client.insert(&mut self.table, id);
+        self.by_hardware.insert(&mut self.table, id);
+    }
+
+    fn unlink(&mut self, id: SlotId) {
+        self.by_client.remove(&mut self.table, id);
+        self.by_hardware.remove(&mut self.table, id);
+    }
+
+    /// Leaves the client and the device of an entry only their newest former addresses to be found by:
+    /// each packet walks through them all.
+    fn trim(&mut self, id: SlotId) {
+        let entry = self.table.get(id);
+        let client_hash = entry.client_hash(self.key);
+        let hardware_hash = entry.hardware_hash(self.key);
+        let of_client = |other: &Entry| other.shares_client_with(entry);
+        let of_hardware = |other: &Entry| other.hardware() == entry.hardware();
+        let former = |candidates: &mut dyn Iterator<Item = SlotId>,
+                      is_its: &dyn Fn(&Entry) -> bool| {
+            candidates
+                .filter(|id| self.table.get(*id).standing() == Standing::Ended)
+                .filter(|id| is_its(self.table.get(*id)))
+                .skip(limits::FORMER_LEASES_MAX)
+                .collect::<Vec<SlotId>>()
+        };
+        let by_client =
+            former(&mut self.by_client.candidates(&self.table, client_hash), &of_client);
+        let by_hardware =
+            former(&mut self.by_hardware.candidates(&self.table, hardware_hash), &of_hardware);
+        for id in by_client {
+            self.by_client.remove(&mut self.table, id);
+        }
+        for id in by_hardware {
+            self.by_hardware.remove(&mut self.table, id);
+        }
+    }
+
+    fn count(&mut self, topology: &Topology, address: u32, standing: Standing, by: fn(u64) -> u64) {
+        if let Some(network) = topology.network_of(address.into()) {
+            self.counters[network.0].count(standing, by);
+        }
+    }
+}
+
+fn standing_of(
+    topology: &Topology,
+    registrations: &Registrations,
+    lease: &Entry,
+    now: Timestamp,
+) -> Standing {
+    if !lease.is_blocked(now) {
+        return Standing::Ended;
+    }
+    match lease.state() {
+        BindingState::Active => {
+            Standing::Held(side_of(topology, registrations, lease, now).map(|(side, _)| side))
+        }
+        BindingState::Declined => Standing::Declined,
+        BindingState::Released => Standing::Ended,
+    }
+}
+
+/// What the kernel has to be told when an address goes from one standing to another.
+fn gate_change(
+    address: u32,
+    old: Standing,
+    new: Standing,
+    side: Option<(Side, u64)>,
+    same_client: bool,
+) -> Option<GateChange> {
+    let old_side = match old {
+        Standing::Held(side) => side,
+        Standing::Ended | Standing::Declined => None,
+    };
+    let new_side = match new {
+        Standing::Held(side) => side,
+        Standing::Ended | Standing::Declined => None,
+    };
+    if old_side.is_none() && new_side.is_none() {
+        return None;
+    }
+    let forget_flows = old_side != new_side || !same_client;
+    Some(GateChange { address: address.into(), side, forget_flows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_told_of_new_holders_and_new_sides() {
+        let held = Standing::Held(Some(Side::Registered));
+        let side = Some((Side::Registered, 1000));
+        let renewal = gate_change(1, held, held, side, true).unwrap();
+        assert!(!renewal.forget_flows, "a renewal restarts the clock and disturbs nothing");
+        assert!(gate_change(1, held, held, side, false).unwrap().forget_flows);
+        assert!(gate_change(1, Standing::Ended, held, side, true).unwrap().forget_flows);
+        let removal = gate_change(1, held, Standing::Ended, None, true).unwrap();
+        assert_eq!((removal.side, removal.forget_flows), (None, true));
+        assert_eq!(gate_change(1, Standing::Ended, Standing::Declined, None, true), None);
+    }
+}
