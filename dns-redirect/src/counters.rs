@@ -51,6 +51,8 @@ counters! {
     no_such_name,
     /// Questions answered by what an upstream resolver said, whatever it was.
     forwarded,
+    /// Questions answered by what an upstream resolver said a short time ago.
+    forwarded_from_cache,
     /// Questions that no upstream resolver answered: SERVFAIL.
     forward_failed,
     /// Questions that found no free look-up slot: SERVFAIL.

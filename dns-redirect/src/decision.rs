@@ -63,6 +63,11 @@ impl DomainName {
         if text.is_empty() { None } else { Self::from_labels(text.split('.').map(str::as_bytes)) }
     }
 
+    /// The name as on the wire, in lower case, without the root's label.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The names above this one, nearest first, the root's not among them.
     fn above(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest: &[u8] = &self.0;

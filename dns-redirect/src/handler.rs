@@ -8,6 +8,7 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::cache::CacheKey;
 use crate::counters::Counters;
 use crate::decision::{Decision, DomainName, Query, Question, Refusal, Rules};
 use crate::limits::{DNS_QUERY_RECORDS_MAX, UDP_ANSWER_BYTES_MAX, UDP_ANSWER_BYTES_MIN};
@@ -48,6 +49,8 @@ pub(crate) struct Forwarding {
     transport: Transport,
     id: u16,
     made_up: bool,
+    /// What its answer may be kept under; `None` if it is not kept.
+    pub(crate) cache_key: Option<CacheKey>,
     /// The question for the upstream resolver, as it is sent.
     pub(crate) bytes: Vec<u8>,
 }
@@ -70,9 +73,12 @@ pub(crate) enum Upstream {
     Other,
     /// The answer, cut short: ask again over TCP.
     Truncated,
-    /// The answer, as it goes to the client.
-    Answer(Vec<u8>),
+    /// The answer, as it goes to the client, and for how many seconds it may be kept.
+    Answer(Vec<u8>, u32),
 }
+
+/// Record types whose answers are kept: those that devices ask for. Any other could be made up.
+const TYPES_KEPT: [u16; 4] = [1, 28, 64, 65];
 
 /// Reads questions and writes answers.
 pub(crate) struct Handler {
@@ -185,8 +191,27 @@ impl Handler {
         self.coded(&forwarding.request, forwarding.transport, ResponseCode::ServFail)
     }
 
+    /// What a message that was kept for `age_seconds` says to this question; `None` if nothing.
+    pub(crate) fn kept(
+        &self,
+        forwarding: &Forwarding,
+        message: &mut [u8],
+        age_seconds: u32,
+    ) -> Option<Vec<u8>> {
+        // It was an answer to the same question with another number.
+        message.first_chunk_mut::<2>()?.copy_from_slice(&forwarding.id.to_be_bytes());
+        match self.read_upstream(forwarding, message, age_seconds) {
+            Upstream::Answer(answer, _) => Some(answer),
+            Upstream::Other | Upstream::Truncated => None,
+        }
+    }
+
     /// What `message`, that came from the upstream resolver asked, is.
     pub(crate) fn upstream(&self, forwarding: &Forwarding, message: &[u8]) -> Upstream {
+        self.read_upstream(forwarding, message, 0)
+    }
+
+    fn read_upstream(&self, forwarding: &Forwarding, message: &[u8], age_seconds: u32) -> Upstream {
         // As above: no decoder before the counts are known to be sane. Some resolvers leave the
         // question out of an error.
         let bare = match WireHeader::read(message) {
@@ -199,7 +224,7 @@ impl Handler {
             }
             _ => return Upstream::Other,
         };
-        let Ok(upstream) = Message::from_vec(message) else {
+        let Ok(mut upstream) = Message::from_vec(message) else {
             return Upstream::Other;
         };
         // Names compare without regard to case.
@@ -209,7 +234,8 @@ impl Handler {
             if code == ResponseCode::NoError || !upstream.answers.is_empty() {
                 return Upstream::Other;
             }
-            return Upstream::Answer(self.coded(&forwarding.request, forwarding.transport, code));
+            let answer = self.coded(&forwarding.request, forwarding.transport, code);
+            return Upstream::Answer(answer, 0);
         }
         if upstream.queries.first() != asked {
             return Upstream::Other;
@@ -217,18 +243,24 @@ impl Handler {
         if upstream.metadata.truncation {
             return Upstream::Truncated;
         }
+        let seconds = seconds_to_keep(&upstream);
+        let records = upstream.answers.iter_mut().chain(&mut upstream.authorities);
+        for record in records.chain(&mut upstream.additionals) {
+            record.ttl = record.ttl.saturating_sub(age_seconds);
+        }
         let request = &forwarding.request;
         let mut metadata = response_metadata(request);
         metadata.response_code = upstream.metadata.response_code;
         metadata.authentic_data = upstream.metadata.authentic_data;
-        Upstream::Answer(self.encode(
+        let answer = self.encode(
             request,
             forwarding.transport,
             metadata,
             &upstream.answers,
             &upstream.authorities,
             &upstream.additionals,
-        ))
+        );
+        Upstream::Answer(answer, seconds)
     }
 
     fn answer(&self, header: &WireHeader, request: Request, transport: Transport) -> Step {
@@ -266,8 +298,8 @@ impl Handler {
                 self.encode(&request, transport, metadata, &[], soa, &[])
             }
             Decision::Forward => {
-                let made_up = !name.as_ref().is_some_and(|name| self.rules.spells_out(name));
-                return self.forward(header, request, transport, made_up);
+                let name = name.as_ref().filter(|name| self.rules.spells_out(name));
+                return self.forward(header, request, transport, name);
             }
             Decision::Refuse(refusal) => {
                 self.count(refusal);
@@ -289,7 +321,7 @@ impl Handler {
         header: &WireHeader,
         request: Request,
         transport: Transport,
-        made_up: bool,
+        spelt_out: Option<&DomainName>,
     ) -> Step {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
@@ -303,10 +335,20 @@ impl Handler {
         for query in request.queries.queries() {
             message.add_query(query.original().clone());
         }
+        let record_type = request.queries.queries().first().map(|query| query.query_type().into());
+        let cache_key = spelt_out.zip(record_type).and_then(|(name, record_type)| {
+            TYPES_KEPT.contains(&record_type).then(|| CacheKey {
+                name: name.bytes().into(),
+                record_type,
+                dnssec_ok: request.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok),
+                checking_disabled: request.metadata.checking_disabled,
+            })
+        });
         match message.to_vec() {
             Ok(bytes) => {
-                let id = message.metadata.id;
-                Step::Forward(Box::new(Forwarding { request, transport, id, made_up, bytes }))
+                let (id, made_up) = (message.metadata.id, spelt_out.is_none());
+                let forwarding = Forwarding { request, transport, id, made_up, cache_key, bytes };
+                Step::Forward(Box::new(forwarding))
             }
             Err(error) => {
                 tracing::debug!(%error, "a question that was read cannot be written");
@@ -393,6 +435,22 @@ impl Handler {
                 header.bare_answer(BareCode::ServerFailure).to_vec()
             })
         })
+    }
+}
+
+/// For how many seconds a resolver's answer may be kept (RFC 2181 section 5.2, RFC 2308 section 5); 0 for
+/// what is neither records nor the word that there are none.
+fn seconds_to_keep(upstream: &Message) -> u32 {
+    let code = upstream.metadata.response_code;
+    let positive = upstream.answers.iter().map(|record| record.ttl).min();
+    let negative = upstream.authorities.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+        _ => None,
+    });
+    match (code, positive) {
+        (ResponseCode::NoError, Some(positive)) => positive,
+        (ResponseCode::NoError | ResponseCode::NXDomain, None) => negative.unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -571,11 +629,11 @@ mod tests {
             let mut good = Message::from_vec(&forwarding.bytes).unwrap();
             good.metadata.message_type = MessageType::Response;
             let mut good = good.to_vec().unwrap();
-            prop_assert!(matches!(handler.upstream(&forwarding, &good), Upstream::Answer(_)));
+            prop_assert!(matches!(handler.upstream(&forwarding, &good), Upstream::Answer(..)));
             let index = index % good.len();
             good[index] = byte;
             good.extend(damage);
-            if let Upstream::Answer(answer) = handler.upstream(&forwarding, &good) {
+            if let Upstream::Answer(answer, _) = handler.upstream(&forwarding, &good) {
                 prop_assert!(Message::from_vec(&answer).is_ok());
             }
         }

@@ -7,7 +7,8 @@
 //!
 //! The way of a question: [`bind`](Service::bind) opens the sockets, `dns_udp` and `dns_tcp` read,
 //! `resolver` has `handler` decode, [`decision`] decides, `upstream` asks the true resolvers where
-//! the decision is to forward, and `handler` encodes. The limits are all in [`limits`].
+//! the decision is to forward and `cache` has nothing, and `handler` encodes. Plain questions are read
+//! and answered by hand in `plain`. The limits are all in [`limits`].
 //!
 //! It promises that lies never wait for anything, that nothing grows without a limit, that every
 //! message ends in one of the [`Counters`], and that a name which is not in the garden never
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod bind;
+mod cache;
 mod connections;
 mod counters;
 pub mod decision;

@@ -19,6 +19,15 @@ pub const UPSTREAM_LOOKUPS_MADE_UP_MAX: usize = 192;
 /// host that asks for random names below the walled garden does not take every slot.
 pub const UPSTREAM_LOOKUPS_PER_SOURCE_MAX: usize = 16;
 
+/// Answers of upstream resolvers that are kept at once.
+pub const CACHE_ENTRIES_MAX: usize = 8192;
+
+/// Bytes of one of them; longer ones are asked for anew.
+pub const CACHE_MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Seconds that one of them is kept at most, whatever its records allow: where the portal is may change.
+pub const CACHE_SECONDS_MAX: u32 = 60;
+
 /// Upstream resolvers that one look-up is sent to, one after the other.
 pub const UPSTREAM_ATTEMPTS_MAX: usize = 2;
 

@@ -4,17 +4,20 @@
 //! resolvers, the counters. It promises that a question for which there is no slot is answered at
 //! once, and that lies need no slot, so that a dead upstream never slows them.
 
+use crate::cache::Cache;
 use crate::counters::Counters;
 use crate::handler::{Forwarding, Handler, Step, Transport};
 use crate::slots::{NoSlot, Slot, Slots};
 use crate::upstream::Upstream;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Everything that answers questions.
 pub(crate) struct Resolver {
     pub(crate) handler: Handler,
     pub(crate) upstream: Upstream,
+    pub(crate) cache: Cache,
     pub(crate) lookups: Arc<Slots>,
     /// Those of `lookups` that names may take which only a wildcard lets pass.
     pub(crate) lookups_made_up: Arc<Slots>,
@@ -43,15 +46,30 @@ impl Resolver {
         match self.handler.receive(message, source, transport) {
             Step::Drop => Work::Nothing,
             Step::Answer(answer) => Work::Send(answer),
-            Step::Forward(forwarding) => match self.slots(&forwarding, source) {
-                Ok(slots) => Work::LookUp(LookUp { forwarding, _slots: slots }),
-                Err(limit) => {
-                    tracing::debug!(%source, ?limit, "no look-up slot");
-                    self.counters.forward_shed.add_one();
-                    Work::Send(self.handler.failure(&forwarding))
-                }
-            },
+            Step::Forward(forwarding) => self.forward(forwarding, source),
         }
+    }
+
+    fn forward(&self, forwarding: Box<Forwarding>, source: SocketAddr) -> Work {
+        if let Some(answer) = self.kept(&forwarding) {
+            self.counters.forwarded_from_cache.add_one();
+            return Work::Send(answer);
+        }
+        match self.slots(&forwarding, source) {
+            Ok(slots) => Work::LookUp(LookUp { forwarding, _slots: slots }),
+            Err(limit) => {
+                tracing::debug!(%source, ?limit, "no look-up slot");
+                self.counters.forward_shed.add_one();
+                Work::Send(self.handler.failure(&forwarding))
+            }
+        }
+    }
+
+    /// The answer, if an upstream resolver gave one a short time ago.
+    fn kept(&self, forwarding: &Forwarding) -> Option<Vec<u8>> {
+        let key = forwarding.cache_key.as_ref()?;
+        let (mut message, age_seconds) = self.cache.get(key, Instant::now())?;
+        self.handler.kept(forwarding, &mut message, age_seconds)
     }
 
     fn slots(
@@ -66,7 +84,7 @@ impl Resolver {
 
     /// The answer to a question that is forwarded.
     pub(crate) async fn look_up(&self, look_up: LookUp) -> Vec<u8> {
-        match self.upstream.ask(&self.handler, &look_up.forwarding).await {
+        match self.upstream.ask(&self.handler, &self.cache, &look_up.forwarding).await {
             Some(answer) => {
                 self.counters.forwarded.add_one();
                 answer

@@ -4,6 +4,7 @@
 //! returns, every socket and every task of it is gone. It keeps nothing on disk.
 
 use crate::bind::{self, BindError};
+use crate::cache::Cache;
 use crate::counters::{Counters, Counts};
 use crate::decision::{DomainName, Rules};
 use crate::handler::Handler;
@@ -85,6 +86,7 @@ impl Service {
         let resolver = Resolver {
             handler,
             upstream: Upstream::new(&dns.upstream),
+            cache: Cache::default(),
             lookups: Slots::new(UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX),
             lookups_made_up: Slots::new(
                 UPSTREAM_LOOKUPS_MADE_UP_MAX,

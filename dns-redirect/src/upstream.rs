@@ -6,8 +6,9 @@
 //! there is none, only a few look-ups at once still try, so that a dead resolver costs its clients
 //! a quick SERVFAIL and not a time-out each, and gets no storm when it comes back. Each question
 //! has a socket of its own, so that its source port is as hard to guess as its number, and the
-//! kernel drops what comes from elsewhere. It keeps no cache: the resolvers behind have one.
+//! kernel drops what comes from elsewhere. What may be kept it puts into the cache.
 
+use crate::cache::Cache;
 use crate::handler::{Forwarding, Handler, Upstream as Reply};
 use crate::limits::{
     UPSTREAM_ATTEMPTS_MAX, UPSTREAM_DATAGRAMS_MAX, UPSTREAM_FAILURES_MAX,
@@ -63,7 +64,12 @@ impl Upstream {
     }
 
     /// The answer for the client; `None` if no resolver gave one.
-    pub(crate) async fn ask(&self, handler: &Handler, forwarding: &Forwarding) -> Option<Vec<u8>> {
+    pub(crate) async fn ask(
+        &self,
+        handler: &Handler,
+        cache: &Cache,
+        forwarding: &Forwarding,
+    ) -> Option<Vec<u8>> {
         let mut attempts = 0;
         for server in &self.servers {
             if attempts == UPSTREAM_ATTEMPTS_MAX {
@@ -73,7 +79,7 @@ impl Upstream {
                 continue;
             }
             attempts += 1;
-            if let Some(answer) = server.try_once(handler, forwarding).await {
+            if let Some(answer) = server.try_once(handler, cache, forwarding).await {
                 return Some(answer);
             }
         }
@@ -85,7 +91,7 @@ impl Upstream {
         let _made_up = made_up.transpose().ok()?;
         let _probe = self.probes.take(forwarding.source()).ok()?;
         for server in self.servers.iter().take(UPSTREAM_ATTEMPTS_MAX) {
-            if let Some(answer) = server.try_once(handler, forwarding).await {
+            if let Some(answer) = server.try_once(handler, cache, forwarding).await {
                 return Some(answer);
             }
         }
@@ -94,8 +100,13 @@ impl Upstream {
 }
 
 impl Server {
-    async fn try_once(&self, handler: &Handler, forwarding: &Forwarding) -> Option<Vec<u8>> {
-        let outcome = timeout(UPSTREAM_TIMEOUT, self.ask(handler, forwarding)).await;
+    async fn try_once(
+        &self,
+        handler: &Handler,
+        cache: &Cache,
+        forwarding: &Forwarding,
+    ) -> Option<Vec<u8>> {
+        let outcome = timeout(UPSTREAM_TIMEOUT, self.ask(handler, cache, forwarding)).await;
         match outcome.unwrap_or(Err(Failure::TimedOut)) {
             Ok(answer) => {
                 self.succeeded();
@@ -108,7 +119,12 @@ impl Server {
         }
     }
 
-    async fn ask(&self, handler: &Handler, forwarding: &Forwarding) -> Result<Vec<u8>, Failure> {
+    async fn ask(
+        &self,
+        handler: &Handler,
+        cache: &Cache,
+        forwarding: &Forwarding,
+    ) -> Result<Vec<u8>, Failure> {
         let unspecified: SocketAddr = match self.address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -122,11 +138,14 @@ impl Server {
             let message = buffer.get(..length).unwrap_or_default();
             match handler.upstream(forwarding, message) {
                 Reply::Other => {}
-                Reply::Answer(answer) => return Ok(answer),
+                Reply::Answer(answer, seconds) => {
+                    keep(cache, forwarding, message, seconds);
+                    return Ok(answer);
+                }
                 Reply::Truncated => {
                     // One descriptor at a time for each look-up: the limits count on it.
                     drop(socket);
-                    return self.ask_over_tcp(handler, forwarding).await;
+                    return self.ask_over_tcp(handler, cache, forwarding).await;
                 }
             }
         }
@@ -136,6 +155,7 @@ impl Server {
     async fn ask_over_tcp(
         &self,
         handler: &Handler,
+        cache: &Cache,
         forwarding: &Forwarding,
     ) -> Result<Vec<u8>, Failure> {
         let mut stream = TcpStream::connect(self.address).await?;
@@ -146,7 +166,10 @@ impl Server {
         let mut buffer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut buffer).await?;
         match handler.upstream(forwarding, &buffer) {
-            Reply::Answer(answer) => Ok(answer),
+            Reply::Answer(answer, seconds) => {
+                keep(cache, forwarding, &buffer, seconds);
+                Ok(answer)
+            }
             Reply::Other | Reply::Truncated => Err(Failure::TooManyOthers),
         }
     }
@@ -192,6 +215,12 @@ impl Server {
     fn health(&self) -> std::sync::MutexGuard<'_, Health> {
         // Nothing inside a lock can panic half-way, so a poisoned one is still right.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn keep(cache: &Cache, forwarding: &Forwarding, message: &[u8], seconds: u32) {
+    if let Some(key) = &forwarding.cache_key {
+        cache.put(key.clone(), message, seconds, Instant::now());
     }
 }
 

@@ -46,8 +46,8 @@ async fn dig_understands_every_answer() {
         (&["www.Example.edu", "A", "+header-only"], &["status: FORMERR"]),
         (&["use-application-dns.net", "A"], &["status: NXDOMAIN", soa]),
         (&["mask.icloud.com", "HTTPS"], &["status: NXDOMAIN", soa]),
-        (&["sso.example", "A"], &["status: NOERROR", "sso.example.\t\t300\tIN\tA\t192.0.2.1"]),
-        (&["register.campus.example", "A"], &["3600\tIN\tA\t10.0.0.80"]),
+        (&["sso.example", "A"], &["status: NOERROR", "\tIN\tA\t192.0.2.1"]),
+        (&["register.campus.example", "A"], &["\tIN\tA\t10.0.0.80"]),
         (&["gone.idp.example", "A"], &["status: NXDOMAIN", "ns.example. admin.example. 9 8 7 6 1234"]),
         (&["alias.idp.example", "A"], &["CNAME\tTarget.Elsewhere.example.", "ANSWER: 2"]),
     ];
