@@ -32,9 +32,10 @@ use std::os::fd::AsRawFd as _;
 use std::ptr::from_mut;
 use std::time::Duration;
 
-/// Packets in a batch.
+/// Packets in a batch. Few enough that with 64 exchanges in flight one side works at a batch while the
+/// other side works at another one; enough that what a call costs is little for each of them.
 pub const BATCH: usize = BATCH_COUNT as usize;
-const BATCH_COUNT: libc::c_uint = 64;
+const BATCH_COUNT: libc::c_uint = 16;
 /// Bytes that the kernel is asked to queue for a socket; it gives no more than its own limit to those
 /// who may not exceed that (`net.core.rmem_max`).
 pub const BUFFER_BYTES: usize = 64 << 20;
