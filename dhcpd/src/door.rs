@@ -112,6 +112,12 @@ impl Door {
         done.blocking_recv().map_err(|_| DoorError::Closed)
     }
 
+    /// Whether the server is ending, so that every call is told so.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.calls.is_closed()
+    }
+
     fn put(&self, call: Call) -> Result<(), DoorError> {
         self.calls.try_send(call).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => DoorError::Busy,

@@ -43,7 +43,7 @@ fn this_program_probes_when_it_is_told_to() {
 }
 
 fn open(directory: &Path, position: u64, leases: Vec<Lease>) -> Index {
-    let index = Index::open(directory, options(), position, leases.into_iter()).unwrap();
+    let index = Index::open(directory, options(), position, leases.into_iter().map(Ok)).unwrap();
     assert!(index.wait_until_fed(DEADLINE), "{}", index.state());
     index
 }
@@ -124,7 +124,7 @@ fn a_sound_index_that_has_come_as_far_as_the_journal_is_reused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("index");
     closed_index(&path);
-    let index = Index::open(&path, options(), 1, std::iter::once(lease(3, 1, false))).unwrap();
+    let index = Index::open(&path, options(), 1, std::iter::once(Ok(lease(3, 1, false)))).unwrap();
     // What is committed while it is being opened does not make it behind.
     index.feed(2, &[Record::Lease(lease(60, 2, false))]);
     assert!(index.wait_until_fed(DEADLINE), "{}", index.state());
@@ -212,7 +212,8 @@ fn a_probe_that_cannot_run_or_does_not_end_means_a_new_index() {
             probe_time_max: time_max,
             rebuild_rest: Duration::ZERO,
         };
-        let index = Index::open(&path, options, 1, std::iter::once(lease(3, 1, false))).unwrap();
+        let index =
+            Index::open(&path, options, 1, std::iter::once(Ok(lease(3, 1, false)))).unwrap();
         assert!(index.wait_until_fed(DEADLINE));
         assert!(!has_marker(&index), "{program}");
     }
@@ -250,11 +251,11 @@ fn an_index_that_cannot_follow_asks_for_a_rebuild_and_takes_one_that_was_read_af
     assert!(index.search(&SearchKey::Hardware(lease(1, 0, false).hardware), 1).is_err());
     // More is lost before the book has been read: that ticket is worth nothing.
     index.feed(2, &flood(2));
-    index.rebuild(stale, std::iter::once(marker()));
+    index.rebuild(stale, std::iter::once(Ok(marker())));
     let ticket = index.needs_rebuild().expect("it still waits");
     assert_ne!(ticket, stale);
     index.feed(3, &[Record::Lease(lease(9, 3, false))]);
-    index.rebuild(ticket, std::iter::once(lease(5, 2, false)));
+    index.rebuild(ticket, std::iter::once(Ok(lease(5, 2, false))));
     assert!(index.wait_until_fed(DEADLINE), "{}", index.state());
     assert_eq!(index.needs_rebuild(), None);
     assert_eq!(by_hardware(&index, 5), [lease(5, 0, false).address]);

@@ -37,6 +37,7 @@ use crate::store::{Store, StoreOptions};
 use captive::CaptiveListener;
 use outlet::DaemonOutlet;
 use search::IndexSearch;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use vestibule_config::{GateMode, Token, Vestibule};
-use vestibule_core::{Record, Server};
+use vestibule_core::{HashKey, Record, Server};
 
 /// UDP port of DHCP servers and relays (RFC 2131 section 4.1).
 const SERVER_PORT: u16 = 67;
@@ -182,22 +183,29 @@ impl Parts {
         let Sockets { receiver, sender, waker, monitor } = sockets;
         let state_dir = &vestibule.server.state_dir;
         let (mut store, recovered) =
-            Store::open(state_dir, StoreOptions::default()).map_err(StartError::Store)?;
+            Store::open_streaming(state_dir, StoreOptions::default()).map_err(StartError::Store)?;
         tracing::info!("{}", recovered.report);
         let clock = Clock::start(recovered.newest_time);
         // A disk that cannot be written is found out now, not by the first client.
         store.commit(&[Record::Time(clock.now())]).map_err(StartError::Store)?;
 
-        let index = search::open(state_dir, &recovered);
+        let door_waker = waker.clone();
+        let (door, calls) = Door::new(Arc::new(move || door_waker.wake()));
+        let index = search::open(state_dir, recovered.frame_number, door.clone());
+        // A start that is refused below drops this before the index, which may wait for an answer.
+        let calls = calls;
         if let Some(index) = &index {
             index.feed(store.frame_number(), &[]);
         }
         let own_addresses = vestibule.server.relay_listen.iter().copied();
-        let server =
-            Server::new(vestibule.core.clone(), own_addresses, recovered.records, clock.now());
+        let server = Server::with_hash_key(
+            vestibule.core.clone(),
+            own_addresses,
+            recovered.records,
+            clock.now(),
+            random_hash_key(),
+        );
 
-        let door_waker = waker.clone();
-        let (door, calls) = Door::new(Arc::new(move || door_waker.wake()));
         let told = Arc::new(Told::new(waker.clone()));
         let (work, work_receiver) = mpsc::sync_channel::<Work>(TURNS_WAITING_MAX);
         let (spent_sender, spent) = mpsc::sync_channel::<Work>(SPENT_KEPT_MAX);
@@ -376,6 +384,12 @@ async fn look_between_groups(door: Door) {
             return;
         }
     }
+}
+
+/// A key that no client knows. The standard library takes its own from the kernel.
+fn random_hash_key() -> HashKey {
+    let random = || RandomState::new().build_hasher().finish();
+    HashKey(random(), random())
 }
 
 fn spawn<T: Send + 'static>(

@@ -6,16 +6,18 @@
 use crate::api::{self, Search};
 use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
-use crate::store::Recovered;
-use crate::store::index::{Index, IndexOptions, RebuildTicket, SearchKey};
+use crate::store::index::{Index, IndexOptions, SearchKey, SourceLost};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use vestibule_core::{Lease, LeaseFilter, Query, QueryAnswer, Record, limits};
+use vestibule_core::{Lease, LeaseFilter, LeaseView, Query, QueryAnswer};
 
 /// The index's folder in the state directory.
 const DIRECTORY: &str = "index";
+
+/// Leases that the core is asked for at once.
+const PAGE: usize = 256;
 
 /// How often the index is asked whether it has to be rebuilt.
 const REBUILD_CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -23,19 +25,13 @@ const REBUILD_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a search waits for the newest leases to get into the index.
 const FRESH_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// Opens the index in the background. `None` if not even that can be done; the log says why.
-pub(super) fn open(state_dir: &Path, recovered: &Recovered) -> Option<Arc<Index>> {
-    let leases: Vec<Lease> = recovered
-        .records
-        .iter()
-        .filter_map(|record| match record {
-            Record::Lease(lease) => Some(lease.clone()),
-            _ => None,
-        })
-        .collect();
+/// Opens the index in the background; if it has to be made anew, then of what the core knows, which is
+/// asked for through `door`. `frame_number`: how far the journal has come. `None` if not even that can be
+/// done; the log says why.
+pub(super) fn open(state_dir: &Path, frame_number: u64, door: Door) -> Option<Arc<Index>> {
     let opened = IndexOptions::with_this_program().and_then(|options| {
         let directory = state_dir.join(DIRECTORY);
-        Index::open(&directory, options, recovered.frame_number, leases.into_iter())
+        Index::open(&directory, options, frame_number, leases(door))
     });
     match opened {
         Ok(index) => Some(Arc::new(index)),
@@ -52,31 +48,44 @@ pub(super) async fn keep_rebuilt(index: Arc<Index>, door: Door, metrics: Arc<Met
     loop {
         interval.tick().await;
         let Some(ticket) = index.needs_rebuild() else { continue };
-        metrics.index_rebuild();
-        match rebuild(&index, ticket, &door).await {
-            Ok(()) | Err(DoorError::Busy) => {}
-            Err(DoorError::Closed) => return,
+        if door.is_closed() {
+            return;
         }
+        metrics.index_rebuild();
+        index.rebuild(ticket, leases(door.clone()));
     }
 }
 
-async fn rebuild(index: &Index, ticket: RebuildTicket, door: &Door) -> Result<(), DoorError> {
-    let mut all = Vec::new();
+/// All leases that the core knows, ascending by address, a page at a time, as whoever makes the index
+/// comes to them: not in memory twice, and no burden on the packets between two pages.
+fn leases(door: Door) -> impl Iterator<Item = Result<Lease, SourceLost>> + Send {
+    let mut page = Vec::new().into_iter();
     let mut after = None;
-    loop {
-        let limit = limits::QUERY_LEASES_MAX;
-        let query = Query::Leases { after, limit, filter: LeaseFilter::All };
-        let QueryAnswer::Leases { leases, next } = door.query(query).await? else {
-            return Err(DoorError::Closed);
-        };
-        all.extend(leases.into_iter().map(|view| view.lease));
-        after = next;
-        if after.is_none() {
-            break;
+    let mut is_last = false;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(view) = page.next() {
+                let LeaseView { lease, .. } = view;
+                return Some(Ok(lease));
+            }
+            if is_last {
+                return None;
+            }
+            let query = Query::Leases { after, limit: PAGE, filter: LeaseFilter::All };
+            match door.query_blocking(query) {
+                Ok(QueryAnswer::Leases { leases, next }) => {
+                    page = leases.into_iter();
+                    after = next;
+                    is_last = next.is_none();
+                }
+                // Busy is rare, and the index asks again later.
+                Ok(_) | Err(DoorError::Busy | DoorError::Closed) => {
+                    is_last = true;
+                    return Some(Err(SourceLost));
+                }
+            }
         }
-    }
-    index.rebuild(ticket, all.into_iter());
-    Ok(())
+    })
 }
 
 /// The index as the API asks it.

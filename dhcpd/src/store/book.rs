@@ -1,28 +1,46 @@
 //! What replaying records ends in: the newest image of each thing, in the order of its last record.
 //!
-//! It bounds the memory of a start by the size of the book, however long the journal is.
+//! It bounds the memory of a start by the size of the book, however long the journal is. It keeps
+//! records as the bytes that they have on disk, and lets go of them as they are taken out; so the book
+//! is there once, and not twice, while the core takes it over.
 
+use super::record;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use vestibule_core::{HardwareAddress, Record, Timestamp};
 
-/// Superseded places that are put up with before the rest is moved together.
+/// Superseded records that are put up with before the rest is moved together.
 const SUPERSEDED_MIN: usize = 4096;
+
+/// Bytes of records that are kept and let go of together, about.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The records replayed so far, folded.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    /// In the order of replay; `None` is superseded.
-    records: Vec<Option<Record>>,
+    kept: Kept,
+    newest: Newest,
     superseded: usize,
-    leases: HashMap<Ipv4Addr, usize>,
-    registrations: HashMap<HardwareAddress, usize>,
     /// The largest [`Record::Time`].
     time: Option<Timestamp>,
     /// The largest time in any record.
     newest_time: Timestamp,
     /// Records replayed.
     replayed: u64,
+}
+
+/// Encoded records in the order of replay, superseded ones among them.
+#[derive(Debug, Default)]
+struct Kept {
+    chunks: Vec<Vec<u8>>,
+    records: usize,
+}
+
+/// The place of the newest record of each thing, counted from 0 in the order of replay.
+#[derive(Debug, Default)]
+struct Newest {
+    leases: HashMap<Ipv4Addr, usize>,
+    registrations: HashMap<HardwareAddress, usize>,
 }
 
 /// The time that a record states to have been, if it does: the ends of leases and registrations lie
@@ -38,30 +56,27 @@ pub(super) fn time_of(record: &Record) -> Option<Timestamp> {
 
 impl Book {
     /// Replays one record.
-    pub(super) fn apply(&mut self, record: Record) {
+    pub(super) fn apply(&mut self, record: &Record) {
         self.replayed += 1;
-        self.newest_time = time_of(&record).map_or(self.newest_time, |t| t.max(self.newest_time));
-        let place = self.records.len();
-        let before = match &record {
-            Record::Lease(lease) => self.leases.insert(lease.address, place),
-            Record::LeaseForgotten(address) => self.leases.remove(address),
+        self.newest_time = time_of(record).map_or(self.newest_time, |t| t.max(self.newest_time));
+        let place = self.kept.records;
+        let before = match record {
+            Record::Lease(lease) => self.newest.leases.insert(lease.address, place),
+            Record::LeaseForgotten(address) => self.newest.leases.remove(address),
             Record::Registration(registration) => {
-                self.registrations.insert(registration.hardware, place)
+                self.newest.registrations.insert(registration.hardware, place)
             }
-            Record::RegistrationRemoved(hardware) => self.registrations.remove(hardware),
+            Record::RegistrationRemoved(hardware) => self.newest.registrations.remove(hardware),
             Record::Time(time) => {
                 self.time = self.time.max(Some(*time));
                 None
             }
         };
-        if let Some(superseded) = before.and_then(|before| self.records.get_mut(before)) {
-            *superseded = None;
-            self.superseded += 1;
-        }
+        self.superseded += usize::from(before.is_some());
         if matches!(record, Record::Lease(_) | Record::Registration(_)) {
-            self.records.push(Some(record));
+            self.kept.push(record);
         }
-        if self.superseded >= SUPERSEDED_MIN && self.superseded > self.records.len() / 2 {
+        if self.superseded >= SUPERSEDED_MIN && self.superseded > self.kept.records / 2 {
             self.move_together();
         }
     }
@@ -76,28 +91,74 @@ impl Book {
         self.newest_time
     }
 
-    /// The book as records. What was forgotten or removed is not among them: against an empty book,
-    /// its absence says the same.
-    pub(super) fn into_records(self) -> Vec<Record> {
-        let mut records: Vec<Record> = self.records.into_iter().flatten().collect();
-        records.extend(self.time.map(Record::Time));
-        records
+    /// The book as records, each made when it is taken. What was forgotten or removed is not among them:
+    /// against an empty book, its absence says the same.
+    pub(super) fn into_records(self) -> impl Iterator<Item = Record> + Send {
+        let Self { kept, newest, time, .. } = self;
+        kept.into_records()
+            .filter(move |(place, record)| newest.is(*place, record))
+            .map(|(_, record)| record)
+            .chain(time.map(Record::Time))
     }
 
     fn move_together(&mut self) {
-        self.records.retain(Option::is_some);
+        let kept = std::mem::take(&mut self.kept);
+        let newest = std::mem::take(&mut self.newest);
         self.superseded = 0;
-        for (place, record) in self.records.iter().enumerate() {
-            match record {
-                Some(Record::Lease(lease)) => {
-                    self.leases.insert(lease.address, place);
+        for (_, record) in kept.into_records().filter(|(place, record)| newest.is(*place, record)) {
+            let place = self.kept.records;
+            match &record {
+                Record::Lease(lease) => {
+                    self.newest.leases.insert(lease.address, place);
                 }
-                Some(Record::Registration(registration)) => {
-                    self.registrations.insert(registration.hardware, place);
+                Record::Registration(registration) => {
+                    self.newest.registrations.insert(registration.hardware, place);
                 }
                 _ => {}
             }
+            self.kept.push(&record);
         }
+    }
+}
+
+impl Kept {
+    fn push(&mut self, record: &Record) {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() >= CHUNK_BYTES) {
+            self.chunks.push(Vec::with_capacity(CHUNK_BYTES + record::RECORD_BYTES_MAX));
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            // It was decoded from as many bytes, so they fit.
+            record::encode(record, chunk).expect("a record that was read is not too long");
+            self.records += 1;
+        }
+    }
+
+    /// The records with their places. Each chunk is let go of when it has been gone through.
+    fn into_records(self) -> impl Iterator<Item = (usize, Record)> + Send {
+        self.chunks
+            .into_iter()
+            .flat_map(|chunk| {
+                let mut offset = 0;
+                std::iter::from_fn(move || {
+                    let mut rest = record::decode(chunk.get(offset..)?);
+                    let record = rest.next()?.expect("what was encoded can be decoded");
+                    offset = chunk.len() - rest.bytes_left();
+                    Some(record)
+                })
+            })
+            .enumerate()
+    }
+}
+
+impl Newest {
+    /// Whether the record at this place is the newest of its thing.
+    fn is(&self, place: usize, record: &Record) -> bool {
+        let newest = match record {
+            Record::Lease(lease) => self.leases.get(&lease.address),
+            Record::Registration(registration) => self.registrations.get(&registration.hardware),
+            _ => None,
+        };
+        newest == Some(&place)
     }
 }
 
@@ -121,14 +182,14 @@ mod tests {
         let mut book = Book::default();
         for round in 0..10 {
             for number in 0..2000 {
-                book.apply(registration(number, round * 10_000 + u64::from(number)));
+                book.apply(&registration(number, round * 10_000 + u64::from(number)));
             }
         }
-        book.apply(registration(5, 200_000));
-        book.apply(Record::Time(Timestamp::from_seconds(9)));
+        book.apply(&registration(5, 200_000));
+        book.apply(&Record::Time(Timestamp::from_seconds(9)));
         let Record::Registration(gone) = registration(7, 0) else { unreachable!() };
-        book.apply(Record::RegistrationRemoved(gone.hardware));
-        book.apply(Record::RegistrationRemoved(gone.hardware));
+        book.apply(&Record::RegistrationRemoved(gone.hardware));
+        book.apply(&Record::RegistrationRemoved(gone.hardware));
         assert_eq!(book.replayed(), 20_004);
         assert_eq!(book.newest_time(), Timestamp::from_seconds(200_000));
         let mut expected: Vec<Record> = (0..2000)
@@ -137,6 +198,6 @@ mod tests {
             .collect();
         expected.push(registration(5, 200_000));
         expected.push(Record::Time(Timestamp::from_seconds(9)));
-        assert_eq!(book.into_records(), expected);
+        assert_eq!(book.into_records().collect::<Vec<_>>(), expected);
     }
 }

@@ -37,6 +37,21 @@ impl Store {
     /// Any [`StoreError`]. Damage, missing files and newer versions are refused before anything is
     /// changed.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<(Self, Recovered), StoreError> {
+        let (store, recovered) = Self::open_streaming(directory, options)?;
+        let Recovered { records, newest_time, frame_number, report } = recovered;
+        let records = records.collect();
+        Ok((store, Recovered { records, newest_time, frame_number, report }))
+    }
+
+    /// As [`Store::open`], but the records are made one by one, as they are taken: a book of a million
+    /// leases is not in memory twice. All damage has been found when this returns.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_streaming(
+        directory: &Path,
+        options: StoreOptions,
+    ) -> Result<(Self, Recovered<impl Iterator<Item = Record> + Send + use<>>), StoreError> {
         let begun = Instant::now();
         let StoreOptions { segment_bytes, disk, .. } = &options;
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(segment_bytes) {
@@ -150,10 +165,11 @@ pub fn check_store(directory: &Path, disk: &dyn Disk) -> Result<CheckReport, Sto
         })
         .collect();
     let recovery = RecoveryReport::new(&contents, begun.elapsed());
-    let records = contents.book.into_records();
-    let leases = records.iter().filter(|record| matches!(record, Record::Lease(_))).count();
-    let registrations =
-        records.iter().filter(|record| matches!(record, Record::Registration(_))).count();
+    let (mut leases, mut registrations) = (0, 0);
+    for record in contents.book.into_records() {
+        leases += usize::from(matches!(record, Record::Lease(_)));
+        registrations += usize::from(matches!(record, Record::Registration(_)));
+    }
     Ok(CheckReport { recovery, leases, registrations, snapshots })
 }
 

@@ -145,6 +145,12 @@ impl Records<'_> {
     pub fn passed(&self) -> u32 {
         self.passed
     }
+
+    /// Bytes behind the record that came last.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl Iterator for Records<'_> {

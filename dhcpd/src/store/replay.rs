@@ -157,7 +157,7 @@ fn read_snapshot(
     for number in files.snapshots.iter().rev() {
         let path = FileName::Snapshot(*number).path(directory);
         let mut book = Book::default();
-        match snapshot::read(disk, &path, &mut |record| book.apply(record)) {
+        match snapshot::read(disk, &path, &mut |record| book.apply(&record)) {
             Ok(summary)
                 if summary.header.identity == identity && summary.header.file_number == *number =>
             {
@@ -284,7 +284,7 @@ impl SegmentBytes<'_> {
             };
             let mut records = record::decode(payload);
             for record in records.by_ref() {
-                book.apply(record.map_err(|error| self.bad_record(offset, &error))?);
+                book.apply(&record.map_err(|error| self.bad_record(offset, &error))?);
             }
             if records.passed() != header.records {
                 return Err(self.damaged(offset, "the number of records is not what it says"));

@@ -7,10 +7,10 @@ use vestibule_core::{Record, Timestamp};
 
 /// What was in the store when it was opened.
 #[derive(Debug)]
-pub struct Recovered {
+pub struct Recovered<R = Vec<Record>> {
     /// The book: the newest image of each thing, in the order of its last record. What was forgotten
     /// or removed is not in it.
-    pub records: Vec<Record>,
+    pub records: R,
     /// The largest time in any record that was replayed.
     pub newest_time: Timestamp,
     /// The number of the last frame that is in the book; 0 if the journal is empty.

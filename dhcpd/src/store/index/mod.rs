@@ -99,8 +99,13 @@ impl fmt::Display for IndexState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RebuildTicket(u64);
 
-/// What a rebuild reads: every lease in the book.
-type LeaseSource = Box<dyn Iterator<Item = Lease> + Send>;
+/// Whoever gives the leases for a rebuild cannot go on: the index is not made, and asks again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceLost;
+
+/// What a rebuild reads: every lease in the book, each address once. It is read as the index is made,
+/// and never held in memory as a whole.
+type LeaseSource = Box<dyn Iterator<Item = Result<Lease, SourceLost>> + Send>;
 
 /// What the thread is to do, and how far it is.
 struct State {
@@ -165,7 +170,7 @@ impl Index {
     /// Opens the index in `directory`, in the background. It is reused if it is sound and has come
     /// exactly as far as the journal (`frame_number` of
     /// [`Recovered`](crate::store::Recovered)); otherwise it is made anew of `leases`, which are all
-    /// that were recovered.
+    /// that were recovered, each at that moment or later.
     ///
     /// # Errors
     /// If no thread can be started. Whatever is wrong with the index itself shows in [`Index::state`].
@@ -173,7 +178,7 @@ impl Index {
         directory: &Path,
         options: IndexOptions,
         frame_number: u64,
-        leases: impl Iterator<Item = Lease> + Send + 'static,
+        leases: impl Iterator<Item = Result<Lease, SourceLost>> + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             directory: directory.to_owned(),
@@ -254,7 +259,7 @@ impl Index {
     pub fn rebuild(
         &self,
         ticket: RebuildTicket,
-        leases: impl Iterator<Item = Lease> + Send + 'static,
+        leases: impl Iterator<Item = Result<Lease, SourceLost>> + Send + 'static,
     ) {
         let mut state = self.shared.lock();
         if state.loss == Some(ticket) {

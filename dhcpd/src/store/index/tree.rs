@@ -46,6 +46,8 @@ pub enum IndexError {
     Sled(sled::Error),
     /// What stands in it is not what was put there.
     Damaged(&'static str),
+    /// The leases that it was to be made of cannot be read any more.
+    SourceLost,
     /// It is not ready: it is being opened or rebuilt, or waits for it. Look in the book instead.
     NotReady,
 }
@@ -56,6 +58,7 @@ impl fmt::Display for IndexError {
             Self::Disk(error) => write!(f, "disk: {error}"),
             Self::Sled(error) => write!(f, "sled: {error}"),
             Self::Damaged(what) => write!(f, "damaged: {what}"),
+            Self::SourceLost => f.write_str("the leases cannot be read any more"),
             Self::NotReady => f.write_str("the index is being rebuilt; try again later"),
         }
     }

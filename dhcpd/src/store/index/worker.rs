@@ -2,9 +2,8 @@
 
 use super::keys::Prefixes;
 use super::tree::{IndexError, Tree};
-use super::{GATHERING, IndexState, LeaseSource, Shared};
+use super::{GATHERING, IndexState, LeaseSource, Shared, SourceLost};
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::PoisonError;
 use std::thread;
@@ -186,12 +185,24 @@ fn next_task(shared: &Shared) -> Task {
 fn rebuild(shared: &Shared, source: LeaseSource) -> Result<(), IndexError> {
     let begun = Instant::now();
     close(shared);
-    let leases: BTreeMap<_, _> =
-        source.map(|lease| (lease.address, Some(Prefixes::of(&lease)))).collect();
-    let count = leases.len();
     let tree = Tree::make_new(&shared.directory)?;
     let pace = Pace::begin(shared);
-    let is_whole = tree.apply(leases.into_iter(), &|| pace.rest())?;
+    let (mut count, mut is_lost) = (0_u64, false);
+    let leases = source.map_while(|lease| match lease {
+        Ok(lease) => {
+            count += 1;
+            Some((lease.address, Some(Prefixes::of(&lease))))
+        }
+        Err(SourceLost) => {
+            is_lost = true;
+            None
+        }
+    });
+    let is_whole = tree.apply(leases, &|| pace.rest())?;
+    if is_lost && !shared.lock().is_ending {
+        return Err(IndexError::SourceLost);
+    }
+    let is_whole = is_whole && !is_lost;
     if !is_whole {
         // Without a position it counts as incomplete, and is made anew.
         return Ok(());
