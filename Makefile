@@ -1,11 +1,13 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench-peers fuzz deny
+.PHONY: help demo test build bench-peers bench-scale fuzz deny
 
 help:
 	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
 	@echo "make test    format check, clippy, every test"
 	@echo "make fuzz    the decoders under fuzzing for a minute, from the kept corpus"
+	@echo "make bench-scale"
+	@echo "             what a million leases cost in memory and time (docs/scale.md)"
 	@echo "make deny    licences, sources and versions of all dependencies (needs cargo-deny)"
 	@echo "make build   the programs, into target/release"
 	@echo "make bench-peers"
@@ -26,6 +28,11 @@ test:
 
 bench-peers:
 	@tests/setup.sh peers
+
+bench-scale:
+	@tests/setup.sh demo
+	cargo build --release --workspace --bins
+	target/release/vestibule-scale
 
 fuzz:
 	@tests/setup.sh fuzz

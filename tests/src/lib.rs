@@ -1,8 +1,10 @@
 //! What the tests of the whole system share: the lab made of namespaces, the demo that plays in it,
-//! the servers that are compared in it, and the simulator that needs neither.
+//! the servers that are compared in it, the simulator that needs neither, and what measures a server with
+//! a million leases.
 
 pub mod demo;
 pub mod isolated;
 pub mod lab;
+pub mod scale;
 pub mod servers;
 pub mod simulator;
