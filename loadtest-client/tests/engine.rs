@@ -306,3 +306,96 @@ fn a_server_that_never_answers_is_given_up_and_said() {
     let errors = outcome.tally.errors();
     assert!(errors.iter().any(|error| error.kind == "exchange: no answer" && error.count == 5));
 }
+
+/// A server that hands on what it was asked, and answers.
+fn listening() -> (Server, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let (asked, heard) = std::sync::mpsc::channel();
+    let server = Server::broken(move |request| {
+        asked.send(request.to_vec()).ok()?;
+        good(request)
+    });
+    (server, heard)
+}
+
+#[test]
+fn what_a_relay_adds_goes_to_both_servers_of_a_pair() {
+    use dhcproto::v4::relay::RelayCode;
+    use dhcproto::v4::{DhcpOption, Message, OptionCode};
+    use dhcproto::{Decodable as _, Decoder};
+    let ((one, heard), (other, heard_too)) = (listening(), listening());
+    let relays = (0..3_u8)
+        .map(|number| Relay {
+            hops: 4,
+            link_selection: Some(Ipv4Addr::new(10, 21, number, 0)),
+            server_identifier_override: true,
+            ..relay(number)
+        })
+        .collect();
+    let outcome = play(Plan { relays, ..plan(&[&one, &other], 6) }, &phase(Arrivals::InFlight(2)));
+    assert_eq!((outcome.tally.totals.doras, outcome.violations), (6, 0));
+    for heard in [heard, heard_too] {
+        let mut giaddrs = std::collections::BTreeSet::new();
+        // DISCOVER and REQUEST of six clients; a second server may be slow to read them.
+        for _ in 0..12 {
+            let bytes = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+            let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+            giaddrs.insert(message.giaddr());
+            assert_eq!(message.hops(), 4);
+            let Some(DhcpOption::RelayAgentInformation(added)) =
+                message.opts().get(OptionCode::RelayAgentInformation)
+            else {
+                panic!("no option 82")
+            };
+            for code in [
+                RelayCode::AgentCircuitId,
+                RelayCode::AgentRemoteId,
+                RelayCode::LinkSelection,
+                RelayCode::ServerIdentifierOverride,
+                RelayCode::Unknown(19),
+            ] {
+                assert!(added.get(code).is_some(), "{code:?}");
+            }
+        }
+        assert_eq!(giaddrs, (0..3).map(|number| relay(number).giaddr).collect());
+    }
+}
+
+#[test]
+fn a_reply_that_comes_to_another_relay_is_an_error_and_reaches_its_client() {
+    // The server sends to the first relay whatever it was asked through, but names the right one.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("not IPv4") };
+    let server = Server::start(address, move |end| {
+        let mut buffer = [0; 1500];
+        while !end.load(Ordering::Relaxed) {
+            let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+            let reply = good(&buffer[..length]).unwrap();
+            socket.send_to(&reply, (relay(0).giaddr, from.port())).unwrap();
+        }
+    });
+    let outcome = play(plan(&[&server], 9), &phase(Arrivals::InFlight(1)));
+    assert_eq!((outcome.tally.totals.doras, outcome.violations), (9, 0));
+    let errors = outcome.tally.errors();
+    let count = |kind: &str| errors.iter().find(|e| e.kind == kind).map_or(0, |e| e.count);
+    assert_eq!(count("reply: came to another relay"), 12, "{errors:?}");
+}
+
+#[test]
+fn replies_are_taken_at_an_address_that_is_no_relays() {
+    // As the rules of `steer` bring them.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("not IPv4") };
+    let server = Server::start(address, move |end| {
+        let mut buffer = [0; 1500];
+        while !end.load(Ordering::Relaxed) {
+            let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+            let reply = good(&buffer[..length]).unwrap();
+            socket.send_to(&reply, (Ipv4Addr::new(127, 9, 9, 9), from.port())).unwrap();
+        }
+    });
+    let outcome = play(plan(&[&server], 9), &phase(Arrivals::InFlight(1)));
+    assert_eq!((outcome.tally.totals.doras, outcome.violations), (9, 0));
+    assert!(outcome.tally.errors().is_empty(), "{:?}", outcome.tally.errors());
+}
