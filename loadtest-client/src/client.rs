@@ -18,14 +18,15 @@ use std::net::Ipv4Addr;
 /// gives up: with the waits of RFC 2131 section 4.1 a minute in all, as section 3.1 has it. A server
 /// that has no record of a client must be silent in INIT-REBOOT (section 4.3.2).
 pub const TRANSMISSIONS_MAX: u32 = 4;
-/// Milliseconds that a client waits after a DECLINE before it begins anew (RFC 2131 section 3.1).
-const DECLINED_WAIT: u64 = 10_000;
+/// Milliseconds that a client waits after a DECLINE before it begins anew (RFC 2131 section 3.1), and
+/// after a second NAK in a row, so that it and a server that always refuses it do not fill a network.
+const PAUSE: u64 = 10_000;
 
 /// The states of RFC 2131 figure 5, and one for a client that asks for options with an INFORM.
 /// REBOOTING is the one after INIT-REBOOT has sent its REQUEST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing sent yet, or an address just declined.
+    /// Nothing sent yet, or a pause before it begins anew.
     Init,
     /// DISCOVER sent.
     Selecting,
@@ -157,6 +158,8 @@ pub struct Client {
     random: Random,
     state: State,
     has_declined: bool,
+    /// Whether a NAK has come since the last ACK.
+    was_refused: bool,
     lease: Option<Lease>,
     offered: Option<Offer>,
     /// What it asks for although nobody offered it.
@@ -179,6 +182,7 @@ impl Client {
             random: Random::new(seed),
             state: State::Init,
             has_declined: false,
+            was_refused: false,
             lease: None,
             offered: None,
             unoffered: None,
@@ -289,10 +293,8 @@ impl Client {
     /// none.
     pub fn decline(&mut self, now: u64) -> Option<Message> {
         let lease = self.lease.take()?;
-        self.enter(State::Init, now);
+        self.pause(now);
         self.has_declined = true;
-        let wait = DECLINED_WAIT.min(self.manner.first_wait_milliseconds.saturating_mul(5) / 2);
-        self.next = Some(now.saturating_add(wait));
         Some(Message {
             kind: Kind::Decline,
             requested_address: Some(lease.address),
@@ -350,7 +352,7 @@ impl Client {
     fn on_time_without_lease(&mut self, now: u64) -> Outcome {
         let is_patient = self.manner.conduct == Conduct::Floods;
         match self.state {
-            // After a DECLINE.
+            // The pause is over.
             State::Init => (Some(self.restart(now)), None),
             State::Requesting | State::Rebooting
                 if self.sent >= TRANSMISSIONS_MAX && !is_patient =>
@@ -413,6 +415,10 @@ impl Client {
                     return (None, refused);
                 }
                 self.lease = None;
+                if std::mem::replace(&mut self.was_refused, true) {
+                    self.pause(now);
+                    return (None, refused);
+                }
                 self.enter(State::Selecting, now);
                 (Some(self.transmit(now)), refused)
             }
@@ -437,6 +443,7 @@ impl Client {
             ends: after(lifetime),
         };
         self.lease = Some(lease);
+        self.was_refused = false;
         let offered = self.offered.filter(|_| self.unoffered.is_none());
         let took = now.saturating_sub(self.began);
         let happening = Happening::Acknowledged { lease, took, lifetime_seconds, offered };
@@ -464,6 +471,14 @@ impl Client {
         self.began = now;
         self.sent = 0;
         (self.offered, self.unoffered) = (None, None);
+    }
+
+    /// It begins anew after a while.
+    fn pause(&mut self, now: u64) {
+        self.enter(State::Init, now);
+        // The first wait of a test may be far below four seconds.
+        let wait = PAUSE.min(self.manner.first_wait_milliseconds.saturating_mul(5) / 2);
+        self.next = Some(now.saturating_add(wait));
     }
 
     /// The address that the present exchange is about.
@@ -670,6 +685,37 @@ mod tests {
         let (discover, happening) = client.on_reply(6, &reply(ReplyKind::Nak, &request));
         assert_eq!(discover.unwrap().kind, Kind::Discover);
         assert_eq!(happening, Some(Happening::Refused { address: Some(ADDRESS) }));
+    }
+
+    #[test]
+    fn a_second_nak_in_a_row_is_followed_by_a_pause() {
+        let mut client = client();
+        let mut discover = client.begin(0);
+        for now in [0, 10_000] {
+            for turn in [0, 1] {
+                let (request, _) = client.on_reply(now, &reply(ReplyKind::Offer, &discover));
+                let answer = reply(ReplyKind::Nak, &request.unwrap());
+                let (next, happening) = client.on_reply(now, &answer);
+                assert!(matches!(happening, Some(Happening::Refused { .. })));
+                match next {
+                    Some(next) => discover = next,
+                    None => {
+                        assert_eq!(
+                            (client.state(), client.next()),
+                            (State::Init, Some(now + 10_000))
+                        );
+                        discover = client.on_time(now + 10_000).0.unwrap();
+                        assert!(turn == 1 || now > 0);
+                        break;
+                    }
+                }
+            }
+        }
+        let (request, _) = client.on_reply(20_000, &reply(ReplyKind::Offer, &discover));
+        client.on_reply(20_000, &reply(ReplyKind::Ack, &request.unwrap()));
+        let renewal = client.on_time(client.next().unwrap()).0.unwrap();
+        let (discover, _) = client.on_reply(2_000_000, &reply(ReplyKind::Nak, &renewal));
+        assert_eq!(discover.unwrap().kind, Kind::Discover, "an ACK came between");
     }
 
     #[test]

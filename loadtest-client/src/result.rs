@@ -192,7 +192,7 @@ pub struct Totals {
     pub offers: u64,
     /// ACKs that a client waited for.
     pub acknowledgements: u64,
-    /// NAKs that a client waited for.
+    /// NAKs that a client waited for; not those of clients that misbehave.
     pub refusals: u64,
     /// Leases that ended because no renewal succeeded; not those of clients that never renew.
     pub expiries: u64,

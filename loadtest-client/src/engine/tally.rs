@@ -142,10 +142,10 @@ impl Tally {
 
     /// A client behind a relay got a NAK.
     pub fn refused(&mut self, relay: usize, conduct: Conduct) {
-        self.totals.refusals += 1;
         self.conduct(conduct, |row| row.refused += 1);
         self.relay(relay, |row| row.refused += 1);
         if conduct.is_sound() {
+            self.totals.refusals += 1;
             self.second.refused += 1;
             self.phase_lost += 1;
             self.error("exchange: refused", "the server sent a NAK; the client begins anew");

@@ -29,13 +29,13 @@ pub(super) fn text(result: &RunResult) -> String {
     if has_kinds(result) {
         let _ = writeln!(
             text,
-            "\n{:<24}{:>9}{:>11}{:>11}{:>9}{:>7}{:>9}",
-            "Clients", "", "sent", "answered", "ACK", "NAK", "ran out"
+            "\n{:<18}{:>9}{:>12}{:>12}{:>10}{:>10}{:>9}",
+            "Kind", "clients", "sent", "answered", "ACK", "NAK", "ran out"
         );
         for row in result.conducts.iter().take(CONDUCTS_MAX) {
             let _ = writeln!(
                 text,
-                "  {:<22}{:>9}{:>11}{:>11}{:>9}{:>7}{:>9}",
+                "  {:<16}{:>9}{:>12}{:>12}{:>10}{:>10}{:>9}",
                 row.conduct.name(),
                 count_short(row.clients),
                 count_short(row.sent),

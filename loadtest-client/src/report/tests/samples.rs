@@ -305,11 +305,11 @@ pub(in crate::report) fn violated() -> RunResult {
     result.ledger.shown = vec![
         row(
             "duplicate-address",
-            "10.20.0.77 was acknowledged to 02:00:00:00:00:07 at 1795183210, and 02:00:00:00:00:03 has it until 1795183260",
+            "10.20.0.77 was acknowledged to 02:00:00:00:00:07 at 2026-11-20T14:00:10.000Z, and 02:00:00:00:00:03 has it until 2026-11-20T14:01:00.000Z",
         ),
         row(
             "shortened-lease",
-            "02:00:00:00:01:07 was offered 10.20.0.9 for 3600 s and acknowledged it for 60 s",
+            "02:00:00:00:01:07 was offered 10.20.0.9 for 3600 s and acknowledged it for 60 s at 2026-11-20T14:00:11.250Z",
         ),
     ];
     result
