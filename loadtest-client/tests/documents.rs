@@ -47,6 +47,7 @@ fn every_key_and_value_of_a_scenario_is_in_its_document() {
     let ramp = format!("{}\n[arrivals.ramp]\nunknown-one = 1\n", without("arrivals"));
     names.extend(known(&ramp));
     names.extend(known(&format!("{WHOLE}[power-cut]\nunknown-one = 1\n")));
+    names.extend(known(&format!("{WHOLE}[registration]\nunknown-one = 1\n")));
     names.extend(known(&format!("{WHOLE}[misbehaving]\nunknown-one = 1\n")));
     assert!(names.contains("forgetful-percent") && names.contains("in-flight"), "{names:?}");
     for name in names {

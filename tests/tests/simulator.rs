@@ -24,7 +24,7 @@ fn quarter(number: u64) {
         SEEDS.filter(|seed| seed % 4 == number).map(|seed| check(seed, Some(30_000), "")).collect();
     let acknowledged: u64 = outcomes.iter().map(|outcome| outcome.acknowledgements).sum();
     let restarts: u64 = outcomes.iter().map(|outcome| outcome.restarts).sum();
-    assert!(acknowledged > 3_000 && restarts > 30, "{acknowledged} ACKs, {restarts} restarts");
+    assert!(acknowledged > 3_000 && restarts >= 25, "{acknowledged} ACKs, {restarts} restarts");
 }
 
 #[test]
