@@ -259,13 +259,14 @@ fn complaints(leaf: &CertificateDer<'_>, host_name: Option<&str>, now: SystemTim
     let now = OffsetDateTime::from(now);
     match validity(leaf) {
         Some((from, _)) if now < from => {
-            complaints.push(format!("the certificate is valid only from {from} on"));
+            complaints.push(format!("the certificate is valid only from {} on", from.date()));
         }
         Some((_, until)) if until < now => complaints.push(format!(
-            "the certificate ended at {until}: devices ignore captive.url until there is a new one"
+            "the certificate ended on {}: devices ignore captive.url until there is a new one",
+            until.date()
         )),
         Some((_, until)) if until < now + WARN_BEFORE_END => {
-            complaints.push(format!("the certificate ends at {until}: renew it"));
+            complaints.push(format!("the certificate ends on {}: renew it", until.date()));
         }
         Some(_) => {}
         None => complaints.push("the certificate does not say how long it is valid".to_owned()),
@@ -452,7 +453,7 @@ mod tests {
         assert!(
             said(&leaf, other, "2026-11-20T13:00:00Z").contains("is not for captive.elsewhere")
         );
-        assert!(said(&ended, name, "2026-11-20T13:00:00Z").contains("ended at 2002-01-01"));
+        assert!(said(&ended, name, "2026-11-20T13:00:00Z").contains("ended on 2002-01-01:"));
         assert!(said(&ended, name, "2001-12-25T00:00:00Z").contains("renew it"));
         assert_eq!(said(&ended, name, "2001-12-01T00:00:00Z"), "");
         assert!(said(&ended, name, "2001-01-01T00:00:00Z").contains("valid only from 2001-02-03"));
