@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench-peers bench-scale fuzz deny
+.PHONY: help demo test build bench bench-peers bench-scale fuzz deny
 
 help:
 	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
@@ -10,6 +10,7 @@ help:
 	@echo "             what a million leases cost in memory and time (docs/scale.md)"
 	@echo "make deny    licences, sources and versions of all dependencies (needs cargo-deny)"
 	@echo "make build   the programs, into target/release"
+	@echo "make bench   this server beside Kea, ISC dhcpd and a null responder, in one run of eight minutes"
 	@echo "make bench-peers"
 	@echo "             unpacks Kea and ISC dhcpd into target/peers, for tests and benchmarks; installs nothing"
 
@@ -25,6 +26,12 @@ build:
 
 test:
 	@tests/test.sh
+
+# BENCH holds options for vestibule-bench: make bench BENCH="--repeat 1 --only kea,vestibule"
+bench:
+	@tests/setup.sh bench
+	cargo build --release --bins -p vestibule-dhcpd -p vestibule-load -p vestibule-tests
+	@target/release/vestibule-bench $(BENCH)
 
 bench-peers:
 	@tests/setup.sh peers

@@ -1,7 +1,8 @@
 //! What the tests of the whole system share: the lab made of namespaces, the demo that plays in it,
-//! the servers that are compared in it, the simulator that needs neither, and what measures a server with
-//! a million leases.
+//! the servers that are compared in it, their benchmarks, the simulator that needs neither, and what measures
+//! a server with a million leases.
 
+pub mod bench;
 pub mod demo;
 pub mod isolated;
 pub mod lab;
