@@ -21,6 +21,9 @@ pub fn limits(outcome: &Outcome, is_closed_loop: bool, time: ThreadTime) -> Limi
     let (busy, waited) = (time.ran.as_secs_f64() / elapsed, time.waited.as_secs_f64() / elapsed);
     let late = tally.lateness.percentile(99.0);
     let lost: u64 = outcome.phases.iter().map(|phase| phase.lost).sum();
+    // A closed loop that ends by the clock always leaves what is in flight: that is no loss.
+    let cut_off = if is_closed_loop { tally.totals.open_at_end } else { 0 };
+    let lost = lost.saturating_sub(cut_off);
     let again = tally.totals.retransmissions;
     let (verdict, reason) = if tally.kernel_drops > 0 {
         let drops = tally.kernel_drops;

@@ -88,6 +88,20 @@ fn a_run_is_written_reported_and_compared_with_its_ledger() {
 }
 
 #[test]
+fn what_the_clock_cuts_off_is_no_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("run.json");
+    let server = NullServer::start("3600");
+    let scenario =
+        write(folder.path(), "clients = 1000000\narrivals = { in-flight = 64 }\nseconds = 0.3\n");
+    let output = run(&scenario, &server.address, &["--json", json.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let result = RunResult::read(&json).unwrap();
+    assert!(result.totals.open_at_end > 0, "{:?}", result.totals);
+    assert!(!result.limits.reason.contains("lost"), "{}", result.limits.reason);
+}
+
+#[test]
 fn a_ramp_tries_rates_and_finds_the_last_good_one() {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("ramp.json");

@@ -22,7 +22,8 @@ pub struct Figures {
     pub server_microseconds_per_dora: Option<f64>,
     /// What the server's memory in use grew by for each lease, in bytes.
     pub memory_bytes_per_lease: Option<f64>,
-    /// Exchanges without an ACK, messages that were sent again.
+    /// Exchanges that ended without an ACK, and messages that were sent again; not what the end of the
+    /// run cut off.
     pub lost_or_again: u64,
     /// Violations of the ledger.
     pub violations: u64,
@@ -51,8 +52,9 @@ impl Figures {
                 .server
                 .and_then(|server| each(server.processor_microseconds)),
             memory_bytes_per_lease: result.server.and_then(|server| each(grown(server))),
-            lost_or_again: result.totals.retransmissions
-                + result.phases.iter().map(|phase| phase.lost).sum::<u64>(),
+            lost_or_again: (result.totals.retransmissions
+                + result.phases.iter().map(|phase| phase.lost).sum::<u64>())
+            .saturating_sub(result.totals.open_at_end),
             violations: result.ledger.violations,
             limit: result.limits.verdict,
             reason: result.limits.reason.clone(),
