@@ -91,6 +91,17 @@ pub struct PowerCut {
     pub forgetful_percent: f64,
 }
 
+/// What of a scenario's size is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Size {
+    /// Clients.
+    pub clients: Option<u32>,
+    /// The duration, in seconds.
+    pub seconds: Option<f64>,
+    /// Arrivals a second.
+    pub per_second: Option<f64>,
+}
+
 /// How clients arrive.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -217,6 +228,52 @@ impl Scenario {
         })?;
         scenario.check().map_err(|what| ScenarioError { line: None, what })?;
         Ok(scenario)
+    }
+
+    /// The same scenario in another size. With another duration, a curve and a power cut are stretched to
+    /// it; of a ramp, it is how long each rate is kept. Another rate is the highest of a curve, and the
+    /// highest that a ramp tries.
+    ///
+    /// # Errors
+    /// The scenario has no rate, or makes no sense in this size.
+    pub fn resized(mut self, size: Size) -> Result<Self, ScenarioError> {
+        self.clients = size.clients.unwrap_or(self.clients);
+        let error = |what| ScenarioError { line: None, what };
+        if let Some(wanted) = size.per_second {
+            range("--per-second", wanted, RATE_MAX).map_err(error)?;
+            match &mut self.arrivals {
+                ArrivalsSetting::PerSecond(rate) => *rate = wanted,
+                ArrivalsSetting::Curve(points) => {
+                    let highest = points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+                    points.iter_mut().for_each(|(_, rate)| *rate *= wanted / highest);
+                }
+                ArrivalsSetting::Ramp(ramp) => {
+                    ramp.to_per_second = wanted;
+                    ramp.from_per_second = ramp.from_per_second.min(wanted);
+                }
+                _ => return Err(error("it has no rate that --per-second could change".to_owned())),
+            }
+        }
+        if let Some(wanted) = size.seconds {
+            range("--seconds", wanted, SECONDS_MAX).map_err(error)?;
+            let factor = self.seconds.map_or(1.0, |seconds| wanted / seconds);
+            match &mut self.arrivals {
+                ArrivalsSetting::Curve(points) => {
+                    points.iter_mut().for_each(|(at, _)| *at *= factor);
+                }
+                ArrivalsSetting::Ramp(ramp) => ramp.step_seconds = wanted,
+                _ => {}
+            }
+            if let Some(cut) = &mut self.power_cut {
+                cut.after_seconds *= factor;
+                cut.dark_seconds *= factor;
+            }
+            if !matches!(self.arrivals, ArrivalsSetting::Ramp(_)) {
+                self.seconds = Some(wanted);
+            }
+        }
+        self.check().map_err(error)?;
+        Ok(self)
     }
 
     /// How clients arrive; of a ramp, at its first rate.
@@ -426,7 +483,7 @@ fn with_suggestion(message: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests say so by panicking")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say so by panicking")]
 mod tests {
     use super::*;
 
@@ -439,6 +496,36 @@ mod tests {
         }
         let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios")).unwrap();
         assert_eq!(files.count(), SHIPPED.len(), "a file is not in the program");
+    }
+
+    #[test]
+    fn another_size_stretches_what_has_a_shape() {
+        let size = Size { clients: Some(7), seconds: Some(17.0), per_second: Some(40.0) };
+        let shipped = |wanted: &str| {
+            let (_, text) = SHIPPED.iter().find(|(name, _)| *name == wanted).unwrap();
+            Scenario::parse(text).unwrap()
+        };
+        let morning = shipped("morning").resized(size).unwrap();
+        let ArrivalsSetting::Curve(points) = &morning.arrivals else { panic!("no curve") };
+        assert_eq!((morning.clients, morning.seconds), (7, Some(17.0)));
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(near(points[2].0, 9.0) && near(points[2].1, 40.0), "{points:?}");
+        assert!(near(points[4].0, 16.0) && near(points[1].1, 10.0), "{points:?}");
+        let ArrivalsSetting::Ramp(ramp) = shipped("ramp").resized(size).unwrap().arrivals else {
+            panic!("no ramp")
+        };
+        assert!(near(ramp.step_seconds, 17.0) && near(ramp.to_per_second, 40.0), "{ramp:?}");
+        assert!(near(ramp.from_per_second, 40.0), "{ramp:?}");
+        let cut = Size { per_second: None, seconds: Some(10.0), ..size };
+        let cut = shipped("avalanche").resized(cut).unwrap().power_cut.unwrap();
+        assert!(near(cut.after_seconds, 3.0) && near(cut.dark_seconds, 0.5), "{cut:?}");
+        let refused = shipped("batches").resized(size).unwrap_err();
+        assert!(refused.what.contains("no rate"), "{refused}");
+        for wrong in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
+            let size = Size { per_second: Some(wrong), ..Size::default() };
+            shipped("steady").resized(size).unwrap_err();
+            shipped("morning").resized(size).unwrap_err();
+        }
     }
 
     const SMALL: &str = "name = \"a\"\ndescription = \"b\"\nclients = 5\narrivals = \"at-once\"\n";

@@ -190,3 +190,65 @@ fn what_cannot_be_run_says_why_and_ends_with_2() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+#[test]
+fn a_server_that_is_not_there_ends_the_run_early_and_the_network_says_why() {
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("run.json");
+    let more = ["--clients", "5", "--json", json.to_str().unwrap()];
+    let output = run("steady", &free.to_string(), &more);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    let result = RunResult::read(&json).unwrap();
+    assert_eq!(result.ending, Ending::Unanswered);
+    let error = result.errors.iter().find(|error| error.kind == "server: never answered").unwrap();
+    assert!(error.remark.contains(&format!("DISCOVERs to {free}")), "{}", error.remark);
+    assert!(error.remark.contains("port unreachable"), "{}", error.remark);
+    assert!(text(&output.stdout).contains("ENDED EARLY"));
+}
+
+#[test]
+fn a_low_limit_on_descriptors_is_raised_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "a-token\n").unwrap();
+    for (limit, expected) in
+        [("ulimit -n 100", "the hard limit is 100"), ("ulimit -Sn 100", "cannot be reached")]
+    {
+        let site = "--dns-server 127.0.0.1 --dns-name a.example --lie 127.0.0.2 --truth 127.0.0.3 --reach 127.0.0.3:9";
+        let line = format!(
+            "{limit} && exec {PROGRAM} run registration --server 127.0.0.1:6767 --giaddr 127.20.0.1 --api 127.0.0.1:1 \
+             --token-file {} {site}",
+            token.display()
+        );
+        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected) && !said.contains("a-token"), "{said}");
+    }
+}
+
+#[test]
+fn the_page_of_run_has_every_option_that_help_has_and_no_other() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/load-run.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let options = |text: &str| {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        let options =
+            words.filter(|word| word.strip_prefix("--").is_some_and(|name| name.len() > 1));
+        options.map(str::to_owned).collect::<std::collections::BTreeSet<String>>()
+    };
+    let output = Command::new(PROGRAM).args(["run", "--help"]).output().unwrap();
+    let mut helped: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+    for line in text(&output.stdout).lines().filter(|line| line.trim_start().starts_with('-')) {
+        helped.extend(options(line));
+    }
+    assert!(helped.remove("--help") && helped.len() > 30, "{helped:?}");
+    let section = page.split("## Options").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: String = section.lines().filter_map(|line| line.split('|').nth(1)).collect();
+    let rows = options(&rows).into_iter().filter(|option| option.trim_matches('-') != "").collect();
+    assert_eq!(helped, rows);
+    for (name, _) in vestibule_load::scenario::SHIPPED {
+        assert!(page.contains(&format!("| `{name}` |")), "{name} is not in the page");
+    }
+}

@@ -18,6 +18,13 @@ pub const LATE_MICROSECONDS: u64 = 1000;
 /// Kinds of errors that are told apart; further ones are counted together.
 const ERRORS_MAX: usize = 64;
 
+/// DISCOVERs without an offer, after which a pool is held to be dry.
+const DRY_DISCOVERS_MIN: u64 = 10;
+/// Seconds without an offer, after which a pool is held to be dry.
+const DRY_SECONDS_MIN: usize = 2;
+/// Relays whose pools are dry that are named.
+const DRY_SHOWN_MAX: usize = 16;
+
 const PAIRS: [Pair; 7] = [
     Pair::DiscoverOffer,
     Pair::RequestAck,
@@ -55,6 +62,19 @@ pub struct Tally {
     errors: BTreeMap<String, (u64, String)>,
     relays: Vec<(RelayRow, Histogram)>,
     conducts: [ConductRow; Conduct::ALL.len()],
+    /// By relay, as `relays`.
+    offers: Vec<Offers>,
+}
+
+/// What servers offer behind a relay, to tell when they stop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offers {
+    /// How many.
+    count: u64,
+    /// The second of the last one.
+    last: usize,
+    /// DISCOVERs since then.
+    asked_since: u64,
 }
 
 impl Tally {
@@ -93,6 +113,7 @@ impl Tally {
             pairs: Default::default(),
             errors: BTreeMap::new(),
             relays: relays.iter().take(RELAYS_MAX).map(row).collect(),
+            offers: vec![Offers::default(); relays.len().min(RELAYS_MAX)],
             conducts: Conduct::ALL.map(|conduct| ConductRow { conduct, ..ConductRow::default() }),
         }
     }
@@ -113,7 +134,12 @@ impl Tally {
     pub fn sent(&mut self, message: &Message, relay: usize, conduct: Conduct) {
         let totals = &mut self.totals;
         match message.kind {
-            Kind::Discover => totals.discovers += 1,
+            Kind::Discover => {
+                totals.discovers += 1;
+                if let Some(offers) = self.offers.get_mut(relay) {
+                    offers.asked_since += 1;
+                }
+            }
             Kind::Request => totals.requests += 1,
             Kind::Release => totals.releases += 1,
             Kind::Decline => totals.declines += 1,
@@ -121,6 +147,37 @@ impl Tally {
         }
         self.conduct(conduct, |row| row.sent += 1);
         self.relay(relay, |row| row.sent += 1);
+    }
+
+    /// A client behind a relay was offered an address.
+    pub fn offered(&mut self, relay: usize) {
+        self.totals.offers += 1;
+        let last = self.timeline.len();
+        if let Some(offers) = self.offers.get_mut(relay) {
+            *offers = Offers { count: offers.count + 1, last, asked_since: 0 };
+        }
+    }
+
+    /// The relays behind which nothing is offered any more, although it is asked for.
+    fn dry(&self) -> impl Iterator<Item = ErrorCount> {
+        let now = self.timeline.len();
+        let is_dry = move |offers: &Offers| {
+            offers.count > 0
+                && offers.asked_since >= DRY_DISCOVERS_MIN
+                && now.saturating_sub(offers.last) >= DRY_SECONDS_MIN
+        };
+        let relays = self.relays.iter().zip(&self.offers);
+        relays.filter(move |(_, offers)| is_dry(offers)).take(DRY_SHOWN_MAX).map(
+            |((row, _), offers)| ErrorCount {
+                kind: format!("relay {}: no more offers", row.giaddr),
+                count: offers.asked_since,
+                remark: format!(
+                    "its pool has probably run dry, or the servers stopped: {} offers until second {}, and then none \
+                     to {} DISCOVERs",
+                    offers.count, offers.last, offers.asked_since
+                ),
+            },
+        )
     }
 
     /// A sound client behind a relay sent its message again.
@@ -321,6 +378,7 @@ impl Tally {
                 remark: remark.clone(),
             })
             .collect();
+        errors.extend(self.dry());
         errors.sort_by_key(|error| std::cmp::Reverse(error.count));
         errors
     }

@@ -25,7 +25,7 @@ use crate::restart::{Setup, after_command};
 use crate::result::{
     Ending, FORMAT, LedgerVerdict, RunResult, ServerCost, Settings, VERSION, ViolationRow,
 };
-use crate::scenario::{ArrivalsSetting, SHIPPED, Scenario, ScenarioError, StaySetting};
+use crate::scenario::{ArrivalsSetting, SHIPPED, Scenario, ScenarioError, Size, StaySetting};
 use crate::screen::Screen;
 use crate::target::is_harmless;
 use clap::Args;
@@ -98,9 +98,14 @@ pub struct Run {
     #[arg(long, value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
     pub clients: Option<u32>,
-    /// Another duration than the scenario's.
+    /// Another duration than the scenario's: a curve and a power cut are stretched to it. Of a ramp, how
+    /// long each rate is kept.
     #[arg(long, value_name = "SECONDS")]
-    pub seconds: Option<u32>,
+    pub seconds: Option<f64>,
+    /// Another rate than the scenario's, in arrivals a second: the highest of a curve, and the highest
+    /// that a ramp tries.
+    #[arg(long, value_name = "NUMBER")]
+    pub per_second: Option<f64>,
     /// Number of the first client: their hardware addresses follow from it.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub first_client: u32,
@@ -257,13 +262,8 @@ impl Run {
             newcomers: registration.as_ref().map(|(door, _)| door.clone()),
         })
         .map_err(RunError::Engine)?;
-        let buffer = engine.receive_buffer_bytes();
-        if buffer < RECEIVE_BUFFER_BYTES_MIN {
-            eprintln!(
-                "the kernel queues only {buffer} bytes of replies, bursts may be lost: run as root, or \
-                 sysctl -w net.core.rmem_max={}",
-                crate::engine::batch::BUFFER_BYTES
-            );
+        if let Some(caution) = small_buffer(engine.receive_buffer_bytes()) {
+            eprintln!("{caution}");
         }
         let began_unix_milliseconds = crate::driver::unix_milliseconds();
         let time_before = machine::thread_time();
@@ -381,10 +381,11 @@ impl Run {
             None => std::fs::read_to_string(&self.scenario)
                 .map_err(|error| RunError::NoScenario(self.scenario.clone(), error))?,
         };
-        let mut scenario = Scenario::parse(&text)
+        let size =
+            Size { clients: self.clients, seconds: self.seconds, per_second: self.per_second };
+        let scenario = Scenario::parse(&text)
+            .and_then(|scenario| scenario.resized(size))
             .map_err(|error| RunError::Scenario(self.scenario.clone(), error))?;
-        scenario.clients = self.clients.unwrap_or(scenario.clients);
-        scenario.seconds = self.seconds.map(f64::from).or(scenario.seconds);
         Ok((scenario, text))
     }
 
@@ -443,6 +444,17 @@ impl Run {
     }
 }
 
+/// What to say if the kernel queues too little.
+fn small_buffer(bytes: usize) -> Option<String> {
+    let wanted = crate::engine::batch::BUFFER_BYTES;
+    (bytes < RECEIVE_BUFFER_BYTES_MIN).then(|| {
+        format!(
+            "the kernel queues only {bytes} bytes of replies, bursts may be lost: run as root, or sysctl -w \
+             net.core.rmem_max={wanted}"
+        )
+    })
+}
+
 fn verdict(outcome: &Outcome) -> LedgerVerdict {
     LedgerVerdict {
         acknowledgements: outcome.tally.totals.acknowledgements,
@@ -472,4 +484,16 @@ const fn cost(before: ProcessCost, after: ProcessCost) -> ServerCost {
 
 fn write(path: &Path, text: &str) -> Result<(), RunError> {
     std::fs::write(path, text).map_err(|error| RunError::File(path.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_buffer_is_said_with_the_setting_that_mends_it() {
+        let said = small_buffer(425_984).unwrap_or_default();
+        assert!(said.contains("425984 bytes") && said.contains("net.core.rmem_max=67108864"));
+        assert_eq!(small_buffer(RECEIVE_BUFFER_BYTES_MIN), None);
+    }
 }

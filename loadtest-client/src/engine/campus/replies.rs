@@ -87,7 +87,7 @@ impl Campus {
 
     fn on_offer(&mut self, number: u32, now: u64, reply: &Reply) {
         let Some(slot) = self.slots.get_mut(index(number)) else { return };
-        self.tally.totals.offers += 1;
+        self.tally.offered(index(slot.relay));
         slot.requested = now;
         if slot.is_sound() {
             self.tally.took(Pair::DiscoverOffer, now.saturating_sub(slot.intended));
