@@ -246,7 +246,8 @@ fn the_page_of_run_has_every_option_that_help_has_and_no_other() {
     assert!(helped.remove("--help") && helped.len() > 30, "{helped:?}");
     let section = page.split("## Options").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows: String = section.lines().filter_map(|line| line.split('|').nth(1)).collect();
-    let rows = options(&rows).into_iter().filter(|option| option.trim_matches('-') != "").collect();
+    let rows =
+        options(&rows).into_iter().filter(|option| !option.trim_matches('-').is_empty()).collect();
     assert_eq!(helped, rows);
     for (name, _) in vestibule_load::scenario::SHIPPED {
         assert!(page.contains(&format!("| `{name}` |")), "{name} is not in the page");
