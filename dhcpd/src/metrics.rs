@@ -96,6 +96,7 @@ pub struct Metrics {
     journal_segments: AtomicU64,
     journal_spares: AtomicU64,
     journal_spare_failed: AtomicU64,
+    index_out: AtomicU64,
     api_responses: Vec<AtomicU64>,
     api_connections: AtomicU64,
     api_connections_refused: AtomicU64,
@@ -225,6 +226,7 @@ impl Metrics {
             journal_segments: AtomicU64::new(0),
             journal_spares: AtomicU64::new(0),
             journal_spare_failed: AtomicU64::new(0),
+            index_out: AtomicU64::new(0),
             api_responses: zeros(STATUS_CODES),
             api_connections: AtomicU64::new(0),
             api_connections_refused: AtomicU64::new(0),
@@ -326,6 +328,17 @@ impl Metrics {
     /// A client of this network found no free address.
     pub fn pool_exhausted(&self, network: &str) {
         self.pools_exhausted.place(network).fetch_add(1, Relaxed);
+    }
+
+    /// Whether there is no index to ask now.
+    pub fn index_is_out(&self, is_out: bool) {
+        self.index_out.store(is_out.into(), Relaxed);
+    }
+
+    /// Whether searches look through the book because there is no index to ask.
+    #[must_use]
+    pub fn is_index_out(&self) -> bool {
+        self.index_out.load(Relaxed) != 0
     }
 
     /// The index was found missing or bad, and built again from the journal and its snapshots.

@@ -141,6 +141,8 @@ pub struct CoreStatus {
     pub registrations: u64,
     /// Offers that wait for their REQUEST.
     pub offers: u64,
+    /// Until when addresses whose fate is unknown are held off, because records were lost.
+    pub hold_off_until: Option<Timestamp>,
 }
 
 /// Numbers of one network.

@@ -18,6 +18,7 @@
 pub mod admission;
 pub mod configuration;
 pub mod effect;
+pub mod hold_off;
 pub mod identity;
 pub mod input;
 pub mod lease;
@@ -37,6 +38,7 @@ pub use configuration::{AddressRange, Configuration, Network, Reservation, Subne
 pub use effect::{
     Answer, Effect, Effects, GateChange, Notice, Release, Sequence, Side, Unanswered,
 };
+pub use hold_off::HoldOff;
 pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
     Command, CoreStatus, Input, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer,

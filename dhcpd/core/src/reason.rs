@@ -93,6 +93,8 @@ reasons! {
     UnknownNetwork = "unknown-network", Operator;
     /// The network has no free address for a new client.
     PoolExhausted = "pool-exhausted", Operator;
+    /// Part of the journal was lost, and it is not known yet who has the address (P1); it will be when all lost leases have ended.
+    HoldOff = "hold-off", Operator;
     /// The client chose another server's offer (RFC 2131 section 3.1 step 4).
     OtherServer = "other-server", Nobody;
     /// The client selected us but asks for no address, or fields contradict each other.

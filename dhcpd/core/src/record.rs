@@ -3,7 +3,7 @@
 //! A record is the full image of one thing, so replaying a record twice, or an older one before a
 //! newer one, ends in the same book.
 
-use crate::{HardwareAddress, Lease, Registration, Timestamp};
+use crate::{HardwareAddress, HoldOff, Lease, Registration, Timestamp};
 use std::net::Ipv4Addr;
 
 /// One durable fact.
@@ -19,4 +19,6 @@ pub enum Record {
     RegistrationRemoved(HardwareAddress),
     /// The time was at least this: what keeps time from going backwards across a restart.
     Time(Timestamp),
+    /// Records were lost: addresses whose fate is unknown are held off for a while.
+    HoldOff(HoldOff),
 }

@@ -106,6 +106,14 @@ fn not_well(metrics: &Metrics, core: &CoreStatus) -> Vec<String> {
             ));
         }
     }
+    if let Some(until) = core.hold_off_until {
+        let until = json::time_text(until);
+        not_well.push(format!(
+            "part of the journal was lost: until {} addresses whose holder is unknown go to nobody; hosts that renew \
+             keep theirs, new ones get none",
+            until.as_deref().unwrap_or("all lost leases have ended")
+        ));
+    }
     if let Some(ago) = recent(metrics.kernel_drop_occurrences()) {
         not_well.push(format!(
             "{ago} ago the kernel dropped packets because a receive buffer was full: see \
@@ -122,6 +130,11 @@ fn not_well(metrics: &Metrics, core: &CoreStatus) -> Vec<String> {
             "no further journal segment can be prepared: make room in the state directory, or the server ends \
              when this one is full"
                 .to_owned(),
+        );
+    }
+    if metrics.is_index_out() {
+        not_well.push(
+            "there is no index: searches look through all leases; the log says why".to_owned(),
         );
     }
     if let Some(ago) = recent(metrics.gate_failure_occurrences()) {

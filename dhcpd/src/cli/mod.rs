@@ -3,13 +3,14 @@
 //! It asks a running server through its API, and checks configuration files. It promises that what
 //! strangers chose (host names, owners) cannot act on the terminal, that `--json` is for programs and
 //! stays stable, that an error says what to do, and that the exit status tells what kind of error it
-//! was: [`OK`], [`REFUSED`], [`USAGE`], [`UNREACHABLE`]. It never changes a file, and never shows the
-//! token.
+//! was: [`OK`], [`REFUSED`], [`USAGE`], [`UNREACHABLE`]. It never changes a file but in a salvage of a
+//! store, and never shows the token.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod access;
 mod check;
+mod check_store;
 mod client;
 mod commands;
 mod show;
@@ -28,14 +29,15 @@ pub use show::shown;
 
 /// Exit status: done.
 pub const OK: u8 = 0;
-/// Exit status: the server refused, or what was asked for does not exist, or the file has mistakes.
+/// Exit status: the server refused, or what was asked for does not exist, or the file has mistakes, or
+/// the store is not as it was written.
 pub const REFUSED: u8 = 1;
 /// Exit status: the command line, or what it names, cannot be used.
 pub const USAGE: u8 = 2;
 /// Exit status: no server answered.
 pub const UNREACHABLE: u8 = 3;
 
-const EXIT_STATUSES: &str = "Exit status: 0 done; 1 refused, not found, or mistakes in the file; \
+const EXIT_STATUSES: &str = "Exit status: 0 done; 1 refused, not found, or what is checked has mistakes or damage; \
                              2 wrong usage; 3 the server cannot be reached.";
 
 #[derive(Debug, Parser)]
@@ -82,6 +84,16 @@ enum Command {
         /// Its hardware address
         mac: HardwareAddress,
     },
+    /// Say whether a store that no server is using is sound, and what would be lost if not; asks no server
+    CheckStore(CheckStoreArguments),
+    /// Reads a copy of an index in a process of its own, because it may die of it: check-store calls it
+    #[command(hide = true)]
+    CheckIndex {
+        /// The copy.
+        copy: PathBuf,
+        /// The store that it was made from.
+        state_dir: PathBuf,
+    },
     /// Say what a configuration means, or every mistake in it; asks no server
     Check {
         /// The configuration
@@ -100,6 +112,16 @@ struct LeasesArguments {
     /// Ended ones too
     #[arg(long)]
     all: bool,
+}
+
+#[derive(Args, Debug)]
+struct CheckStoreArguments {
+    /// The state directory, instead of the configuration's
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Make a store that a start refuses fit to be opened again, with what can be read of it
+    #[arg(long)]
+    salvage: bool,
 }
 
 #[derive(Args, Debug)]
@@ -210,6 +232,8 @@ fn execute(
     let json = global.json;
     match command {
         Command::Check { file } => check::check(&file, json, out, complaints),
+        Command::CheckStore(wanted) => check_store::check_store(&global.config, &wanted, json, out),
+        Command::CheckIndex { copy, state_dir } => check_store::check_index(&copy, &state_dir, out),
         Command::Status => commands::status(&client(&global)?, json, out),
         Command::Leases(wanted) => commands::leases(&client(&global)?, &wanted, json, out),
         Command::Register(wanted) => commands::register(&client(&global)?, &wanted, json, out),

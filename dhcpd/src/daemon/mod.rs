@@ -191,7 +191,7 @@ impl Parts {
 
         let door_waker = waker.clone();
         let (door, calls) = Door::new(Arc::new(move || door_waker.wake()));
-        let index = search::open(state_dir, recovered.frame_number, door.clone());
+        let index = search::open(state_dir, recovered.frame_number, door.clone(), &metrics);
         // A start that is refused below drops this before the index, which may wait for an answer.
         let calls = calls;
         if let Some(index) = &index {

@@ -6,7 +6,7 @@
 use crate::api::{self, Search};
 use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
-use crate::store::index::{Index, IndexOptions, SearchKey, SourceLost};
+use crate::store::index::{Index, IndexOptions, IndexState, SearchKey, SourceLost, guard};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,24 @@ const FRESH_TIME_MAX: Duration = Duration::from_millis(500);
 /// Opens the index in the background; if it has to be made anew, then of what the core knows, which is
 /// asked for through `door`. `frame_number`: how far the journal has come. `None` if not even that can be
 /// done; the log says why.
-pub(super) fn open(state_dir: &Path, frame_number: u64, door: Door) -> Option<Arc<Index>> {
+pub(super) fn open(
+    state_dir: &Path,
+    frame_number: u64,
+    door: Door,
+    metrics: &Metrics,
+) -> Option<Arc<Index>> {
+    guard::install(state_dir);
+    let panics = guard::recent_panics(state_dir);
+    if panics >= guard::PANICS_PER_DAY_MAX {
+        metrics.index_is_out(true);
+        tracing::error!(
+            note = %state_dir.join(guard::NOTE).display(),
+            panics,
+            "no index: its library panicked {panics} times within a day; searches look through all leases; delete the \
+             note and start again to try it once more"
+        );
+        return None;
+    }
     let opened = IndexOptions::with_this_program().and_then(|options| {
         let directory = state_dir.join(DIRECTORY);
         Index::open(&directory, options, frame_number, leases(door))
@@ -36,6 +53,7 @@ pub(super) fn open(state_dir: &Path, frame_number: u64, door: Door) -> Option<Ar
     match opened {
         Ok(index) => Some(Arc::new(index)),
         Err(error) => {
+            metrics.index_is_out(true);
             tracing::error!(%error, "no index: searches look through all leases until the next start");
             None
         }
@@ -47,6 +65,7 @@ pub(super) async fn keep_rebuilt(index: Arc<Index>, door: Door, metrics: Arc<Met
     let mut interval = tokio::time::interval(REBUILD_CHECK_INTERVAL);
     loop {
         interval.tick().await;
+        metrics.index_is_out(matches!(index.state(), IndexState::Failed(_)));
         let Some(ticket) = index.needs_rebuild() else { continue };
         if door.is_closed() {
             return;

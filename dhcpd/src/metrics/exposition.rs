@@ -68,6 +68,11 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         MetricType::Counter,
         "Times that a client found no free address, by network",
     ),
+    (
+        "vestibule_index_out",
+        MetricType::Gauge,
+        "1 if there is no index to ask: searches look through all leases",
+    ),
     ("vestibule_index_rebuilds", MetricType::Counter, "Times that the index was built again"),
     (
         "vestibule_leases_reused",
@@ -278,6 +283,7 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
                 })
                 .collect(),
         ),
+        "vestibule_index_out" => one(&metrics.index_out),
         "vestibule_index_rebuilds" => one(&metrics.index_rebuilds),
         "vestibule_leases_reused" => one(&metrics.leases_reused),
         "vestibule_options_left_out" => one(&metrics.options_left_out),

@@ -26,6 +26,7 @@ fn core() -> CoreStatus {
         leases_known: 50,
         registrations: 44,
         offers: 3,
+        hold_off_until: None,
     }
 }
 

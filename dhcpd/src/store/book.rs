@@ -7,7 +7,7 @@
 use super::record;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use vestibule_core::{HardwareAddress, Record, Timestamp};
+use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp};
 
 /// Superseded records that are put up with before the rest is moved together.
 const SUPERSEDED_MIN: usize = 4096;
@@ -23,6 +23,8 @@ pub(super) struct Book {
     superseded: usize,
     /// The largest [`Record::Time`].
     time: Option<Timestamp>,
+    /// All of [`Record::HoldOff`] together.
+    hold_off: Option<HoldOff>,
     /// The largest time in any record.
     newest_time: Timestamp,
     /// Records replayed.
@@ -50,6 +52,7 @@ pub(super) fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Lease(lease) => Some(lease.changed),
         Record::Registration(registration) => Some(registration.registered),
         Record::Time(time) => Some(*time),
+        Record::HoldOff(hold_off) => Some(hold_off.since),
         Record::LeaseForgotten(_) | Record::RegistrationRemoved(_) => None,
     }
 }
@@ -69,6 +72,10 @@ impl Book {
             Record::RegistrationRemoved(hardware) => self.newest.registrations.remove(hardware),
             Record::Time(time) => {
                 self.time = self.time.max(Some(*time));
+                None
+            }
+            Record::HoldOff(found) => {
+                self.hold_off = Some(self.hold_off.map_or(*found, |before| before.and(*found)));
                 None
             }
         };
@@ -91,14 +98,20 @@ impl Book {
         self.newest_time
     }
 
+    /// The hold-off, if records were ever lost.
+    pub(super) fn hold_off(&self) -> Option<HoldOff> {
+        self.hold_off
+    }
+
     /// The book as records, each made when it is taken. What was forgotten or removed is not among them:
     /// against an empty book, its absence says the same.
     pub(super) fn into_records(self) -> impl Iterator<Item = Record> + Send {
-        let Self { kept, newest, time, .. } = self;
+        let Self { kept, newest, time, hold_off, .. } = self;
         kept.into_records()
             .filter(move |(place, record)| newest.is(*place, record))
             .map(|(_, record)| record)
             .chain(time.map(Record::Time))
+            .chain(hold_off.map(Record::HoldOff))
     }
 
     fn move_together(&mut self) {

@@ -114,13 +114,15 @@ impl fmt::Display for StoreError {
                 f,
                 "{} is damaged at byte {offset}: {what}; acknowledged leases stand behind that \
                  byte, so nothing was changed; check the disk, then restore the state directory \
-                 from a backup",
+                 from a backup, or see with `vestibule check-store` what `vestibule check-store --salvage` \
+                 would keep",
                 file.display()
             ),
             Self::Missing { file, needed_by } => write!(
                 f,
                 "{} is missing, and {needed_by} needs it; nothing was changed; put the file back, \
-                 or restore the state directory from a backup",
+                 or restore the state directory from a backup, or see with `vestibule check-store` what \
+                 `vestibule check-store --salvage` would keep",
                 file.display()
             ),
             Self::Disk { operation, file, error } => {

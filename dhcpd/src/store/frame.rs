@@ -128,9 +128,19 @@ pub(super) fn is_intact(
     header_bytes: &[u8],
     payload: &[u8],
 ) -> bool {
-    let Some(checked) = header_bytes.get(..CHECKED_BYTES) else { return false };
+    checksum(header, key, header_bytes, payload) == Some(header.checksum)
+}
+
+/// The checksum that these bytes give: a frame's header as it stands in the file, and its payload.
+pub(super) fn checksum(
+    header: &FrameHeader,
+    key: u32,
+    header_bytes: &[u8],
+    payload: &[u8],
+) -> Option<u32> {
+    let checked = header_bytes.get(..CHECKED_BYTES)?;
     let checksum = crc32c::crc32c_append(header.previous_checksum ^ key, checked);
-    crc32c::crc32c_append(checksum, payload) == header.checksum
+    Some(crc32c::crc32c_append(checksum, payload))
 }
 
 /// The intact frame at the beginning of `bytes`, of this kind and written for this file: its header,

@@ -11,14 +11,22 @@ use std::path::Path;
 /// Holds the directory until it is dropped.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _directory: File,
+    directory: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Not only closed: a process that was forked off meanwhile, and has not come to its own program
+        // yet, has a copy of the descriptor, and would keep the lock for a moment longer.
+        let _unlocked = self.directory.unlock();
+    }
 }
 
 impl DirectoryLock {
     pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
         let file = File::open(directory).map_err(StoreError::disk("open", directory))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _directory: file }),
+            Ok(()) => Ok(Self { directory: file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
                 directory: directory.to_owned(),
                 holder: file.metadata().ok().and_then(|metadata| holder_of(metadata.ino())),

@@ -19,6 +19,7 @@ pub mod record;
 
 mod book;
 mod bytes;
+mod check;
 mod error;
 mod frame;
 mod header;
@@ -28,18 +29,23 @@ mod meta;
 mod names;
 mod open;
 mod options;
+mod repair;
 mod replay;
 mod report;
+mod salvage;
 mod snapshot;
 mod spare;
+mod survey;
 
+pub use check::{CheckReport, Damage, Examination, SnapshotCheck, check_store, examine};
 pub use error::StoreError;
 pub use frame::FRAME_PAYLOAD_BYTES_MAX;
 pub use journal::COMMIT_RECORDS_MAX;
-pub use open::check_store;
 pub use options::{SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StoreOptions};
-pub use report::{CheckReport, Recovered, RecoveryReport, StoreHealth};
+pub use report::{Recovered, RecoveryReport, StoreHealth};
+pub use salvage::{SalvageReport, SalvageTerms, salvage};
 pub use snapshot::{FinishedSnapshot, SnapshotWriter};
+pub use survey::{Fault, LostFrames};
 
 use disk::Disk;
 use header::{FORMAT_VERSION, FileHeader, FileKind, StoreIdentity};
@@ -50,7 +56,7 @@ use spare::Spares;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use vestibule_core::{Record, Timestamp};
+use vestibule_core::{HoldOff, Record, Timestamp};
 
 /// The journal and the snapshots of one state directory. One thread owns it.
 #[derive(Debug)]
@@ -63,6 +69,8 @@ pub struct Store {
     /// The largest time in any record. Each snapshot states it, because the records that it came from
     /// may go with the journal.
     newest_time: Timestamp,
+    /// Each snapshot states it until it is over.
+    hold_off: Option<HoldOff>,
     /// Why the journal takes no more.
     failure: Option<String>,
     /// The snapshots in use, ascending by the segment that they go before: the newest, and the one
@@ -153,6 +161,8 @@ impl Store {
             running,
         )?;
         writer.write(&[Record::Time(self.newest_time)])?;
+        let hold_off = self.hold_off.filter(|hold_off| self.newest_time < hold_off.until);
+        writer.write(hold_off.map(Record::HoldOff).as_slice())?;
         Ok(writer)
     }
 

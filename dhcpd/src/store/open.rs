@@ -8,8 +8,8 @@ use super::names::FileName;
 use super::replay::{self, Contents, Files};
 use super::spare::{SPARES_READY_MAX, Spares};
 use super::{
-    CheckReport, Recovered, RecoveryReport, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Store,
-    StoreError, StoreOptions, meta, snapshot,
+    Recovered, RecoveryReport, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Store, StoreError,
+    StoreOptions, meta,
 };
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
-use vestibule_core::{Record, Timestamp};
+use vestibule_core::{HoldOff, Record, Timestamp};
 
 /// A state directory that we make is closed to others: what is in it tells who is where, and whoever
 /// can open a directory can also hold its lock.
@@ -67,9 +67,10 @@ impl Store {
         let mut contents = replay::read(disk.as_ref(), directory, files)?;
         let book = std::mem::take(&mut contents.book);
         let replayed = book.replayed();
-        let newest_time = book.newest_time();
+        let times = (book.newest_time(), book.hold_off());
+        let newest_time = times.0;
         let frame_number = contents.tail.frame_number.saturating_sub(1);
-        let store = Self::take_over(directory, options, &contents, newest_time, lock)?;
+        let store = Self::take_over(directory, options, &contents, times, lock)?;
         let mut report = RecoveryReport::new(&contents, begun.elapsed());
         report.records = replayed;
         Ok((store, Recovered { records: book.into_records(), newest_time, frame_number, report }))
@@ -81,7 +82,7 @@ impl Store {
         directory: &Path,
         options: StoreOptions,
         contents: &Contents,
-        newest_time: Timestamp,
+        (newest_time, hold_off): (Timestamp, Option<HoldOff>),
         lock: DirectoryLock,
     ) -> Result<Self, StoreError> {
         let StoreOptions { segment_bytes, disk, .. } = &options;
@@ -129,6 +130,7 @@ impl Store {
             ),
             spares,
             newest_time,
+            hold_off,
             failure: None,
             snapshots,
             first_segment: contents.files.segments.first().copied().unwrap_or(1),
@@ -143,34 +145,6 @@ impl Store {
         store.free_segments();
         Ok(store)
     }
-}
-
-/// Reads everything in a store and changes nothing, not even what a start would tidy.
-///
-/// # Errors
-/// What [`Store::open`] would say, [`StoreError::Locked`] among it.
-pub fn check_store(directory: &Path, disk: &dyn Disk) -> Result<CheckReport, StoreError> {
-    let begun = Instant::now();
-    let _lock = DirectoryLock::take(directory)?;
-    let files = Files::list(disk, directory)?;
-    let contents = replay::read(disk, directory, files)?;
-    let snapshots = contents
-        .files
-        .snapshots
-        .iter()
-        .map(|number| {
-            let path = FileName::Snapshot(*number).path(directory);
-            let result = snapshot::read(disk, &path, &mut |_| ());
-            (*number, result.map(|summary| summary.records).map_err(|fault| fault.to_string()))
-        })
-        .collect();
-    let recovery = RecoveryReport::new(&contents, begun.elapsed());
-    let (mut leases, mut registrations) = (0, 0);
-    for record in contents.book.into_records() {
-        leases += usize::from(matches!(record, Record::Lease(_)));
-        registrations += usize::from(matches!(record, Record::Registration(_)));
-    }
-    Ok(CheckReport { recovery, leases, registrations, snapshots })
 }
 
 /// Makes the directory, and those above it that are missing, each durably: one whose name is lost
@@ -256,7 +230,7 @@ fn clean_tail(
 }
 
 /// Writes zeros from `offset` to `end`.
-fn fill(file: &dyn DiskFile, mut offset: u64, end: u64) -> std::io::Result<()> {
+pub(super) fn fill(file: &dyn DiskFile, mut offset: u64, end: u64) -> std::io::Result<()> {
     let zeros = vec![0; FILL_BYTES];
     while offset < end {
         let count = usize::try_from(end - offset).map_or(FILL_BYTES, |rest| rest.min(FILL_BYTES));

@@ -13,7 +13,8 @@
 use super::bytes::Reader;
 use std::fmt;
 use vestibule_core::{
-    BindingState, ClientIdentifier, HardwareAddress, Lease, Record, Registration, Timestamp,
+    BindingState, ClientIdentifier, HardwareAddress, HoldOff, Lease, Record, Registration,
+    Timestamp,
 };
 
 /// Bytes of one encoded record at most, header included.
@@ -30,6 +31,7 @@ const TYPE_LEASE_FORGOTTEN: u8 = CRITICAL | 2;
 const TYPE_REGISTRATION: u8 = CRITICAL | 3;
 const TYPE_REGISTRATION_REMOVED: u8 = CRITICAL | 4;
 const TYPE_TIME: u8 = CRITICAL | 5;
+const TYPE_HOLD_OFF: u8 = CRITICAL | 6;
 
 /// The version of every body that this program writes, and the newest that it reads.
 const VERSION: u8 = 1;
@@ -94,6 +96,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         Record::Registration(_) => TYPE_REGISTRATION,
         Record::RegistrationRemoved(_) => TYPE_REGISTRATION_REMOVED,
         Record::Time(_) => TYPE_TIME,
+        Record::HoldOff(_) => TYPE_HOLD_OFF,
     };
     out.extend_from_slice(&[record_type, VERSION, 0, 0]);
     let body = match record {
@@ -109,6 +112,11 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         }
         Record::Time(time) => {
             put_time(*time, out);
+            Ok(())
+        }
+        Record::HoldOff(hold_off) => {
+            put_time(hold_off.since, out);
+            put_time(hold_off.until, out);
             Ok(())
         }
     };
@@ -189,6 +197,7 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
             | TYPE_REGISTRATION
             | TYPE_REGISTRATION_REMOVED
             | TYPE_TIME
+            | TYPE_HOLD_OFF
     );
     if !known || version > VERSION {
         return if record_type & CRITICAL == 0 {
@@ -205,6 +214,9 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
         TYPE_LEASE_FORGOTTEN => Record::LeaseForgotten(body.address().ok_or(SHORT)?),
         TYPE_REGISTRATION => Record::Registration(decode_registration(&mut body)?),
         TYPE_REGISTRATION_REMOVED => Record::RegistrationRemoved(hardware(&mut body)?),
+        TYPE_HOLD_OFF => {
+            Record::HoldOff(HoldOff { since: time(&mut body)?, until: time(&mut body)? })
+        }
         _ => Record::Time(time(&mut body)?),
     };
     if body.is_empty() {

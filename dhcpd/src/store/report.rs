@@ -108,30 +108,3 @@ pub struct StoreHealth {
     /// Journal segments on disk.
     pub segments: u64,
 }
-
-/// What a check of a store saw; it has changed nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckReport {
-    /// What a start would report now.
-    pub recovery: RecoveryReport,
-    /// Leases in the book.
-    pub leases: usize,
-    /// Registrations in the book.
-    pub registrations: usize,
-    /// Every snapshot on disk: the segment in its name, and its records or why it is bad.
-    pub snapshots: Vec<(u64, Result<u64, String>)>,
-}
-
-impl fmt::Display for CheckReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.recovery)?;
-        write!(f, "{} leases, {} registrations", self.leases, self.registrations)?;
-        for (segment, result) in &self.snapshots {
-            match result {
-                Ok(records) => write!(f, "\nsnapshot {segment}: good, {records} records")?,
-                Err(why) => write!(f, "\nsnapshot {segment}: {why}")?,
-            }
-        }
-        Ok(())
-    }
-}

@@ -44,6 +44,7 @@ impl Disk {
             Record::Lease(lease) => Some(lease.changed),
             Record::Registration(registration) => Some(registration.registered),
             Record::Time(time) => Some(*time),
+            Record::HoldOff(hold_off) => Some(hold_off.since),
             Record::LeaseForgotten(_) | Record::RegistrationRemoved(_) => None,
         });
         times.max().unwrap_or_default()

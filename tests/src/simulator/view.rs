@@ -29,7 +29,7 @@ impl View {
             Record::RegistrationRemoved(hardware) => {
                 self.registrations.remove(hardware);
             }
-            Record::Time(_) => {}
+            Record::Time(_) | Record::HoldOff(_) => {}
         }
     }
 

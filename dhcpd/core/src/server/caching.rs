@@ -82,6 +82,8 @@ impl Server {
         let is_committed = step.changes.of(address) <= self.committed;
         if threshold == 0
             || !is_committed
+            // That it renews is to be known from now on.
+            || self.is_open(address)
             || !matches!(lease.standing(), Standing::Held(_))
             || !says_the_same(request, client, lease)
             || !self.has_nothing_else(client, network, address)

@@ -26,6 +26,9 @@ impl Server {
             return step.unanswered(request, Reason::TooManyLeases);
         }
         let Some(address) = self.choose(request, &client, place, step) else {
+            if self.hold_off().is_some() {
+                return step.unanswered(request, Reason::HoldOff);
+            }
             self.notice_exhausted(place.network, step);
             return step.unanswered(request, Reason::PoolExhausted);
         };
@@ -61,6 +64,7 @@ impl Server {
         let usable = |address: &u32| {
             self.may_have(request, network, *address)
                 && self.is_available(request, client, *address)
+                && !self.is_open(*address)
         };
         let holds =
             |address: &u32| self.book.entry(*address).is_some_and(|lease| lease.is_held(self.now));
@@ -77,10 +81,16 @@ impl Server {
         }
         if let Some(wanted) = request.requested_address.map(u32::from) {
             self.settle(wanted, step);
-            if self.may_have(request, network, wanted) && self.is_available(request, client, wanted)
+            if self.may_have(request, network, wanted)
+                && self.is_available(request, client, wanted)
+                && !self.is_open(wanted)
             {
                 return Some(wanted);
             }
+        }
+        // What is free as far as the book goes may have been granted in what was lost.
+        if self.hold_off().is_some() {
+            return None;
         }
         self.next_free(client, place)
     }
@@ -96,7 +106,7 @@ impl Server {
             .reserved_addresses(network, request.hardware)
             .iter()
             .copied()
-            .find(|address| self.is_available(request, client, *address))
+            .find(|address| self.is_available(request, client, *address) && !self.is_open(*address))
     }
 
     /// The address that has been free longest: in the subnet that the packet points to, else in another

@@ -29,8 +29,8 @@ mod topology;
 
 use crate::{
     Arrival, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateChange,
-    HardwareAddress, Input, Lease, MessageType, Notice, Reason, Record, Release, Reply, Request,
-    Sequence, Side, Timestamp, Unanswered, limits,
+    HardwareAddress, HoldOff, Input, Lease, MessageType, Notice, Reason, Record, Release, Reply,
+    Request, Sequence, Side, Timestamp, Unanswered, limits,
 };
 pub use book::HashKey;
 
@@ -64,6 +64,8 @@ pub struct Server {
     held_in_order: VecDeque<(Sequence, ClientIdentifier)>,
     sequence: Sequence,
     committed: Sequence,
+    /// Records were lost before this life.
+    hold_off: Option<HoldOff>,
     now: Timestamp,
     wake: Option<Timestamp>,
 }
@@ -83,7 +85,10 @@ impl Step<'_> {
             Record::Lease(Lease { address, .. }) | Record::LeaseForgotten(address) => {
                 self.changes.note((*address).into(), self.sequence);
             }
-            Record::Registration(_) | Record::RegistrationRemoved(_) | Record::Time(_) => {}
+            Record::Registration(_)
+            | Record::RegistrationRemoved(_)
+            | Record::Time(_)
+            | Record::HoldOff(_) => {}
         }
         self.effects.push(Effect::Persist(record));
     }
@@ -150,6 +155,7 @@ impl Server {
         let mut book = Book::new(&topology, key);
         let mut pools = Pools::new(&topology);
         let mut registrations = Registrations::new();
+        let mut hold_off = None;
         for record in records {
             match record {
                 Record::Lease(lease) => book.load(&lease),
@@ -161,6 +167,9 @@ impl Server {
                     registrations.remove(&hardware);
                 }
                 Record::Time(_) => {}
+                Record::HoldOff(found) => {
+                    hold_off = Some(hold_off.map_or(found, |before: HoldOff| before.and(found)));
+                }
             }
         }
         registrations.retain(|_, registration| registration.is_valid(now));
@@ -182,6 +191,7 @@ impl Server {
             held_in_order: VecDeque::new(),
             sequence: Sequence::default(),
             committed: Sequence::default(),
+            hold_off,
             now,
             wake: None,
         }
@@ -371,6 +381,19 @@ impl Server {
         let own_reservation = self.topology.reserved_for(address) == Some(request.hardware)
             && lease.hardware() == request.hardware;
         lease.state() == BindingState::Active && (lease.has_client(client) || own_reservation)
+    }
+
+    /// The hold-off that is not over.
+    fn hold_off(&self) -> Option<HoldOff> {
+        self.hold_off.filter(|hold_off| self.now < hold_off.until)
+    }
+
+    /// Whether it is unknown who has this address, because records were lost.
+    fn is_open(&self, address: u32) -> bool {
+        self.hold_off().is_some_and(|hold_off| {
+            let newest = self.book.entry(address).map(|lease| (lease.state(), lease.changed()));
+            hold_off.leaves_open(newest, self.now)
+        })
     }
 
     /// Brings an address up to date with the time, so that its pool and the gate know that its lease

@@ -113,6 +113,7 @@ impl Server {
             leases_known: self.book.len() as u64,
             registrations: self.registrations.len() as u64,
             offers: self.offers.len() as u64,
+            hold_off_until: self.hold_off().map(|hold_off| hold_off.until),
         }
     }
 }

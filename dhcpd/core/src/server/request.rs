@@ -102,6 +102,12 @@ impl Server {
                 return Err(Refusal::Silence(Reason::UnknownLease));
             }
         }
+        // Who renews holds what the book says. Anybody else may have given it back, and somebody else
+        // have got it, in what was lost.
+        let renews = matches!(state, State::RenewingOrRebinding(_)) && is_own_now;
+        if self.is_open(address) && !renews {
+            return Err(Refusal::Silence(Reason::HoldOff));
+        }
         if let State::InitReboot(_) | State::RenewingOrRebinding(_) = state {
             let takes_over = self.topology.reserved_for(address) == Some(request.hardware)
                 && self

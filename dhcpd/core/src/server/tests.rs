@@ -621,3 +621,88 @@ fn more_steps_than_can_wait_are_shed_and_named() {
 }
 
 use crate::Destination;
+
+/// A lease as the book had it when the journal lost its next records.
+fn recovered(number: u8, address: u8, changed: Timestamp, state: BindingState) -> Record {
+    Record::Lease(Lease {
+        address: Ipv4Addr::new(10, 20, 0, address),
+        client: ClientIdentifier::Hardware(hardware(number)),
+        hardware: hardware(number),
+        state,
+        started: changed,
+        changed,
+        ends: changed.plus_seconds(3600),
+        relay: None,
+        relay_agent: None,
+        host_name: None,
+    })
+}
+
+#[test]
+fn a_hold_off_leaves_each_address_to_who_shows_that_it_holds_it() {
+    let start = Timestamp::from_seconds(1_000_000);
+    let since = start.plus_seconds(10);
+    let until = since.plus_seconds(600);
+    let records = [
+        recovered(1, 10, start, BindingState::Active),
+        recovered(2, 11, start.plus_seconds(11), BindingState::Active),
+        recovered(3, 12, start.plus_seconds(11), BindingState::Released),
+        recovered(200, 200, start, BindingState::Active),
+        Record::HoldOff(HoldOff { since, until }),
+    ];
+    let now = start.plus_seconds(20);
+    let mut bench = Bench { server: Server::new(configuration(9), [SERVER], records, now), now };
+    let status = |bench: &Bench| match bench.server.query(bench.now, &Query::Status) {
+        QueryAnswer::Status(status) => status.hold_off_until,
+        _ => panic!("another answer"),
+    };
+    let of = |address: u8| Ipv4Addr::new(10, 20, 0, address);
+    let renew = |number: u8, address: u8| Request {
+        ciaddr: of(address),
+        ..request(number, MessageType::Request)
+    };
+    let reboot = |number: u8, address: u8| Request {
+        requested_address: Some(of(address)),
+        ..request(number, MessageType::Request)
+    };
+    let wish = |number: u8, address: u8| Request {
+        requested_address: Some(of(address)),
+        ..request(number, MessageType::Discover)
+    };
+    let select = |number: u8, address: u8| Request {
+        server_identifier: Some(SERVER),
+        ..reboot(number, address)
+    };
+    assert_eq!(status(&bench), Some(until));
+    // What the book has from before the hole may have gone to somebody else in it; what it does not
+    // have may have been granted.
+    for refused in [
+        wish(1, 10),
+        reboot(1, 10),
+        select(1, 10),
+        wish(200, 200),
+        wish(4, 13),
+        select(4, 13),
+        renew(4, 13),
+        renew(4, 10),
+        wish(4, 12),
+        request(3, MessageType::Discover),
+        request(5, MessageType::Discover),
+    ] {
+        assert_eq!(bench.reply(refused.clone()), Err(Reason::HoldOff), "{refused:?}");
+    }
+    // A later record, and a renewal, show who has an address.
+    for granted in [wish(2, 11), reboot(2, 11), renew(1, 10), wish(1, 10), renew(200, 200)] {
+        let reply = bench.reply(granted.clone()).unwrap_or_else(|r| panic!("{r}: {granted:?}"));
+        assert_ne!(reply.message_type, MessageType::Nak);
+    }
+    // To be given back now proves nothing about who got it in the hole.
+    let release = Request { ciaddr: of(10), ..request(1, MessageType::Release) };
+    assert_eq!(bench.reply(release), Err(Reason::Released));
+    assert_eq!(bench.reply(wish(4, 10)), Err(Reason::HoldOff));
+    // All that was lost has ended.
+    bench.pass(590);
+    assert_eq!(bench.now, until);
+    assert_eq!(status(&bench), None);
+    assert_eq!(bench.lease(4), Ok(of(13)));
+}

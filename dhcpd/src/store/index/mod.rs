@@ -6,6 +6,9 @@
 //! opened in a process of its own first, or has not come as far as the journal, or fails in any way,
 //! it is deleted and made anew from the book, without an operator.
 
+pub mod compare;
+pub mod guard;
+
 mod keys;
 mod tree;
 mod worker;
@@ -20,7 +23,7 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tree::Tree;
@@ -202,7 +205,7 @@ impl Index {
         let thread = {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
-                .name("index".into())
+                .name(guard::INDEX_THREAD.into())
                 .spawn(move || worker::run(&shared, frame_number))?
         };
         Ok(Self { shared, thread: Some(thread) })
@@ -212,6 +215,9 @@ impl Index {
     /// ([`Store::frame_number`](crate::store::Store::frame_number)). Never waits: if too much waits
     /// already, the index is behind and [`Index::needs_rebuild`] says so.
     pub fn feed(&self, frame_number: u64, records: &[Record]) {
+        if guard::has_panicked() {
+            return;
+        }
         let mut state = self.shared.lock();
         // The book will have been read after this: what is in it need not wait here.
         if state.loss.is_some() && state.is_resting() {
@@ -227,7 +233,10 @@ impl Index {
                 Record::LeaseForgotten(address) => {
                     state.waiting.insert(*address, None);
                 }
-                Record::Registration(_) | Record::RegistrationRemoved(_) | Record::Time(_) => {}
+                Record::Registration(_)
+                | Record::RegistrationRemoved(_)
+                | Record::Time(_)
+                | Record::HoldOff(_) => {}
             }
         }
         state.fed = frame_number;
@@ -250,6 +259,9 @@ impl Index {
     /// to [`Index::rebuild`] with the ticket.
     #[must_use]
     pub fn needs_rebuild(&self) -> Option<RebuildTicket> {
+        if guard::has_panicked() {
+            return None;
+        }
         let state = self.shared.lock();
         state.loss.filter(|_| !state.is_resting() && state.source.is_none())
     }
@@ -276,7 +288,15 @@ impl Index {
     /// # Errors
     /// [`IndexError`]; on any, look through the book instead.
     pub fn search(&self, key: &SearchKey, limit: usize) -> Result<Vec<Ipv4Addr>, IndexError> {
-        let tree = self.shared.tree.read().unwrap_or_else(PoisonError::into_inner);
+        // A thread that was stopped may hold it for good.
+        let tree = match self.shared.tree.try_read() {
+            Ok(tree) => tree,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(IndexError::NotReady),
+        };
+        if guard::has_panicked() {
+            return Err(IndexError::NotReady);
+        }
         // What is behind for good is no more asked.
         if self.shared.lock().loss.is_some() {
             return Err(IndexError::NotReady);
@@ -287,6 +307,9 @@ impl Index {
     /// How the index is.
     #[must_use]
     pub fn state(&self) -> IndexState {
+        if guard::has_panicked() {
+            return IndexState::Failed("its library panicked; the next start makes it anew".into());
+        }
         self.shared.lock().state.clone()
     }
 
@@ -299,9 +322,12 @@ impl Index {
         state.is_urgent = true;
         self.shared.changed.notify_all();
         loop {
-            let is_in = state.state == IndexState::Ready && state.reached == state.fed;
+            let is_in = state.state == IndexState::Ready
+                && state.reached == state.fed
+                && !guard::has_panicked();
             let left = deadline.saturating_duration_since(Instant::now());
-            if is_in || matches!(state.state, IndexState::Failed(_)) || left.is_zero() {
+            let is_out = matches!(state.state, IndexState::Failed(_)) || guard::has_panicked();
+            if is_in || is_out || left.is_zero() {
                 state.is_urgent = false;
                 return is_in;
             }
@@ -319,6 +345,10 @@ impl Drop for Index {
     fn drop(&mut self) {
         self.shared.lock().is_ending = true;
         self.shared.changed.notify_all();
+        if guard::has_panicked() {
+            // It may be the one that was stopped.
+            return;
+        }
         if let Some(thread) = self.thread.take() {
             // It can only have ended by a panic that has been reported where it happened.
             let _ = thread.join();

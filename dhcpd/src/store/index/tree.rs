@@ -214,8 +214,17 @@ impl Tree {
         Ok(found)
     }
 
+    /// Shows every entry and its value.
+    pub(super) fn for_each(&self, show: &mut dyn FnMut(Entry, &[u8])) -> Result<(), IndexError> {
+        for entry in self.database.iter() {
+            let (key, value) = entry?;
+            show(Entry::parse(&key).ok_or(IndexError::Damaged("a key is none of ours"))?, &value);
+        }
+        Ok(())
+    }
+
     /// Reads everything: every address must be found by each of its keys, and by no other.
-    fn verify(&self) -> Result<(), IndexError> {
+    pub(super) fn verify(&self) -> Result<(), IndexError> {
         let (mut expected, mut found) = (0_u64, 0_u64);
         for entry in self.database.iter() {
             let (key, value) = entry?;

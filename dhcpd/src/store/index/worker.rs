@@ -2,7 +2,7 @@
 
 use super::keys::Prefixes;
 use super::tree::{IndexError, Tree};
-use super::{GATHERING, IndexState, LeaseSource, Shared, SourceLost};
+use super::{GATHERING, IndexState, LeaseSource, Shared, SourceLost, guard};
 use std::cell::Cell;
 use std::process::{Command, Stdio};
 use std::sync::PoisonError;
@@ -60,7 +60,7 @@ enum Task {
 /// Runs until the index is dropped. `recovered` is how far the journal had come at the start.
 pub(super) fn run(shared: &Shared, recovered: u64) {
     open(shared, recovered);
-    loop {
+    while !guard::has_panicked() {
         let result = match next_task(shared) {
             Task::Rebuild(source) => rebuild(shared, source),
             Task::Pass => pass(shared),
