@@ -9,6 +9,8 @@
 //! - when [`ARRIVALS_WAITING_MAX`](crate::limits::ARRIVALS_WAITING_MAX) wait, one gives way: the oldest
 //!   of the relay that has most waiting, among the DISCOVERs if there are any, then among the others,
 //!   renewals last;
+//! - anybody can call a packet a renewal: so each of the two other kinds has an eighth of the turns and
+//!   of the places, whatever comes;
 //! - a DISCOVER that has waited for
 //!   [`DISCOVER_WAIT_MILLISECONDS_MAX`](crate::limits::DISCOVER_WAIT_MILLISECONDS_MAX) is given up: its
 //!   client has asked again, or gone.
@@ -19,6 +21,7 @@
 
 use crate::limits::{ARRIVALS_WAITING_MAX, DISCOVER_WAIT_MILLISECONDS_MAX};
 use crate::{HardwareAddress, MessageType, Reason, Request, Timestamp};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
@@ -33,7 +36,30 @@ enum Kind {
     Discover,
 }
 
+/// Of so many turns, one each begins with the completions and with the DISCOVERs, and of the places one
+/// part in so many is kept for each of them.
+const PARTS: usize = 8;
+
 impl Kind {
+    const ALL: [Self; 3] = [Self::Renewal, Self::Completion, Self::Discover];
+
+    /// In which order the kinds are looked at in a turn.
+    const fn order(turn: usize) -> [Self; 3] {
+        match turn % PARTS {
+            6 => [Self::Completion, Self::Renewal, Self::Discover],
+            7 => [Self::Discover, Self::Renewal, Self::Completion],
+            _ => Self::ALL,
+        }
+    }
+
+    /// Places that it does not lose to another kind.
+    const fn places_kept(self) -> usize {
+        match self {
+            Self::Renewal => 0,
+            Self::Completion | Self::Discover => ARRIVALS_WAITING_MAX / PARTS,
+        }
+    }
+
     fn of(request: &Request) -> Self {
         match request.message_type {
             MessageType::Discover => Self::Discover,
@@ -64,8 +90,12 @@ pub struct Admission {
     /// How long each queue is: the last of a kind is its longest.
     lengths: BTreeSet<(Kind, usize, Ipv4Addr)>,
     messages: BTreeSet<Message>,
+    /// How many wait, by kind.
+    waiting: [usize; Kind::ALL.len()],
     /// The queue that was served last, by kind.
     served: BTreeMap<Kind, Ipv4Addr>,
+    /// Turns so far.
+    turn: usize,
 }
 
 impl Admission {
@@ -76,7 +106,9 @@ impl Admission {
             queues: BTreeMap::new(),
             lengths: BTreeSet::new(),
             messages: BTreeSet::new(),
+            waiting: [0; Kind::ALL.len()],
             served: BTreeMap::new(),
+            turn: 0,
         }
     }
 
@@ -101,9 +133,7 @@ impl Admission {
         let kind = Kind::of(&request);
         let mut shed = None;
         if self.len() >= ARRIVALS_WAITING_MAX {
-            // What the newcomer matters less than stays.
-            let victim = self.lengths.last().filter(|(shed_first, ..)| *shed_first >= kind);
-            let Some((victim_kind, _, relay)) = victim.copied() else {
+            let Some((victim_kind, relay)) = self.victim(kind) else {
                 return Some((request, Reason::Overload));
             };
             shed =
@@ -116,7 +146,23 @@ impl Admission {
         let length = queue.len();
         self.lengths.remove(&(kind, length - 1, relay));
         self.lengths.insert((kind, length, relay));
+        self.waiting[kind as usize] += 1;
         shed
+    }
+
+    /// Whose oldest packet gives way to a newcomer when all places are taken.
+    fn victim(&self, newcomer: Kind) -> Option<(Kind, Ipv4Addr)> {
+        let waiting = |kind: Kind| self.waiting[kind as usize];
+        let has_too_few = waiting(newcomer) < newcomer.places_kept();
+        let gives_way = |kind: &Kind| match kind.cmp(&newcomer) {
+            // What matters more stays, unless it leaves the newcomer's kind no room.
+            Ordering::Less => has_too_few && waiting(*kind) > kind.places_kept(),
+            Ordering::Equal => !has_too_few,
+            Ordering::Greater => waiting(*kind) > kind.places_kept(),
+        };
+        let kind = Kind::ALL.into_iter().rev().find(gives_way)?;
+        let longest = (kind, 0, Ipv4Addr::UNSPECIFIED)..=(kind, usize::MAX, Ipv4Addr::BROADCAST);
+        self.lengths.range(longest).next_back().map(|(kind, _, relay)| (*kind, *relay))
     }
 
     /// The packet that is served next; `on_shed` gets those that have waited for too long.
@@ -127,6 +173,7 @@ impl Admission {
     ) -> Option<Request> {
         loop {
             let (kind, relay) = self.next_queue()?;
+            self.turn = self.turn.wrapping_add(1);
             self.served.insert(kind, relay);
             let Waiting { since, request } = self.remove(kind, relay)?;
             let waited = now.milliseconds_after(since);
@@ -138,16 +185,15 @@ impl Admission {
         }
     }
 
-    /// The first kind of which something waits, and the relay whose turn it is there.
+    /// The kind whose turn it is, and the relay whose turn it is there.
     fn next_queue(&self) -> Option<(Kind, Ipv4Addr)> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        let (&first, _) = self.queues.first_key_value()?;
-        let (kind, _) = first;
-        let Some(served) = self.served.get(&kind) else { return Some(first) };
-        let after = self.queues.range((Excluded((kind, *served)), Unbounded)).next();
-        let after = after.map(|(key, _)| *key).filter(|(of_kind, _)| *of_kind == kind);
-        let start = Included((kind, Ipv4Addr::UNSPECIFIED));
-        after.or_else(|| self.queues.range((start, Unbounded)).next().map(|(key, _)| *key))
+        use std::ops::Bound::{Excluded, Included};
+        let order = Kind::order(self.turn);
+        let kind = order.into_iter().find(|kind| self.waiting[*kind as usize] > 0)?;
+        let last = Included((kind, Ipv4Addr::BROADCAST));
+        let first_from = |start| self.queues.range((start, last)).next().map(|(key, _)| *key);
+        let after = self.served.get(&kind).and_then(|served| first_from(Excluded((kind, *served))));
+        after.or_else(|| first_from(Included((kind, Ipv4Addr::UNSPECIFIED))))
     }
 
     /// Takes the oldest packet out of a queue.
@@ -162,6 +208,7 @@ impl Admission {
             self.lengths.insert((kind, length - 1, relay));
         }
         self.messages.remove(&message_of(&waiting.request));
+        self.waiting[kind as usize] -= 1;
         Some(waiting)
     }
 }
@@ -307,18 +354,41 @@ mod tests {
     }
 
     #[test]
-    fn renewals_give_way_last_and_to_nothing_else() {
+    fn renewals_give_way_last() {
         let mut admission = Admission::new();
         let most = u32::try_from(ARRIVALS_WAITING_MAX).unwrap();
-        take_in(&mut admission, (1..most).map(renewal));
-        take_in(&mut admission, [select(most, 1)]);
+        let kept = most / u32::try_from(PARTS).unwrap();
+        take_in(&mut admission, (0..kept + 1).map(|device| discover(device, 1)));
+        take_in(&mut admission, (kept + 1..2 * kept + 2).map(|device| select(device, 1)));
+        take_in(&mut admission, (2 * kept + 2..most).map(renewal));
         let mut shed = |request: Request| {
             admission.offer(request, NOW).map(|(shed, reason)| (shed.xid, reason))
         };
-        assert_eq!(shed(discover(most + 1, 1)), Some((most + 1, Reason::Overload)));
-        assert_eq!(shed(renewal(most + 2)), Some((most, Reason::Overload)));
-        assert_eq!(shed(select(most + 3, 1)), Some((most + 3, Reason::Overload)));
-        assert_eq!(shed(renewal(most + 4)), Some((1, Reason::Overload)));
+        let overload = |device| Some((device, Reason::Overload));
+        assert_eq!(shed(renewal(most)), overload(0), "a DISCOVER too many");
+        assert_eq!(shed(renewal(most + 1)), overload(kept + 1), "a completion too many");
+        assert_eq!(shed(renewal(most + 2)), overload(2 * kept + 2), "the oldest renewal");
+        assert_eq!(shed(discover(most + 3, 1)), overload(1));
+        assert_eq!(shed(select(most + 4, 1)), overload(kept + 2));
+    }
+
+    #[test]
+    fn a_flood_of_renewals_leaves_the_others_an_eighth_of_places_and_turns() {
+        for other in [discover, select] {
+            let mut admission = Admission::new();
+            let most = u32::try_from(ARRIVALS_WAITING_MAX).unwrap();
+            let kept = most / u32::try_from(PARTS).unwrap();
+            take_in(&mut admission, (0..most).map(renewal));
+            for device in 0..kept {
+                let (shed, _) = admission.offer(other(most + device, 1), NOW).unwrap();
+                assert_eq!(shed.xid, device, "the oldest renewal gives way");
+            }
+            let (shed, _) = admission.offer(other(2 * most, 1), NOW).unwrap();
+            assert_eq!(shed.xid, most, "beyond its share a kind gives way itself");
+            let served = served(&mut admission);
+            let others = served.iter().take(800).filter(|device| **device >= most).count();
+            assert_eq!(others, 100);
+        }
     }
 
     #[test]
