@@ -20,9 +20,11 @@ use std::path::{Path, PathBuf};
 use vestibule_core::Reason;
 
 /// Reasons that no conformance case can show: what the shell finds before a message is there, or
-/// after it was decided, and what takes hundreds of packets (the core's unit tests show that).
-const REASONS_WITHOUT_A_CASE: [Reason; 7] = [
+/// after it was decided, and what takes hundreds of packets or a salvaged store (the core's unit tests
+/// show that).
+const REASONS_WITHOUT_A_CASE: [Reason; 8] = [
     Reason::BadFrame,
+    Reason::HoldOff,
     Reason::Overload,
     Reason::DuplicateWaiting,
     Reason::DiscoverTooOld,
