@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench bench-peers bench-scale fuzz deny
+.PHONY: help demo test build bench bench-peers bench-scale soak fuzz deny
 
 help:
 	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
@@ -8,6 +8,7 @@ help:
 	@echo "make fuzz    the decoders under fuzzing for a minute, from the kept corpus"
 	@echo "make bench-scale"
 	@echo "             what a million leases cost in memory and time (docs/scale.md)"
+	@echo "make soak    20,000 clients through renew, rebind and expiry, in three minutes"
 	@echo "make deny    licences, sources and versions of all dependencies (needs cargo-deny)"
 	@echo "make build   the programs, into target/release"
 	@echo "make bench   this server beside Kea, ISC dhcpd and a null responder, in one run of eight minutes"
@@ -40,6 +41,12 @@ bench-scale:
 	@tests/setup.sh demo
 	cargo build --release --workspace --bins
 	target/release/vestibule-scale
+
+# SOAK holds options for vestibule-soak: make soak SOAK="--clients 200 --seconds 30"
+soak:
+	@tests/setup.sh demo
+	cargo build --release --bins -p vestibule-dhcpd -p vestibule-load -p vestibule-tests
+	@target/release/vestibule-soak $(SOAK)
 
 fuzz:
 	@tests/setup.sh fuzz

@@ -1,6 +1,6 @@
 //! What the tests of the whole system share: the lab made of namespaces, the demo that plays in it,
-//! the servers that are compared in it, their benchmarks, the simulator that needs neither, and what measures
-//! a server with a million leases.
+//! the servers that are compared in it, their benchmarks, the simulator that needs neither, what measures
+//! a server with a million leases, and what takes clients through all of a lease's life.
 
 pub mod bench;
 pub mod demo;
@@ -9,3 +9,4 @@ pub mod lab;
 pub mod scale;
 pub mod servers;
 pub mod simulator;
+pub mod soak;
