@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench bench-peers bench-scale soak fuzz deny
+.PHONY: help demo test build bench bench-peers bench-scale bench-instructions soak fuzz deny
 
 help:
 	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
@@ -9,6 +9,8 @@ help:
 	@echo "make bench-scale"
 	@echo "             what a million leases cost in memory and time (docs/scale.md)"
 	@echo "make soak    20,000 clients through renew, rebind and expiry, in three minutes"
+	@echo "make bench-instructions"
+	@echo "             instructions of the packet's way under valgrind, beside those that are kept"
 	@echo "make deny    licences, sources and versions of all dependencies (needs cargo-deny)"
 	@echo "make build   the programs, into target/release"
 	@echo "make bench   this server beside Kea, ISC dhcpd and a null responder, in one run of eight minutes"
@@ -47,6 +49,12 @@ soak:
 	@tests/setup.sh demo
 	cargo build --release --bins -p vestibule-dhcpd -p vestibule-load -p vestibule-tests
 	@target/release/vestibule-soak $(SOAK)
+
+# To write the counts: make bench-instructions INSTRUCTIONS=--update
+bench-instructions:
+	@tests/setup.sh instructions
+	cargo build --release -p vestibule-tests --bin vestibule-instructions
+	@target/release/vestibule-instructions $(INSTRUCTIONS)
 
 fuzz:
 	@tests/setup.sh fuzz

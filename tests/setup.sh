@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the build, the demo and the tests need and what is not there yet. Debian only.
 #
-#   tests/setup.sh build|demo|test|fuzz|bench|peers
+#   tests/setup.sh build|demo|test|fuzz|bench|instructions|peers
 #
 # It promises: nothing is done when nothing is missing (apt is not even asked); what is installed is
 # said first, with the reason; without root, the command to run is printed and the exit status is 1.
@@ -11,8 +11,8 @@
 set -eu
 
 purpose=${1:-test}
-case $purpose in build | demo | test | fuzz | bench | peers) ;; *)
-	echo "usage: $0 build|demo|test|fuzz|bench|peers" >&2
+case $purpose in build | demo | test | fuzz | bench | instructions | peers) ;; *)
+	echo "usage: $0 build|demo|test|fuzz|bench|instructions|peers" >&2
 	exit 2
 	;;
 esac
@@ -44,6 +44,7 @@ needs() {
 		test  iputils-ping      command:ping           reachability
 		test  git               command:git            lists the files that a test holds to the rules
 		fuzz  g++               command:c++            the fuzzer's engine is C++
+		count valgrind          command:valgrind       counts instructions
 	LIST
 }
 
@@ -59,9 +60,9 @@ peers() {
 
 in_purpose() {
 	case $purpose:$1 in
-	build:build | demo:build | test:build | fuzz:build | bench:build) return 0 ;;
+	build:build | demo:build | test:build | fuzz:build | bench:build | instructions:build) return 0 ;;
 	demo:lab | test:lab | bench:lab) return 0 ;;
-	demo:demo | test:demo | test:test | fuzz:fuzz) return 0 ;;
+	demo:demo | test:demo | test:test | fuzz:fuzz | instructions:count) return 0 ;;
 	*) return 1 ;;
 	esac
 }
