@@ -41,6 +41,7 @@ needs() {
 		test  isc-dhcp-client   command:dhclient       DHCP client
 		test  dhcpcd-base       command:dhcpcd         DHCP client
 		test  conntrack         command:conntrack      shows the flows that connection tracking remembers
+		test  e2fsprogs         command:mkfs.ext4      a real disk that fails
 		test  iputils-ping      command:ping           reachability
 		test  git               command:git            lists the files that a test holds to the rules
 		fuzz  g++               command:c++            the fuzzer's engine is C++

@@ -10,9 +10,12 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use store_support::{Random, SimulatedDisk, lease, leases, open};
 use vestibule_core::{Lease, Record};
+use vestibule_dhcpd::clock::ClockMark;
 use vestibule_dhcpd::store::Store;
 
+/// Unless [`SEEDS_VARIABLE`] says otherwise: `make crash` tries 2500.
 const SEEDS: u64 = 100;
+const SEEDS_VARIABLE: &str = "VESTIBULE_POWER_CUT_SEEDS";
 const ROUNDS_PER_SEED: u64 = 4;
 const ADDRESSES: u64 = 300;
 
@@ -118,8 +121,12 @@ fn work(store: &mut Store, model: &mut Model, random: &mut Random) {
 fn whatever_was_acknowledged_is_there_after_a_power_cut() {
     let directory = tempfile::tempdir().unwrap();
     let (mut cuts, mut kills, mut torn, mut from_snapshot, mut cuts_of_starts) = (0, 0, 0, 0, 0);
-    for seed in 0..SEEDS {
+    let seeds = std::env::var(SEEDS_VARIABLE).map_or(SEEDS, |text| text.parse().unwrap());
+    let mut marks_lost = 0;
+    for seed in 0..seeds {
         let mut random = Random(seed);
+        // The mark of the clock that was kept last, and the one before if nobody was told that it is.
+        let mut marks: Vec<Option<ClockMark>> = vec![None];
         let mut model = Model::default();
         let mut disk = SimulatedDisk::default();
         for round in 0..ROUNDS_PER_SEED {
@@ -131,6 +138,17 @@ fn whatever_was_acknowledged_is_there_after_a_power_cut() {
                     model
                         .compare(&recovered.records)
                         .unwrap_or_else(|wrong| panic!("seed {seed} round {round}: {wrong}"));
+                    assert!(marks.contains(&recovered.clock), "seed {seed}: {:?}", recovered.clock);
+                    marks_lost += u64::from(marks.last() != Some(&recovered.clock));
+                    let mark = ClockMark {
+                        boot: format!("boot-{seed}"),
+                        since_boot: round,
+                        time: recovered.newest_time,
+                    };
+                    match store.keep_clock(&mark) {
+                        Ok(()) => marks = vec![Some(mark)],
+                        Err(_) => marks = vec![recovered.clock.clone(), Some(mark)],
+                    }
                     torn += u64::from(recovered.report.torn_bytes > 0);
                     from_snapshot += u64::from(recovered.report.snapshot.is_some());
                     assert!(recovered.report.bad_snapshots.is_empty(), "seed {seed}");
@@ -161,7 +179,8 @@ fn whatever_was_acknowledged_is_there_after_a_power_cut() {
     }
     // The test is worth something only if the interesting cases occur in it.
     println!(
-        "{cuts} cuts or kills, {kills} kills, {cuts_of_starts} of starts, {torn} torn, {from_snapshot} snapshots"
+        "{cuts} cuts or kills, {kills} kills, {cuts_of_starts} of starts, {torn} torn, {from_snapshot} snapshots, \
+         {marks_lost} marks of the clock in flight"
     );
     assert!(torn >= 4 && from_snapshot >= 20 && cuts_of_starts >= 10);
 }

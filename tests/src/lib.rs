@@ -12,3 +12,15 @@ pub mod scale;
 pub mod servers;
 pub mod simulator;
 pub mod soak;
+
+/// How many rounds a test plays: what this variable of the environment says, else `usual`.
+///
+/// # Panics
+/// If it says anything but a number.
+#[must_use]
+pub fn rounds(variable: &str, usual: u32) -> u32 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
+        Err(_) => usual,
+    }
+}

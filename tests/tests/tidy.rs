@@ -61,6 +61,34 @@ fn every_link_in_the_documents_leads_somewhere() {
     assert!(checked > 15, "only {checked} links");
 }
 
+/// `file::test` in the last column of a table: that file has that test.
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources = with_ending("rs");
+    let text = fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let mut checked = 0;
+    for row in
+        text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).skip(1)
+    {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let named: Vec<&str> = tests.split(", ").collect();
+        for name in named {
+            let (file, test) = name
+                .trim_matches('`')
+                .split_once("::")
+                .unwrap_or_else(|| panic!("no test in the row: {row}"));
+            let is_there = sources.iter().any(|(path, text)| {
+                path.file_stem().is_some_and(|stem| stem == file)
+                    && text.contains(&format!("#[test]\nfn {test}()"))
+                        | text.contains(&format!("#[test]\n    fn {test}()"))
+            });
+            assert!(is_there, "no test {name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 25, "only {checked} tests");
+}
+
 #[test]
 fn commands_in_the_readme_are_targets_of_the_makefile() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();

@@ -185,9 +185,13 @@ impl Parts {
         let (mut store, recovered) =
             Store::open_streaming(state_dir, StoreOptions::default()).map_err(StartError::Store)?;
         tracing::info!("{}", recovered.report);
-        let clock = Clock::start(recovered.newest_time);
+        let (clock, mark) = Clock::start(recovered.newest_time, recovered.clock.as_ref());
         // A disk that cannot be written is found out now, not by the first client.
         store.commit(&[Record::Time(clock.now())]).map_err(StartError::Store)?;
+
+        if let Some(Err(error)) = mark.map(|mark| store.keep_clock(&mark)) {
+            tracing::warn!(%error, "a clock that is set before the next start may end leases early or late");
+        }
 
         let door_waker = waker.clone();
         let (door, calls) = Door::new(Arc::new(move || door_waker.wake()));
@@ -225,6 +229,8 @@ impl Parts {
         let (opened_sender, opened) = mpsc::channel();
         let commit_metrics = Arc::clone(&metrics);
         let commit_ended = ended_sender.clone();
+        // Held here, so that it is not closed before it is known how the barrier ended.
+        let commit_index = index.clone();
         // The kernel sets belong to the thread that changes them: their socket stays on it.
         let commit = spawn("commit", move || {
             let enforcement = match gate::open(plan, &elements) {
@@ -239,6 +245,9 @@ impl Parts {
             };
             let barrier = Barrier::new(stable, enforcement, outlet, commit_metrics);
             let end = barrier.run(&work_receiver);
+            if let (Err(_), Some(index)) = (&end, &commit_index) {
+                index.abandon();
+            }
             let _told = commit_ended.blocking_send(());
             end
         })?;

@@ -20,6 +20,7 @@ pub mod record;
 mod book;
 mod bytes;
 mod check;
+mod clock_mark;
 mod error;
 mod frame;
 mod header;
@@ -47,6 +48,7 @@ pub use salvage::{SalvageReport, SalvageTerms, salvage};
 pub use snapshot::{FinishedSnapshot, SnapshotWriter};
 pub use survey::{Fault, LostFrames};
 
+use crate::clock::ClockMark;
 use disk::Disk;
 use header::{FORMAT_VERSION, FileHeader, FileKind, StoreIdentity};
 use journal::Journal;
@@ -195,6 +197,15 @@ impl Store {
             .map_err(StoreError::disk("sync", &self.directory))?;
         self.free_segments();
         Ok(())
+    }
+
+    /// Keeps what time it is at which moment since the machine booted, for the next start
+    /// ([`Recovered::clock`]).
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`]. The mark before, or none, stays; the journal is none the worse for it.
+    pub fn keep_clock(&self, mark: &ClockMark) -> Result<(), StoreError> {
+        clock_mark::write(self.disk.as_ref(), &self.directory, mark)
     }
 
     /// How the store is.

@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 /// The file that says that a directory is a store, and which.
 pub(super) const META: &str = "META";
 
+/// The file that says what time it was at which moment since the machine booted.
+const CLOCK: &str = "CLOCK";
+
 /// What a file in the state directory is, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileName {
     /// `META`.
     Meta,
+    /// `CLOCK`.
+    Clock,
     /// `journal-N`: segment N of the journal.
     Segment(u64),
     /// `snapshot-N`: the book as it was somewhere after segment N was begun.
@@ -28,6 +33,9 @@ impl FileName {
     pub(super) fn parse(name: &str) -> Option<Self> {
         if name == META {
             return Some(Self::Meta);
+        }
+        if name == CLOCK {
+            return Some(Self::Clock);
         }
         if let Some(stem) = name.strip_suffix(".tmp") {
             return Self::parse(stem).map(|_| Self::Temporary(name.to_owned()));
@@ -48,6 +56,7 @@ impl FileName {
     pub(super) fn path(&self, directory: &Path) -> PathBuf {
         directory.join(match self {
             Self::Meta => META.to_owned(),
+            Self::Clock => CLOCK.to_owned(),
             Self::Segment(number) => format!("journal-{number:020}"),
             Self::Snapshot(number) => format!("snapshot-{number:020}"),
             Self::Spare(number) => format!("spare-{number:020}"),
@@ -79,6 +88,7 @@ mod tests {
         let directory = Path::new("/x");
         for name in [
             FileName::Meta,
+            FileName::Clock,
             FileName::Segment(7),
             FileName::Snapshot(u64::MAX),
             FileName::Spare(0),

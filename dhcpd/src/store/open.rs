@@ -9,7 +9,7 @@ use super::replay::{self, Contents, Files};
 use super::spare::{SPARES_READY_MAX, Spares};
 use super::{
     Recovered, RecoveryReport, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Store, StoreError,
-    StoreOptions, meta,
+    StoreOptions, clock_mark, meta,
 };
 use std::fs;
 use std::io;
@@ -38,9 +38,9 @@ impl Store {
     /// changed.
     pub fn open(directory: &Path, options: StoreOptions) -> Result<(Self, Recovered), StoreError> {
         let (store, recovered) = Self::open_streaming(directory, options)?;
-        let Recovered { records, newest_time, frame_number, report } = recovered;
+        let Recovered { records, newest_time, frame_number, clock, report } = recovered;
         let records = records.collect();
-        Ok((store, Recovered { records, newest_time, frame_number, report }))
+        Ok((store, Recovered { records, newest_time, frame_number, clock, report }))
     }
 
     /// As [`Store::open`], but the records are made one by one, as they are taken: a book of a million
@@ -64,6 +64,7 @@ impl Store {
             make_store(disk.as_ref(), directory, &files, *segment_bytes)?;
             files = Files::list(disk.as_ref(), directory)?;
         }
+        let clock = clock_mark::read(disk.as_ref(), directory);
         let mut contents = replay::read(disk.as_ref(), directory, files)?;
         let book = std::mem::take(&mut contents.book);
         let replayed = book.replayed();
@@ -73,7 +74,10 @@ impl Store {
         let store = Self::take_over(directory, options, &contents, times, lock)?;
         let mut report = RecoveryReport::new(&contents, begun.elapsed());
         report.records = replayed;
-        Ok((store, Recovered { records: book.into_records(), newest_time, frame_number, report }))
+        Ok((
+            store,
+            Recovered { records: book.into_records(), newest_time, frame_number, clock, report },
+        ))
     }
 
     /// Puts in order what was read, and makes durable what only the page cache may have: after a kill,

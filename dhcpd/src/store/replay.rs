@@ -37,6 +37,7 @@ impl Files {
         for name in names.iter().filter_map(|name| FileName::parse(name)) {
             match name {
                 FileName::Meta => files.has_meta = true,
+                FileName::Clock => {}
                 FileName::Segment(number) => files.segments.push(number),
                 FileName::Snapshot(number) => files.snapshots.push(number),
                 FileName::Spare(number) => files.spares.push(number),

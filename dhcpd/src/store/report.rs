@@ -1,6 +1,7 @@
 //! What the store tells about itself: what a start found, how it is, what a check saw.
 
 use super::replay::Contents;
+use crate::clock::ClockMark;
 use std::fmt;
 use std::time::Duration;
 use vestibule_core::{Record, Timestamp};
@@ -15,6 +16,8 @@ pub struct Recovered<R = Vec<Record>> {
     pub newest_time: Timestamp,
     /// The number of the last frame that is in the book; 0 if the journal is empty.
     pub frame_number: u64,
+    /// The mark of the clock that was kept last, if it reads.
+    pub clock: Option<ClockMark>,
     /// For the log.
     pub report: RecoveryReport,
 }

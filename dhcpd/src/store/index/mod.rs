@@ -131,6 +131,8 @@ struct State {
     /// Somebody waits: do not gather.
     is_urgent: bool,
     is_ending: bool,
+    /// The end waits for nothing.
+    is_abandoned: bool,
 }
 
 impl State {
@@ -199,6 +201,7 @@ impl Index {
                 is_open: false,
                 is_urgent: false,
                 is_ending: false,
+                is_abandoned: false,
             }),
             changed: Condvar::new(),
         });
@@ -304,6 +307,13 @@ impl Index {
         tree.as_ref().ok_or(IndexError::NotReady)?.search(key, limit.min(SEARCH_HITS_MAX))
     }
 
+    /// Has nobody wait for it any more, its end included: sled can wait for ever on a disk that fails.
+    /// For a process that ends.
+    pub fn abandon(&self) {
+        self.shared.lock().is_abandoned = true;
+        self.shared.changed.notify_all();
+    }
+
     /// How the index is.
     #[must_use]
     pub fn state(&self) -> IndexState {
@@ -343,10 +353,14 @@ impl Index {
 
 impl Drop for Index {
     fn drop(&mut self) {
-        self.shared.lock().is_ending = true;
+        let is_abandoned = {
+            let mut state = self.shared.lock();
+            state.is_ending = true;
+            state.is_abandoned
+        };
         self.shared.changed.notify_all();
-        if guard::has_panicked() {
-            // It may be the one that was stopped.
+        // The thread may be the one that was stopped, or wait for a disk that is gone.
+        if guard::has_panicked() || is_abandoned {
             return;
         }
         if let Some(thread) = self.thread.take() {
