@@ -105,7 +105,7 @@ proptest! {
             request.maximum_message_size.map(DhcpOption::MaxMessageSize),
             one(OptionCode::MaxMessageSize)
         );
-        let name = request.host_name.map(|name| String::from_utf8(name.into()).unwrap());
+        let name = request.host_name.map(|name| String::from_utf8(name.to_vec()).unwrap());
         prop_assert_eq!(name.map(DhcpOption::Hostname), one(OptionCode::Hostname));
         prop_assert_eq!(
             request.client_identifier.map(|bytes| DhcpOption::ClientIdentifier(bytes.into())),

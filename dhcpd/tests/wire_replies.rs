@@ -67,7 +67,7 @@ fn options_keep_their_order_and_option_82_is_last_byte_for_byte() {
     let (bytes, _) = encoded(&reply);
     assert_eq!(codes(&bytes[240..]), [53, 54, 51, 58, 59, 1, 121, 3, 80, 6, 82]);
     assert_eq!(pieces(&bytes[240..]).last().unwrap().1, raw);
-    reply.relay_agent = Some(Box::default());
+    reply.relay_agent = Some([].into());
     assert_eq!(pieces(&encoded(&reply).0[240..]).last().unwrap(), &(82, vec![]));
 }
 

@@ -216,7 +216,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arrival, SocketIndex};
+    use crate::{Arrival, Octets, SocketIndex};
     use std::net::SocketAddrV4;
 
     const NOW: Timestamp = Timestamp::from_seconds(1000);
@@ -249,7 +249,7 @@ mod tests {
             client_identifier: None,
             requested_address: None,
             server_identifier: None,
-            parameter_request_list: Box::default(),
+            parameter_request_list: Octets::default(),
             maximum_message_size: None,
             requested_lifetime_seconds: None,
             host_name: None,

@@ -23,6 +23,7 @@ pub mod identity;
 pub mod input;
 pub mod lease;
 pub mod limits;
+pub mod octets;
 pub mod options;
 pub mod reason;
 pub mod record;
@@ -45,6 +46,7 @@ pub use input::{
     RegistrationTarget, Ticket,
 };
 pub use lease::{BindingState, Lease};
+pub use octets::Octets;
 pub use options::OptionSet;
 pub use reason::{Fault, Reason};
 pub use record::Record;

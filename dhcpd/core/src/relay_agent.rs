@@ -5,6 +5,7 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::Octets;
 use std::net::Ipv4Addr;
 
 /// Sub-option codes of option 82.
@@ -24,7 +25,7 @@ pub mod sub_option {
 /// The contents of one option 82.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayAgentInformation {
-    raw: Box<[u8]>,
+    raw: Octets,
 }
 
 impl RelayAgentInformation {

@@ -3,7 +3,7 @@
 //! The encoder turns it into bytes: it fits the options into the client's message size (with option
 //! overload where it must), splits long ones (RFC 3396), puts option 82 last and pads to 300 bytes.
 
-use crate::{HardwareAddress, MessageType, SocketIndex};
+use crate::{HardwareAddress, MessageType, Octets, SocketIndex};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Where a reply goes (RFC 2131 section 4.1, RFC 1542 section 4.1.2, RFC 8357).
@@ -53,9 +53,9 @@ pub struct Reply {
     /// Echoed 16 bytes of `chaddr`.
     pub chaddr: [u8; 16],
     /// Options in the order of emission, message type first, option 82 not among them.
-    pub options: Vec<(u8, Box<[u8]>)>,
+    pub options: Vec<(u8, Octets)>,
     /// The contents of option 82, echoed byte for byte as the last option.
-    pub relay_agent: Option<Box<[u8]>>,
+    pub relay_agent: Option<Octets>,
     /// The largest message that the client takes, in bytes of IP packet (option 57 within
     /// [`MESSAGE_SIZE_MIN`](crate::limits::MESSAGE_SIZE_MIN) and
     /// [`MESSAGE_SIZE_MAX`](crate::limits::MESSAGE_SIZE_MAX)).

@@ -1,6 +1,6 @@
 //! A decoded message of a client, as the core takes it.
 
-use crate::{ClientIdentifier, HardwareAddress, RelayAgentInformation};
+use crate::{ClientIdentifier, HardwareAddress, Octets, RelayAgentInformation};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// DHCP message types (RFC 2132 section 9.6).
@@ -109,13 +109,13 @@ pub struct Request {
     /// Option 54.
     pub server_identifier: Option<Ipv4Addr>,
     /// Option 55, in the client's order.
-    pub parameter_request_list: Box<[u8]>,
+    pub parameter_request_list: Octets,
     /// Option 57.
     pub maximum_message_size: Option<u16>,
     /// Option 51, in seconds.
     pub requested_lifetime_seconds: Option<u32>,
     /// Option 12.
-    pub host_name: Option<Box<[u8]>>,
+    pub host_name: Option<Octets>,
     /// Option 118 (RFC 3011).
     pub subnet_selection: Option<Ipv4Addr>,
     /// Option 80 (RFC 4039).

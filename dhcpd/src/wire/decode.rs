@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use vestibule_core::limits::HOST_NAME_LENGTH_MAX;
 use vestibule_core::options::code;
 use vestibule_core::{
-    Arrival, HardwareAddress, MessageType, Reason, RelayAgentInformation, Request,
+    Arrival, HardwareAddress, MessageType, Octets, Reason, RelayAgentInformation, Request,
 };
 
 /// Bytes of the fixed part with the cookie (RFC 2131 section 2): the least that a message has.
@@ -89,7 +89,7 @@ pub fn decode(bytes: &[u8], arrival: Arrival) -> Result<Request, Reason> {
         server_identifier: address(fields, code::SERVER_IDENTIFIER)?,
         parameter_request_list: fields
             .find(code::PARAMETER_REQUEST_LIST)
-            .map_or_else(Box::default, |option| option.to_owned()),
+            .map_or_else(Octets::default, |option| option.to_owned()),
         maximum_message_size: fixed(fields, code::MAXIMUM_MESSAGE_SIZE)?.map(u16::from_be_bytes),
         requested_lifetime_seconds: fixed(fields, code::LEASE_TIME)?.map(u32::from_be_bytes),
         host_name: host_name(fields),
@@ -135,18 +135,17 @@ fn client_identifier(fields: OptionFields<'_>) -> Result<Option<Box<[u8]>>, Reas
     let Some(option) = fields.find(code::CLIENT_IDENTIFIER) else { return Ok(None) };
     match option.len() {
         0 => Ok(None),
-        1..=CLIENT_IDENTIFIER_LENGTH_MAX => Ok(Some(option.to_owned())),
+        1..=CLIENT_IDENTIFIER_LENGTH_MAX => Ok(Some(option.to_owned().into())),
         _ => Err(Reason::BadOptionLength),
     }
 }
 
 /// The host name as bytes: many are not UTF-8, and some end in NULs.
-fn host_name(fields: OptionFields<'_>) -> Option<Box<[u8]>> {
-    let mut name = fields.find(code::HOST_NAME)?.to_owned_up_to(HOST_NAME_LENGTH_MAX);
-    while name.last() == Some(&0) {
-        name.pop();
-    }
-    (!name.is_empty()).then(|| name.into())
+fn host_name(fields: OptionFields<'_>) -> Option<Octets> {
+    let name = fields.find(code::HOST_NAME)?.to_owned();
+    let name = name.get(..HOST_NAME_LENGTH_MAX).unwrap_or(&name);
+    let length = name.iter().rposition(|byte| *byte != 0)? + 1;
+    name.get(..length).map(Octets::new)
 }
 
 fn relay_agent(fields: OptionFields<'_>) -> Result<Option<RelayAgentInformation>, Reason> {

@@ -6,8 +6,8 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use vestibule_core::Reason;
 use vestibule_core::options::code;
+use vestibule_core::{Octets, Reason};
 
 const PAD: u8 = 0;
 const END: u8 = 255;
@@ -111,8 +111,8 @@ impl Joined<'_> {
         contents
     }
 
-    /// Its contents, owned.
-    pub(super) fn to_owned(self) -> Box<[u8]> {
+    /// Its contents, owned: without memory of their own if they are short.
+    pub(super) fn to_owned(self) -> Octets {
         if self.first.len() == self.length {
             return self.first.into();
         }

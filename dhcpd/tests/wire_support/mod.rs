@@ -110,7 +110,7 @@ pub(crate) fn ack(options: Vec<(u8, Vec<u8>)>) -> Reply {
         options: mandatory
             .into_iter()
             .chain(options)
-            .map(|(code, contents)| (code, contents.into_boxed_slice()))
+            .map(|(code, contents)| (code, contents.into()))
             .collect(),
         relay_agent: None,
         message_size_max: 576,

@@ -5,7 +5,9 @@ use dhcproto::v4::{self, DhcpOption, OptionCode, borrowed};
 use dhcproto::{Decodable, Decoder};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_core::options::code;
-use vestibule_core::{Arrival, Destination, MessageType, Reason, Reply, Request, SocketIndex};
+use vestibule_core::{
+    Arrival, Destination, MessageType, Octets, Reason, Reply, Request, SocketIndex,
+};
 
 /// Decodes the packet as one from a relay and as one from an attached LAN; compares what comes out
 /// with what dhcproto's borrowed view shows; answers it, encodes the answer and reads that back with
@@ -134,19 +136,19 @@ fn compare_with_borrowed_view(request: &Request, bytes: &[u8]) {
 /// An ACK that echoes everything that the client sent. Foreign bytes travel in options that
 /// dhcproto does not interpret (43, 224, 225), so that its decoder can be the oracle.
 fn reply(request: &Request, message_size_max: u16) -> Reply {
-    let mut options: Vec<(u8, Box<[u8]>)> = vec![
-        (code::MESSAGE_TYPE, Box::new([MessageType::Ack as u8])),
-        (code::SERVER_IDENTIFIER, Box::new([192, 0, 2, 1])),
+    let mut options: Vec<(u8, Octets)> = vec![
+        (code::MESSAGE_TYPE, [MessageType::Ack as u8].into()),
+        (code::SERVER_IDENTIFIER, [192, 0, 2, 1].into()),
         (code::LEASE_TIME, 3600u32.to_be_bytes().into()),
         (code::RENEWAL_TIME, 1800u32.to_be_bytes().into()),
         (code::REBINDING_TIME, 3150u32.to_be_bytes().into()),
-        (code::SUBNET_MASK, Box::new([255, 255, 252, 0])),
+        (code::SUBNET_MASK, [255, 255, 252, 0].into()),
     ];
     if let Some(identifier) = &request.client_identifier {
-        options.push((code::CLIENT_IDENTIFIER, identifier.clone()));
+        options.push((code::CLIENT_IDENTIFIER, identifier.clone().into()));
     }
     if request.rapid_commit {
-        options.push((code::RAPID_COMMIT, Box::default()));
+        options.push((code::RAPID_COMMIT, Octets::default()));
     }
     if let Some(name) = &request.host_name {
         options.push((224, name.clone()));

@@ -172,10 +172,10 @@ pub fn request(device: u32, message_type: MessageType) -> Request {
         client_identifier: client_identifier(device),
         requested_address: None,
         server_identifier: None,
-        parameter_request_list: Box::new([1, 3, 6, 12, 15, 28, 42, 51, 54, 58, 59]),
+        parameter_request_list: [1, 3, 6, 12, 15, 28, 42, 51, 54, 58, 59].into(),
         maximum_message_size: Some(1500),
         requested_lifetime_seconds: None,
-        host_name: Some(host_name(device)),
+        host_name: Some(host_name(device).into()),
         subnet_selection: None,
         rapid_commit: false,
         relay_agent: RelayAgentInformation::parse(&relay_agent(device)),
@@ -221,7 +221,7 @@ pub fn lease(device: u32, now: Timestamp, age_seconds: u64) -> Lease {
         ends: begun.plus_seconds(LIFETIME_SECONDS.into()),
         relay: Some(request.giaddr),
         relay_agent: Some(relay_agent(device)),
-        host_name: request.host_name,
+        host_name: request.host_name.map(Into::into),
     }
 }
 

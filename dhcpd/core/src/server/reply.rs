@@ -8,6 +8,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// UDP port of DHCP servers and relays.
 const SERVER_PORT: u16 = 67;
 
+/// Options that most replies have at most: room is made for so many at once.
+const OPTIONS_USUALLY: usize = 14;
+
 /// The lifetime of a lease as its client is told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -38,6 +41,9 @@ pub(super) fn server_identifier(request: &Request) -> Ipv4Addr {
 }
 
 fn empty(request: &Request, message_type: MessageType, destination: Destination) -> Reply {
+    let mut options = Vec::with_capacity(OPTIONS_USUALLY);
+    options.push((code::MESSAGE_TYPE, [message_type as u8].into()));
+    options.push((code::SERVER_IDENTIFIER, server_identifier(request).octets().into()));
     Reply {
         message_type,
         socket: request.arrival.socket,
@@ -51,10 +57,7 @@ fn empty(request: &Request, message_type: MessageType, destination: Destination)
         giaddr: request.giaddr,
         hardware: request.hardware,
         chaddr: request.chaddr,
-        options: vec![
-            (code::MESSAGE_TYPE, Box::new([message_type as u8])),
-            (code::SERVER_IDENTIFIER, Box::new(server_identifier(request).octets())),
-        ],
+        options,
         relay_agent: request.relay_agent.as_ref().map(|relay_agent| relay_agent.raw().into()),
         message_size_max: request
             .maximum_message_size
@@ -119,7 +122,7 @@ pub(super) fn grant(
     if message_type == MessageType::Ack {
         reply.ciaddr = request.ciaddr;
     }
-    let seconds = |value: u32| Box::new(value.to_be_bytes());
+    let seconds = |value: u32| value.to_be_bytes().into();
     reply.options.push((code::LEASE_TIME, seconds(terms.lifetime_seconds)));
     reply.options.push((code::RENEWAL_TIME, seconds(terms.renewal_seconds())));
     reply.options.push((code::REBINDING_TIME, seconds(terms.rebinding_seconds())));
@@ -127,7 +130,7 @@ pub(super) fn grant(
         && request.message_type == MessageType::Discover
         && request.rapid_commit
     {
-        reply.options.push((code::RAPID_COMMIT, Box::new([])));
+        reply.options.push((code::RAPID_COMMIT, [].into()));
     }
     push_configured(topology, request, address, &mut reply);
     push_echoes(request, &mut reply);
@@ -172,7 +175,7 @@ fn push_configured(topology: &Topology, request: &Request, address: Ipv4Addr, re
         }
     };
     let asks_for_mask = request.parameter_request_list.contains(&code::SUBNET_MASK);
-    for code in &request.parameter_request_list {
+    for code in request.parameter_request_list.iter() {
         // RFC 2132 section 3.3: the subnet mask comes before the routers, whatever the client's order.
         if *code == code::ROUTERS && asks_for_mask {
             push(code::SUBNET_MASK, reply);
@@ -193,7 +196,7 @@ fn push_configured(topology: &Topology, request: &Request, address: Ipv4Addr, re
 fn push_echoes(request: &Request, reply: &mut Reply) {
     // RFC 3011 section 3: the option that chose the subnet comes back.
     if let Some(subnet) = request.subnet_selection {
-        reply.options.push((code::SUBNET_SELECTION, Box::new(subnet.octets())));
+        reply.options.push((code::SUBNET_SELECTION, subnet.octets().into()));
     }
     push_client_identifier(request, reply);
 }
@@ -201,6 +204,6 @@ fn push_echoes(request: &Request, reply: &mut Reply) {
 /// RFC 6842 section 3: the client identifier comes back as it was sent.
 fn push_client_identifier(request: &Request, reply: &mut Reply) {
     if let Some(identifier) = &request.client_identifier {
-        reply.options.push((code::CLIENT_IDENTIFIER, identifier.clone()));
+        reply.options.push((code::CLIENT_IDENTIFIER, (&**identifier).into()));
     }
 }

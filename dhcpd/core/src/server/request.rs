@@ -201,8 +201,8 @@ impl Server {
             || request.relay_agent.as_ref().map(|relay_agent| relay_agent.raw().into()),
             |old| old.relay_agent().map(Box::from),
         );
-        let known_name = || old.and_then(Entry::host_name).map(Box::from);
-        let host_name = request.host_name.clone().or_else(known_name);
+        let known_name = || old.and_then(Entry::host_name);
+        let host_name = request.host_name.as_deref().or_else(known_name).map(Box::from);
         let lease = Lease {
             address: address.into(),
             client: client.clone(),

@@ -66,7 +66,7 @@ fn request(number: u8, message_type: MessageType) -> Request {
         client_identifier: None,
         requested_address: None,
         server_identifier: None,
-        parameter_request_list: Box::new([]),
+        parameter_request_list: [].into(),
         maximum_message_size: None,
         requested_lifetime_seconds: None,
         host_name: None,

@@ -246,7 +246,7 @@ impl Packet {
             client_identifier: identifier.map(Into::into),
             requested_address: address(self.requested),
             server_identifier,
-            parameter_request_list: Box::new([]),
+            parameter_request_list: [].into(),
             maximum_message_size: None,
             requested_lifetime_seconds: self.lifetime_seconds,
             host_name: None,
