@@ -72,5 +72,5 @@ crash:
 	@tests/setup.sh test
 	cargo build --workspace --bins
 	VESTIBULE_POWER_CUT_SEEDS=2500 cargo test -p vestibule-dhcpd --test store_power_cut -- --nocapture
-	VESTIBULE_POWER_CUT_ROUNDS=50 cargo test -p vestibule-tests --test faults power -- --nocapture
+	VESTIBULE_POWER_CUT_ROUNDS=50 cargo test -p vestibule-tests --test faults goes_away -- --nocapture
 	VESTIBULE_CRASH_ROUNDS=50 cargo test -p vestibule-tests --test crash -- --nocapture --test-threads=1
