@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use store_support::{Random, SimulatedDisk, open, options, segment};
 use vestibule_core::{
     AddressRange, Arrival, Configuration, Effect, Effects, HardwareAddress, Input, MessageType,
-    Network, OptionSet, Reason, Record, Request, Server, SocketIndex, Subnet, Timestamp,
+    Network, Octets, OptionSet, Reason, Record, Request, Server, SocketIndex, Subnet, Timestamp,
 };
 use vestibule_dhcpd::store::{SalvageTerms, Store, salvage};
 
@@ -68,7 +68,7 @@ fn message(client: u8, message_type: MessageType) -> Request {
         client_identifier: None,
         requested_address: None,
         server_identifier: None,
-        parameter_request_list: Box::new([]),
+        parameter_request_list: Octets::default(),
         maximum_message_size: None,
         requested_lifetime_seconds: None,
         host_name: None,
