@@ -265,7 +265,9 @@ fn run_dora(dora: &Dora) -> Result<bool, CommandError> {
         println!("violation: {violation}");
     }
     print(&summary);
-    println!("violations: {}", summary.violations);
+    let more = summary.violations.saturating_sub(summary.violations_shown.len() as u64);
+    let more = if more > 0 { format!(", and {more} of them are not shown") } else { String::new() };
+    println!("violations: {}{more}", summary.violations);
     Ok(summary.bound == summary.clients && summary.violations == 0)
 }
 
