@@ -1,22 +1,19 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench bench-peers bench-scale bench-instructions soak fuzz deny
+.PHONY: help demo test build bench bench-peers bench-scale bench-instructions soak crash fuzz deny
 
 help:
-	@echo "make demo    a gated campus, end to end: lease, gate, lying DNS, registration"
-	@echo "make test    format check, clippy, every test"
-	@echo "make crash   kills and power cuts by the dozen: 50 rounds of kill -9 each with and without gate, 10,000 cuts"
-	@echo "make fuzz    the decoders under fuzzing for a minute, from the kept corpus"
-	@echo "make bench-scale"
-	@echo "             what a million leases cost in memory and time (docs/scale.md)"
-	@echo "make soak    20,000 clients through renew, rebind and expiry, in three minutes"
-	@echo "make bench-instructions"
-	@echo "             instructions of the packet's way under valgrind, beside those that are kept"
-	@echo "make deny    licences, sources and versions of all dependencies (needs cargo-deny)"
-	@echo "make build   the programs, into target/release"
-	@echo "make bench   this server beside Kea, ISC dhcpd and a null responder, in one run of eight minutes"
-	@echo "make bench-peers"
-	@echo "             unpacks Kea and ISC dhcpd into target/peers, for tests and benchmarks; installs nothing"
+	@echo "make demo                a gated campus, end to end: lease, gate, lying DNS, registration"
+	@echo "make test                format check, clippy, every test"
+	@echo "make build               the programs, into target/release"
+	@echo "make bench               beside Kea, ISC dhcpd and a null responder, in one run of eight minutes"
+	@echo "make bench-peers         unpacks Kea and ISC dhcpd into target/peers; installs nothing"
+	@echo "make bench-scale         what a million leases cost in memory and time"
+	@echo "make bench-instructions  instructions of the packet's way, beside those that are kept"
+	@echo "make soak                20,000 clients through renew, rebind and expiry, in three minutes"
+	@echo "make crash               50 rounds of kill -9 each with and without gate, 10,000 power cuts"
+	@echo "make fuzz                the decoders under fuzzing for a minute, from the kept corpus"
+	@echo "make deny                licences, sources and versions of all dependencies (needs cargo-deny)"
 
 # First all that the demo needs, so that nobody waits for a build only to be told of a package.
 demo:
@@ -65,7 +62,7 @@ deny:
 	@command -v cargo-deny >/dev/null || { echo "there is no cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
-.PHONY: crash
+.PHONY: help demo test build bench bench-peers bench-scale bench-instructions soak crash fuzz deny
 
 # Half an hour. Each test alone, so that the load of one does not slow the other.
 crash:
