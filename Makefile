@@ -62,8 +62,6 @@ deny:
 	@command -v cargo-deny >/dev/null || { echo "there is no cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
-.PHONY: help demo test build bench bench-peers bench-scale bench-instructions soak crash fuzz deny
-
 # Half an hour. Each test alone, so that the load of one does not slow the other.
 crash:
 	@tests/setup.sh test
