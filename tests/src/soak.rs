@@ -233,7 +233,13 @@ impl Soaked {
         vec![
             check(
                 result.ending == Ending::Complete && self.status == Some(0),
-                format!("the load client ended as it should: exit status {:?}", self.status),
+                format!(
+                    "the load client ended as it should: exit status {}",
+                    self.status.map_or_else(
+                        || "unknown, by a signal".to_owned(),
+                        |status| status.to_string()
+                    )
+                ),
             ),
             check(
                 result.ledger.violations == 0 && result.ledger.acknowledgements > 0,

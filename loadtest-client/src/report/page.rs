@@ -112,7 +112,7 @@ fn figures(result: &RunResult) -> String {
         let usable = format!("{} of {}", count(verdict.usable), count(verdict.newcomers));
         figures.push(("Usable network", usable, sentence));
     }
-    figures.push(("Limit", result.limits.verdict.to_string(), String::new()));
+    figures.push(("Limit", result.limits.verdict.to_string(), result.limits.reason.clone()));
     frame::figures(&figures)
 }
 

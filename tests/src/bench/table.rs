@@ -131,7 +131,7 @@ fn goal_table(goals: &[Goal]) -> Vec<Vec<String>> {
         vec![["", "goal", "measured", ""].map(str::to_owned).to_vec()];
     for goal in goals {
         let write = |value: f64| {
-            if goal.unit.is_empty() { two_digits(value) } else { time(value) }
+            if goal.unit.is_empty() { format!("{value:.2}") } else { time(value) }
         };
         let bound = if goal.is_at_least { "at least" } else { "at most" };
         table.push(vec![
