@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn only_panics_of_the_index_are_stopped() {
         let ours = "dhcpd/src/commit/barrier.rs";
-        let theirs = "/root/.cargo/registry/src/x/sled-0.34.7/src/pagecache/mod.rs";
+        let theirs = "/home/builder/.cargo/registry/src/x/sled-0.34.7/src/pagecache/mod.rs";
         assert!(is_of_the_index(Some("sled-io-3"), "library/core/src/option.rs"));
         assert!(is_of_the_index(Some("index"), ours));
         assert!(is_of_the_index(Some("api"), theirs));
