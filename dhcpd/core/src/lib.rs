@@ -18,6 +18,7 @@
 pub mod admission;
 pub mod configuration;
 pub mod effect;
+pub mod failover;
 pub mod hold_off;
 pub mod identity;
 pub mod input;

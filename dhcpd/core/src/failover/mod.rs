@@ -1,0 +1,29 @@
+//! The failover protocol's decisions, as ISC dhcpd 4.4 makes them.
+//!
+//! A pair of servers shares its addresses, tells each other of each binding after the client was
+//! answered (lazy update), and never promises a client more than the maximum client lead time beyond
+//! what the partner knows. This room promises P1 across the pair and P7: no message and no loss of
+//! contact leads to a state that only an operator ends.
+//!
+//! - [`state`]: the states and what they mean for clients; [`transition`]: what leads from one to another,
+//! - [`message`]: what is said; [`binding`]: what is said of one address, and which of it is believed,
+//! - [`lease_time`]: how long a lease may be; [`load_balance`] and [`balance`]: who answers, and with whose addresses.
+//!
+//! It never knows bytes, sockets or clocks; times come in with the calls.
+
+pub mod balance;
+pub mod binding;
+pub mod lease_time;
+pub mod load_balance;
+pub mod message;
+pub mod state;
+pub mod transition;
+
+pub use balance::{Balance, BalanceSettings, PoolCount};
+pub use binding::{BindingStatus, Known, Pending, Reject};
+pub use lease_time::{LeaseTime, lease_time};
+pub use load_balance::HashBuckets;
+pub use message::{
+    BindingUpdate, Body, Connect, ConnectAcknowledgement, Message, Rejection, StateMessage,
+};
+pub use state::{PartnerState, Role, Service, State};
