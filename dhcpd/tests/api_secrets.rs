@@ -68,7 +68,7 @@ fn the_token_is_in_no_log_and_in_no_answer() {
         let state = ApiState::new(
             api.door.clone(),
             Arc::clone(&api.metrics),
-            api_support::read_token(&api.token_file),
+            api_support::read_tokens(&api.token_file),
             "dhcp-test",
             vestibule_config::GateMode::Off,
             None,

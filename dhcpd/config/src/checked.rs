@@ -164,8 +164,47 @@ pub enum ApiListen {
 pub struct Api {
     /// Where it listens.
     pub listen: ApiListen,
-    /// The file that holds the bearer token, read by [`Api::read_token`] when a daemon starts.
+    /// The file that holds the operator's token, read by [`Api::read_token`] when a daemon starts.
     pub token_file: PathBuf,
+    /// `[[api.token]]`: further tokens, no two with one name.
+    pub tokens: Vec<ApiToken>,
+}
+
+/// `[[api.token]]`: one caller's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiToken {
+    /// What its holder is called in the log.
+    pub name: Box<str>,
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// What it lets in to.
+    pub scope: Scope,
+}
+
+/// What a token lets in to; `docs/api.md` says it route by route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// A registration page: look up a host, register it, end its registration.
+    Portal,
+    /// Everything that changes nothing.
+    Reader,
+    /// Everything.
+    Operator,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 3] = [Self::Portal, Self::Reader, Self::Operator];
+
+    /// Its name in the file, in problems and in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portal => "portal",
+            Self::Reader => "reader",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 /// As it is written in the file.

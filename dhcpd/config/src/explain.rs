@@ -177,7 +177,12 @@ fn dns(text: &mut String, dns: Option<&Dns>) -> fmt::Result {
 fn api(text: &mut String, api: &Api) -> fmt::Result {
     writeln!(text, "\napi")?;
     writeln!(text, "  listens at {}", api.listen)?;
-    writeln!(text, "  takes the token in {}", api.token_file.display())
+    writeln!(text, "  takes the token in {}", api.token_file.display())?;
+    for token in &api.tokens {
+        let (name, scope) = (&token.name, token.scope.name());
+        writeln!(text, "  lets {name} in as {scope} by the token in {}", token.file.display())?;
+    }
+    Ok(())
 }
 
 fn listed<T: Display>(list: &[T]) -> String {

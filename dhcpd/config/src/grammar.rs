@@ -64,7 +64,11 @@ pub const DNS: Section =
     Section { header: "[dns]", keys: &["listen", "redirect-listen", "upstream", "lie-ttl"] };
 
 /// `[api]`
-pub const API: Section = Section { header: "[api]", keys: &["listen", "token-file"] };
+pub const API: Section = Section { header: "[api]", keys: &["listen", "token-file", "token"] };
+
+/// `[[api.token]]`
+pub const API_TOKEN: Section =
+    Section { header: "[[api.token]]", keys: &["name", "file", "scope"] };
 
 /// `[captive]`
 pub const CAPTIVE: Section = Section {
@@ -86,8 +90,21 @@ pub const ROUTE: Section =
     Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 12] =
-    [FILE, SERVER, LEASES, NETWORK, SUBNET, RESERVATION, GATE, PORTAL, DNS, API, CAPTIVE, ROUTE];
+pub const SECTIONS: [Section; 13] = [
+    FILE,
+    SERVER,
+    LEASES,
+    NETWORK,
+    SUBNET,
+    RESERVATION,
+    GATE,
+    PORTAL,
+    DNS,
+    API,
+    API_TOKEN,
+    CAPTIVE,
+    ROUTE,
+];
 
 /// The nearest of `known` to `unknown`, if it is near enough to be what was meant.
 pub(crate) fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {

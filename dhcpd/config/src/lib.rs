@@ -5,11 +5,12 @@
 //! It promises that a [`Vestibule`] value is consistent: pools lie inside their prefixes, nothing
 //! overlaps, every key was known, every value had its type. Every mistake in a file is reported
 //! with its line and what to do about it, all at once. It never touches the network, and reads no
-//! file but the one it is given and the token file that it names.
+//! file but the one it is given and the token files that it names.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod api;
 mod captive;
 mod checked;
 mod explain;
@@ -27,13 +28,13 @@ mod value;
 mod warnings;
 
 pub use checked::{
-    Api, ApiListen, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal, ProxyHeader,
-    Server, Tls, Vestibule,
+    Api, ApiListen, ApiToken, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal,
+    ProxyHeader, Scope, Server, Tls, Vestibule,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
 pub use probes::{NameProbe, PageProbe, Probes};
-pub use token::{Token, TokenError};
+pub use token::{Credential, Token, TokenError};
 pub use warnings::warnings;
 
 use mistake::Complaint;
@@ -52,20 +53,24 @@ pub fn load(path: &Path) -> Result<Vestibule, Mistakes> {
     parse(&text, &name)
 }
 
-/// Reads and checks a file, and the token file that it names: what a daemon with an API needs.
+/// Reads and checks a file, and the token files that it names: what a daemon with an API needs.
 ///
 /// # Errors
 /// [`Mistakes`], all of them; a token file that cannot be used is one, at the line that names it.
-pub fn load_with_token(path: &Path) -> Result<(Vestibule, Token), Mistakes> {
+pub fn load_with_tokens(path: &Path) -> Result<(Vestibule, Vec<Credential>), Mistakes> {
     let (text, name) = read(path)?;
     let vestibule = parse(&text, &name)?;
-    match vestibule.api.read_token() {
-        Ok(token) => Ok((vestibule, token)),
-        Err(error) => {
+    match vestibule.api.read_tokens() {
+        Ok(tokens) => Ok((vestibule, tokens)),
+        Err((number, error)) => {
             let mut reader = Reader::new(&text, &name);
-            let at = sections::token_file_place(&text);
+            let at = api::token_file_place(&text, number);
             let complaint = Complaint { message: error.message(), remedy: Some(error.remedy()) };
-            reader.complain(at, "api.token-file".to_owned(), complaint);
+            let key = match number {
+                None => "api.token-file".to_owned(),
+                Some(number) => format!("api.token[{}].file", number + 1),
+            };
+            reader.complain(at, key, complaint);
             Err(reader.into_mistakes())
         }
     }
@@ -115,7 +120,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     if let (Some(captive), Some(gate)) = (&captive, &gate) {
         captive::tell_gated_networks(captive, gate, &mut networks);
     }
-    let api = sections::api(reader, file);
+    let api = api::api(reader, file);
     sections::refuse_failover(reader, file);
     let core = vestibule_core::Configuration {
         networks,

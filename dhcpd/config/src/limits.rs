@@ -63,7 +63,13 @@ pub const UNIX_PATH_LENGTH_MAX: usize = 107;
 /// Bytes of any other path.
 pub const PATH_LENGTH_MAX: usize = 4095;
 
-/// Bytes of the token file.
+/// Entries of `[[api.token]]`.
+pub const API_TOKENS_MAX: usize = 64;
+
+/// What the token of `api.token-file` is called.
+pub const OPERATOR_NAME: &str = "operator";
+
+/// Bytes of a token file.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 
 /// The fewest characters of a token.

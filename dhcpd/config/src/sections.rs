@@ -1,16 +1,16 @@
-//! The sections that stand once: `[server]`, `[leases]`, `[gate]`, `[dns]`, `[api]`. `[captive]` has a
-//! file of its own.
+//! The sections that stand once: `[server]`, `[leases]`, `[gate]`, `[dns]`. `[api]` and `[captive]` have
+//! files of their own.
 
-use crate::checked::{Api, ApiListen, Dns, GardenEntry, Gate, GateMode, Portal, Server};
+use crate::checked::{Dns, GardenEntry, Gate, GateMode, Portal, Server};
 use crate::grammar;
 use crate::limits::{
-    API_LISTEN_DEFAULT, CACHE_THRESHOLD_PERCENT_DEFAULT, CACHE_THRESHOLD_PERCENT_MAX,
+    CACHE_THRESHOLD_PERCENT_DEFAULT, CACHE_THRESHOLD_PERCENT_MAX,
     DECLINE_QUARANTINE_SECONDS_DEFAULT, DECLINE_QUARANTINE_SECONDS_MIN, DNS_ADDRESSES_MAX,
     DNS_PORT, INTERFACE_NAME_LENGTH_MAX, INTERFACES_MAX, LIE_TTL_SECONDS_DEFAULT,
     LIE_TTL_SECONDS_MAX, LIE_TTL_SECONDS_MIN, LIFETIME_SECONDS_DEFAULT,
     LIFETIME_UNREGISTERED_SECONDS_DEFAULT, PATH_LENGTH_MAX, RECEIVE_BUFFER_BYTES_DEFAULT,
     RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_BYTES_MIN, RELAY_LISTEN_MAX, STATE_DIR_DEFAULT,
-    TOKEN_FILE_DEFAULT, UNIX_PATH_LENGTH_MAX, WALLED_GARDEN_MAX,
+    WALLED_GARDEN_MAX,
 };
 use crate::mistake::{Complaint, quoted};
 use crate::reader::{Placed, Reader, Table};
@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
-use toml::de::DeTable;
 use vestibule_core::limits::{LIFETIME_SECONDS_MAX, LIFETIME_SECONDS_MIN};
 
 /// Reads `[server]`. `None` only if a mistake was noted.
@@ -190,24 +189,6 @@ pub(crate) fn gate(reader: &mut Reader<'_>, file: &Table<'_>, dns: Option<&Dns>)
     })
 }
 
-/// Reads `[api]`; everything in it has a default. `None` only if a mistake was noted.
-pub(crate) fn api(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Api> {
-    let default = Api {
-        listen: api_listen(API_LISTEN_DEFAULT).ok()?,
-        token_file: PathBuf::from(TOKEN_FILE_DEFAULT),
-    };
-    if !file.has("api") {
-        return Some(default);
-    }
-    let table = reader.table_at(file, "api", &grammar::API)?;
-    let listen = reader.parsed(&table, "listen", api_listen);
-    let token_file = reader.parsed(&table, "token-file", absolute_path);
-    Some(Api {
-        listen: listen.map_or(default.listen, |placed| placed.value),
-        token_file: token_file.map_or(default.token_file, |placed| placed.value),
-    })
-}
-
 /// Notes a mistake if there is a `[failover]`: keys that nothing reads would be a false promise.
 pub(crate) fn refuse_failover(reader: &mut Reader<'_>, file: &Table<'_>) {
     if file.has("failover") {
@@ -217,14 +198,6 @@ pub(crate) fn refuse_failover(reader: &mut Reader<'_>, file: &Table<'_>) {
         );
         reader.complain_about(file, "failover", file.place_of("failover"), complaint);
     }
-}
-
-/// Where a text names the token file: the key's value, else the section, else its end.
-pub(crate) fn token_file_place(text: &str) -> usize {
-    let (document, _) = DeTable::parse_recoverable(text);
-    let Some(api) = document.get_ref().get("api") else { return text.len() };
-    let value = api.get_ref().as_table().and_then(|table| table.get("token-file"));
-    value.unwrap_or(api).span().start
 }
 
 fn portal(reader: &mut Reader<'_>, gate: &Table<'_>) -> Option<Portal> {
@@ -330,29 +303,7 @@ fn interface_name(text: &str) -> Result<Box<str>, Complaint> {
     Ok(text.into())
 }
 
-fn api_listen(text: &str) -> Result<ApiListen, Complaint> {
-    let path = text.strip_prefix("unix:").or_else(|| text.starts_with('/').then_some(text));
-    let Some(path) = path else {
-        let socket = value::socket(text, None).map_err(|mut complaint| {
-            complaint.remedy =
-                Some("write \"127.0.0.1:8067\" or \"unix:/run/vestibule/api\"".to_owned());
-            complaint
-        })?;
-        check_listen(socket)?;
-        return Ok(ApiListen::Tcp(socket));
-    };
-    let path_checked = absolute_path(path)?;
-    if path.len() > UNIX_PATH_LENGTH_MAX {
-        let message = format!(
-            "{} is too long for a Unix socket: the kernel takes {UNIX_PATH_LENGTH_MAX} bytes",
-            quoted(path)
-        );
-        return Err(Complaint::plain(message));
-    }
-    Ok(ApiListen::Unix(path_checked))
-}
-
-fn check_listen(socket: SocketAddr) -> Result<(), Complaint> {
+pub(crate) fn check_listen(socket: SocketAddr) -> Result<(), Complaint> {
     let address = socket.ip();
     if address.is_multicast() || address == Ipv4Addr::BROADCAST {
         return Err(Complaint::plain(format!("`{address}` is no address of a single host")));

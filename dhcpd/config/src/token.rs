@@ -1,10 +1,10 @@
-//! The bearer token of the API: read from its file, never shown.
+//! The bearer tokens of the API: read from their files, never shown.
 //!
 //! It promises that a token has at least [`TOKEN_LENGTH_MIN`] printable characters, came from a
 //! file that not everybody on the host may read, and never appears in a message or in a debug print.
 
-use crate::checked::Api;
-use crate::limits::{TOKEN_FILE_BYTES_MAX, TOKEN_LENGTH_MIN};
+use crate::checked::{Api, Scope};
+use crate::limits::{OPERATOR_NAME, TOKEN_FILE_BYTES_MAX, TOKEN_LENGTH_MIN};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -31,6 +31,27 @@ impl Token {
     }
 }
 
+/// A token with what it lets in to.
+pub struct Credential {
+    /// What its holder is called.
+    pub name: Box<str>,
+    /// What it lets in to.
+    pub scope: Scope,
+    /// What its holder shows.
+    pub token: Token,
+}
+
+/// Without the token.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, scope, .. } = self;
+        f.debug_struct("Credential")
+            .field("name", name)
+            .field("scope", scope)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a token file cannot be used. Always the operator's to put right.
 #[derive(Debug)]
 pub enum TokenError {
@@ -48,6 +69,8 @@ pub enum TokenError {
     TooLong(PathBuf),
     /// It holds something that a header cannot carry: white space inside, or what is not ASCII.
     NotPrintable(PathBuf),
+    /// It holds the same token as another file, named second: nobody could tell who shows it.
+    SameAs(PathBuf, PathBuf),
 }
 
 impl TokenError {
@@ -75,6 +98,9 @@ impl TokenError {
                 "the token in {} is not one word of printable ASCII characters",
                 path.display()
             ),
+            Self::SameAs(path, other) => {
+                format!("the token in {} is the same as in {}", path.display(), other.display())
+            }
         }
     }
 
@@ -101,7 +127,8 @@ impl TokenError {
             | Self::Empty(path)
             | Self::TooShort(path)
             | Self::TooLong(path)
-            | Self::NotPrintable(path) => {
+            | Self::NotPrintable(path)
+            | Self::SameAs(path, _) => {
                 format!("put a token in: openssl rand -hex 32 > {}", path.display())
             }
         }
@@ -117,7 +144,31 @@ impl fmt::Display for TokenError {
 impl std::error::Error for TokenError {}
 
 impl Api {
-    /// Reads the bearer token. White space around it is not part of it.
+    /// Reads every token, the operator's first.
+    ///
+    /// # Errors
+    /// The first file that cannot be used: which of [`Api::tokens`], or `None` for `token-file`.
+    pub fn read_tokens(&self) -> Result<Vec<Credential>, (Option<usize>, TokenError)> {
+        let token = read(&self.token_file).map_err(|error| (None, error))?;
+        let name = OPERATOR_NAME.into();
+        let mut credentials = vec![Credential { name, scope: Scope::Operator, token }];
+        for (number, given) in self.tokens.iter().enumerate() {
+            let token = read(&given.file).map_err(|error| (Some(number), error))?;
+            let same = credentials.iter().position(|other| other.token.0 == token.0);
+            if let Some(same) = same {
+                // The first credential is the token file's, the others stand as in the list.
+                let others = same.checked_sub(1).and_then(|position| self.tokens.get(position));
+                let other = others.map_or(&self.token_file, |other| &other.file);
+                let error = TokenError::SameAs(given.file.clone(), other.clone());
+                return Err((Some(number), error));
+            }
+            let (name, scope) = (given.name.clone(), given.scope);
+            credentials.push(Credential { name, scope, token });
+        }
+        Ok(credentials)
+    }
+
+    /// Reads the operator's token. White space around it is not part of it.
     ///
     /// # Errors
     /// [`TokenError`] if there is none that can be used.

@@ -144,6 +144,7 @@ fn defaults_and_limits_are_those_of_the_source() {
         ("## `[[network.subnet]]`", format!("At most {} subnets", limits::SUBNETS_MAX)),
         ("## `[[network.subnet]]`", format!("at most {} addresses", limits::POOL_ADDRESSES_MAX)),
         ("## `[[network.subnet.reservation]]`", format!("At most {}.", limits::RESERVATIONS_MAX)),
+        ("## `[[api.token]]`", format!("at most {}.", limits::API_TOKENS_MAX)),
         ("### Any other option", format!("at most {} bytes", limits::OPTION_LENGTH_MAX)),
         ("## Limits", format!("at most {} MiB", limits::FILE_BYTES_MAX >> 20)),
         ("## Limits", format!("Beyond {} mistakes", limits::MISTAKES_MAX)),

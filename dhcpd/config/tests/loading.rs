@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use vestibule_config::{Api, ApiListen, TokenError, limits, load, load_with_token};
+use vestibule_config::{Api, ApiListen, Scope, TokenError, limits, load, load_with_tokens};
 
 struct Folder {
     folder: TempDir,
@@ -25,7 +25,7 @@ impl Folder {
 
 fn api(token_file: &Path) -> Api {
     let listen = ApiListen::Unix("/run/vestibule/api".into());
-    Api { listen, token_file: token_file.to_owned() }
+    Api { listen, token_file: token_file.to_owned(), tokens: Vec::new() }
 }
 
 const CONFIGURATION: &str = "[server]\nname = \"a\"\ninterfaces = [\"eth0\"]\n[gate]\nmode = \"off\"\n\
@@ -131,13 +131,47 @@ fn a_token_file_that_cannot_be_used_has_the_line_that_names_it() {
     let token = folder.folder.path().join("token");
     let named = format!("{CONFIGURATION}[api]\ntoken-file = \"{}\"\n", token.display());
     let path = folder.file("vestibule.toml", named.as_bytes(), 0o600);
-    let Err(mistakes) = load_with_token(&path) else { panic!("there is no token file") };
+    let Err(mistakes) = load_with_tokens(&path) else { panic!("there is no token file") };
     assert_eq!((mistakes.list.len(), mistakes.list[0].line), (1, 12), "{mistakes}");
     assert_eq!(mistakes.list[0].key, "api.token-file");
     folder.file("token", b"0123456789abcdef", 0o600);
-    let (vestibule, read) = load_with_token(&path).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let (vestibule, read) = load_with_tokens(&path).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(vestibule.api.token_file, token);
-    assert_eq!(read.text(), "0123456789abcdef");
+    assert_eq!(read[0].token.text(), "0123456789abcdef");
+}
+
+#[test]
+fn tokens_of_every_scope_are_read_and_no_two_may_be_the_same() {
+    let folder = Folder::new();
+    folder.file("token", b"0123456789abcdef", 0o600);
+    folder.file("portal", b"abcdef0123456789", 0o640);
+    let file = |name: &str| folder.folder.path().join(name).display().to_string();
+    let text = format!(
+        "{CONFIGURATION}[api]\ntoken-file = \"{}\"\n[[api.token]]\nname = \"page\"\nscope = \"portal\"\nfile = \"{}\"\n",
+        file("token"),
+        file("portal")
+    );
+    let path = folder.file("vestibule.toml", text.as_bytes(), 0o600);
+    let (_, read) = load_with_tokens(&path).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let read: Vec<_> = read.iter().map(|one| (&*one.name, one.scope, one.token.text())).collect();
+    assert_eq!(
+        read,
+        [
+            ("operator", Scope::Operator, "0123456789abcdef"),
+            ("page", Scope::Portal, "abcdef0123456789")
+        ]
+    );
+    for (contents, mode, wanted) in [
+        (b"0123456789abcdef".as_slice(), 0o600, "is the same as in"),
+        (b"abcdef0123456789".as_slice(), 0o644, "everybody on this host may read"),
+    ] {
+        folder.file("portal", contents, mode);
+        let Err(mistakes) = load_with_tokens(&path) else { panic!("{wanted}") };
+        assert_eq!((mistakes.list.len(), mistakes.list[0].line), (1, 16), "{mistakes}");
+        assert_eq!(mistakes.list[0].key, "api.token[1].file");
+        assert!(mistakes.to_string().contains(wanted), "{mistakes}");
+        assert!(!mistakes.to_string().contains("0123456789"), "{mistakes}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! It promises that a change is answered only when it is durable and in the kernel, that an error
 //! changed nothing (but see [`ProblemKind::NoAnswer`]), that every error is a problem (RFC 9457) of a
 //! documented kind, and that slow, silent or many clients cost a bounded amount of memory and time.
-//! It never decides anything: it asks the core through the [`Door`]. It never writes its token
+//! It never decides anything: it asks the core through the [`Door`]. It never writes a token
 //! anywhere, and believes a header about who is asking only for `/captive`, and only a proxy that the
 //! configuration names.
 //!
@@ -13,7 +13,7 @@
 //! | `serve`, `stream` | connections, and for how long |
 //! | `places` | how many connections, and whose |
 //! | `certificate` | TLS for `captive.listen` |
-//! | `auth` | the bearer token |
+//! | `auth`, `access` | bearer tokens, and what their scopes may ask |
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `view` | their JSON |
@@ -22,6 +22,7 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod access;
 mod auth;
 mod body;
 mod captive;
@@ -53,9 +54,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use vestibule_config::{GateMode, Token};
+use vestibule_config::{Credential, GateMode};
 use vestibule_core::{Answer, Command, HardwareAddress, Query, QueryAnswer};
 
+pub use access::{Access, ROUTES};
 pub use captive::CaptivePortal;
 pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
@@ -120,7 +122,7 @@ pub struct ApiState {
 struct Shared {
     door: Door,
     metrics: Arc<Metrics>,
-    token: Token,
+    tokens: Vec<Credential>,
     server_name: Box<str>,
     gate_mode: GateMode,
     started: SystemTime,
@@ -142,13 +144,13 @@ impl fmt::Debug for ApiState {
 impl ApiState {
     /// The state of an API whose server started just now.
     ///
-    /// `token`: what callers have to show. `search`: the index; without it, searches look through
+    /// `tokens`: what callers have to show, each with what it lets in to. `search`: the index; without it, searches look through
     /// all leases.
     #[must_use]
     pub fn new(
         door: Door,
         metrics: Arc<Metrics>,
-        token: Token,
+        tokens: Vec<Credential>,
         server_name: &str,
         gate_mode: GateMode,
         search: Option<Arc<dyn Search>>,
@@ -156,7 +158,7 @@ impl ApiState {
         Self::with_timeouts(
             door,
             metrics,
-            token,
+            tokens,
             server_name,
             gate_mode,
             search,
@@ -169,7 +171,7 @@ impl ApiState {
     pub fn with_timeouts(
         door: Door,
         metrics: Arc<Metrics>,
-        token: Token,
+        tokens: Vec<Credential>,
         server_name: &str,
         gate_mode: GateMode,
         search: Option<Arc<dyn Search>>,
@@ -179,7 +181,7 @@ impl ApiState {
             shared: Arc::new(Shared {
                 door,
                 metrics,
-                token,
+                tokens,
                 server_name: server_name.into(),
                 gate_mode,
                 started: SystemTime::now(),
@@ -208,7 +210,20 @@ impl ApiState {
             tracing::warn!(
                 caller,
                 "an API call without the right token was refused: if it is your portal, give it the token of \
-                 api.token-file (said once a minute)"
+                 an [[api.token]] with the scope \"portal\" (said once a minute)"
+            );
+        }
+    }
+
+    /// Says in the log that a token was shown where its scope does not reach, once a minute for each.
+    fn say_forbidden(&self, holder: &auth::Holder) {
+        let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.may_say(&format!("forbidden {}", holder.name)) {
+            tracing::warn!(
+                holder = %holder.name,
+                scope = holder.scope.name(),
+                "an API call beyond the scope of its token was refused: docs/api.md says what each scope may ask \
+                 (said once a minute)"
             );
         }
     }

@@ -61,6 +61,8 @@ kinds! {
     NoCallerAddress = "no-caller-address", BAD_REQUEST, "The caller has no address";
     /// The token is missing or wrong.
     Unauthorized = "unauthorized", UNAUTHORIZED, "The token is missing or wrong";
+    /// The token's scope does not reach so far.
+    Forbidden = "forbidden", FORBIDDEN, "The scope of the token does not allow this";
     /// Nobody holds a lease for the address.
     NoLease = "no-lease", NOT_FOUND, "There is no lease for this address";
     /// Whoever holds the address has no hardware address.
@@ -105,6 +107,8 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// In detail, for people.
     pub detail: String,
+    /// The scopes of tokens that would do, for [`ProblemKind::Forbidden`].
+    pub scopes_needed: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -113,13 +117,15 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(rename = "scopes-needed", skip_serializing_if = "<[&str]>::is_empty")]
+    scopes_needed: &'a [&'static str],
 }
 
 impl Problem {
     /// A problem of this kind.
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), scopes_needed: Vec::new() }
     }
 
     /// The problem document.
@@ -130,6 +136,7 @@ impl Problem {
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
+            scopes_needed: &self.scopes_needed,
         })
     }
 }

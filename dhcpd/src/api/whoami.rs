@@ -8,10 +8,10 @@
 use super::problem::{Problem, ProblemKind};
 use super::serve::Peer;
 use super::view::WhoamiView;
-use super::{ApiState, answer_mismatch, auth, json, parameters, registrations};
+use super::{ApiState, access, answer_mismatch, auth, json, parameters, registrations};
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,7 +33,8 @@ pub(super) async fn whoami(
     let query: WhoamiQuery = parameters::query(&uri)?;
     let address: Ipv4Addr = match query.ip.as_deref() {
         Some(ip) => {
-            auth::check(&headers, &state.shared.token)?;
+            let scopes = access::scopes(&Method::GET, "/v1/whoami").unwrap_or_default();
+            auth::check(&state, &headers, scopes)?;
             ip.parse().map_err(|_| parameters::bad("`ip` is not an IPv4 address"))?
         }
         None => match peer.map(|peer| peer.to_canonical()) {

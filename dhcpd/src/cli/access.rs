@@ -99,7 +99,7 @@ impl Place {
 
 fn read_token(token_file: PathBuf) -> Result<Token, Failure> {
     // Only the token file counts here; the address beside it is not looked at.
-    let api = Api { listen: ApiListen::Unix(PathBuf::new()), token_file };
+    let api = Api { listen: ApiListen::Unix(PathBuf::new()), token_file, tokens: Vec::new() };
     api.read_token().map_err(|error| Failure::Usage(error.to_string()))
 }
 

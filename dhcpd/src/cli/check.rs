@@ -16,7 +16,7 @@ pub(super) fn check(
     match vestibule_config::load(file) {
         Ok(configuration) => {
             // Not a mistake in the file: whoever checks it may not be who runs the server.
-            let token_warning = configuration.api.read_token().err().map(|error| {
+            let token_warning = configuration.api.read_tokens().err().map(|(_, error)| {
                 format!("vestibule-dhcpd would not start on this host as this user: {error}")
             });
             if json {

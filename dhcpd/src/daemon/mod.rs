@@ -47,7 +47,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use vestibule_config::{GateMode, Token, Vestibule};
+use vestibule_config::{Credential, GateMode, Vestibule};
 use vestibule_core::{HashKey, Record, Server};
 
 /// UDP port of DHCP servers and relays (RFC 2131 section 4.1).
@@ -83,8 +83,8 @@ pub fn log_to_standard_error() {
 /// # Errors
 /// [`StartError`] if it cannot start, or if stable storage fails while it serves.
 pub fn run(config: &Path) -> Result<(), StartError> {
-    let (vestibule, token) =
-        vestibule_config::load_with_token(config).map_err(StartError::Configuration)?;
+    let (vestibule, tokens) =
+        vestibule_config::load_with_tokens(config).map_err(StartError::Configuration)?;
     for warning in vestibule_config::warnings(&vestibule) {
         tracing::warn!("{warning}");
     }
@@ -106,7 +106,7 @@ pub fn run(config: &Path) -> Result<(), StartError> {
         let _runtime = runtime.enter();
         Signals::catch().map_err(StartError::Runtime)?
     };
-    let parts = Parts { vestibule, token, metrics, sockets, captive };
+    let parts = Parts { vestibule, tokens, metrics, sockets, captive };
     let serving = parts.start(&runtime, listener)?;
     serving.until_the_end(runtime, signals)
 }
@@ -137,7 +137,7 @@ fn open_sockets(vestibule: &Vestibule, metrics: &Metrics) -> Result<Sockets, Sta
 /// What is there before the store is opened.
 struct Parts {
     vestibule: Vestibule,
-    token: Token,
+    tokens: Vec<Credential>,
     metrics: Arc<Metrics>,
     sockets: Sockets,
     captive: Option<CaptiveListener>,
@@ -179,7 +179,7 @@ impl Parts {
         runtime: &tokio::runtime::Runtime,
         listener: Listener,
     ) -> Result<Serving, StartError> {
-        let Self { vestibule, token, metrics, sockets, captive } = self;
+        let Self { vestibule, tokens, metrics, sockets, captive } = self;
         let Sockets { receiver, sender, waker, monitor } = sockets;
         let state_dir = &vestibule.server.state_dir;
         let (mut store, recovered) =
@@ -267,7 +267,7 @@ impl Parts {
         let state = ApiState::new(
             door,
             Arc::clone(&metrics),
-            token,
+            tokens,
             &vestibule.server.name,
             vestibule.gate.mode,
             search,

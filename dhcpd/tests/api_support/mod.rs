@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
-use vestibule_config::{Api as ApiSection, ApiListen, GateMode, Token};
+use vestibule_config::{Api as ApiSection, ApiListen, ApiToken, Credential, GateMode, Scope};
 use vestibule_core::{
     AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects,
     HardwareAddress, Input, Lease, Network, OptionSet, Record, Release, Server, Subnet, Ticket,
@@ -235,10 +235,23 @@ pub fn write_token(directory: &Path, name: &str, token: &str) -> PathBuf {
     path
 }
 
-pub fn read_token(token_file: &Path) -> Token {
-    let api =
-        ApiSection { listen: ApiListen::Unix(PathBuf::new()), token_file: token_file.to_owned() };
-    api.read_token().unwrap()
+/// The operator's token, and one of each scope: that of the file with the scope's name behind it.
+pub fn read_tokens(token_file: &Path) -> Vec<Credential> {
+    let directory = token_file.parent().unwrap();
+    let tokens = Scope::ALL.iter().map(|scope| {
+        let name = scope.name();
+        let file = write_token(directory, &format!("token-{name}"), &scope_token(*scope));
+        ApiToken { name: format!("a-{name}").into(), file, scope: *scope }
+    });
+    let tokens = tokens.collect();
+    let listen = ApiListen::Unix(PathBuf::new());
+    let api = ApiSection { listen, token_file: token_file.to_owned(), tokens };
+    api.read_tokens().map_err(|(_, error)| error).unwrap()
+}
+
+/// The token of a scope.
+pub fn scope_token(scope: Scope) -> String {
+    format!("a-token-of-the-scope-{}", scope.name())
 }
 
 impl Api {
@@ -275,7 +288,7 @@ impl Api {
         let state = ApiState::with_timeouts(
             door.clone(),
             Arc::clone(&metrics),
-            read_token(&token_file),
+            read_tokens(&token_file),
             "dhcp-test",
             setup.gate_mode,
             setup.search,
