@@ -42,12 +42,8 @@ fn everything_about_a_lease_is_shown() {
     full.relay = Some(Ipv4Addr::new(10, 20, 0, 1));
     full.relay_agent = relay_agent(b"eth0/17", &[0x00, 0xff]);
     full.host_name = Some(b"laptop".as_slice().into());
-    let registration = Registration {
-        hardware: full.hardware,
-        owner: Some("alice".into()),
-        registered: NOW,
-        expires: None,
-    };
+    let registration =
+        Registration { owner: Some("alice".into()), ..Registration::of(full.hardware, NOW) };
     let api = Api::with(vec![Record::Lease(full), Record::Registration(registration)]);
     let expected = json!({
         "ip": "10.20.0.17",

@@ -309,10 +309,8 @@ fn many_at_once_are_all_registered_and_listed_page_by_page() {
 #[test]
 fn an_expired_registration_is_none() {
     let expired = Registration {
-        hardware: MAC.parse().unwrap(),
-        owner: None,
-        registered: Timestamp::ZERO,
         expires: Some(NOW),
+        ..Registration::of(MAC.parse().unwrap(), Timestamp::ZERO)
     };
     let api = Api::with(vec![Record::Registration(expired)]);
     api.get(&format!("/v1/registrations/{MAC}")).assert_problem(404, "not-registered");

@@ -11,7 +11,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use store_support::{Random, SimulatedDisk, open, options, segment};
 use vestibule_core::{
     AddressRange, Arrival, Configuration, Effect, Effects, HardwareAddress, Input, MessageType,
-    Network, Octets, OptionSet, Reason, Record, Request, Server, SocketIndex, Subnet, Timestamp,
+    Network, Octets, OptionSet, RandomisedAddresses, Reason, Record, RegistrationRules, Request,
+    Server, SocketIndex, Subnet, Timestamp,
 };
 use vestibule_dhcpd::store::{SalvageTerms, Store, salvage};
 
@@ -38,12 +39,14 @@ fn configuration() -> Configuration {
                 reservations: Vec::new(),
             }],
             options: OptionSet::new(),
+            randomised_addresses: RandomisedAddresses::Allow,
         }],
         lifetime_seconds: LIFETIME_SECONDS,
         lifetime_unregistered_seconds: LIFETIME_SECONDS,
         decline_quarantine_seconds: 60,
         cache_threshold_percent: 0,
         rapid_commit: false,
+        registration: RegistrationRules::default(),
     }
 }
 

@@ -129,6 +129,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         decline_quarantine_seconds: leases.decline_quarantine_seconds,
         cache_threshold_percent: leases.cache_threshold_percent,
         rapid_commit: leases.rapid_commit,
+        registration: vestibule_core::RegistrationRules::default(),
     };
     Some(Vestibule { server: server?, core, gated_ipv6, gate: gate?, captive, dns, api: api? })
 }

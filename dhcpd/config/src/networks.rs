@@ -17,7 +17,9 @@ use crate::value;
 use ipnetwork::Ipv4Network;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use vestibule_core::{AddressRange, HardwareAddress, Network, Reservation, Subnet};
+use vestibule_core::{
+    AddressRange, HardwareAddress, Network, RandomisedAddresses, Reservation, Subnet,
+};
 
 /// What is remembered across the file, to find what stands twice and what is too much.
 #[derive(Debug, Default)]
@@ -105,7 +107,13 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
     let mut devices = BTreeMap::new();
     let subnets =
         subnets.iter().filter_map(|table| subnet(reader, table, seen, &mut devices)).collect();
-    Some(Network { name: name?.value, gated: gated?, subnets, options })
+    Some(Network {
+        name: name?.value,
+        gated: gated?,
+        subnets,
+        options,
+        randomised_addresses: RandomisedAddresses::Allow,
+    })
 }
 
 fn subnet(

@@ -25,6 +25,72 @@ pub struct Configuration {
     pub cache_threshold_percent: u8,
     /// Whether a DISCOVER with option 80 is acknowledged at once (RFC 4039).
     pub rapid_commit: bool,
+    /// What holds for registrations.
+    pub registration: RegistrationRules,
+}
+
+/// What holds for registrations, beyond what a portal says with each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationRules {
+    /// Devices that one owner may have registered at once; `None`: any number. A role's own limit wins.
+    pub device_limit: Option<u32>,
+    /// Seconds that a registration lasts for which nobody says when it ends; `None`: without end. A
+    /// role's own lifetime wins.
+    pub lifetime_seconds: Option<u32>,
+    /// Seconds that the registration of a randomised address lasts at most, where they are allowed only
+    /// briefly.
+    pub lifetime_randomised_seconds: u32,
+    /// The roles that a registration may name, in the order of the file; no name twice.
+    pub roles: Vec<Role>,
+}
+
+/// Default of [`RegistrationRules::lifetime_randomised_seconds`]: a day.
+pub const LIFETIME_RANDOMISED_SECONDS_DEFAULT: u32 = 24 * 60 * 60;
+
+impl Default for RegistrationRules {
+    fn default() -> Self {
+        Self {
+            device_limit: None,
+            lifetime_seconds: None,
+            lifetime_randomised_seconds: LIFETIME_RANDOMISED_SECONDS_DEFAULT,
+            roles: Vec::new(),
+        }
+    }
+}
+
+impl RegistrationRules {
+    /// The role of this name.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.iter().find(|role| *role.name == *name)
+    }
+}
+
+/// What registrations of one kind have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: Box<str>,
+    /// As [`RegistrationRules::device_limit`]; `None`: that one holds.
+    pub device_limit: Option<u32>,
+    /// As [`RegistrationRules::lifetime_seconds`]; `None`: that one holds.
+    pub lifetime_seconds: Option<u32>,
+    /// Whether the gate holds back devices that have it, as if they were not registered.
+    pub quarantine: bool,
+    /// The page that its devices are shown instead of the portal; only with `quarantine`.
+    pub portal_url: Option<Box<str>>,
+}
+
+/// What a network does with registrations of randomised hardware addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RandomisedAddresses {
+    /// They are registered like any other.
+    #[default]
+    Allow,
+    /// Their registration ends after [`RegistrationRules::lifetime_randomised_seconds`] at the latest.
+    AllowBriefly,
+    /// They are not registered.
+    Refuse,
 }
 
 /// A link, or several that look like one: hosts on it may get an address of any of its subnets.
@@ -38,6 +104,8 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// Options for hosts on it; a subnet's option of the same code wins.
     pub options: OptionSet,
+    /// What happens when a host on it wants to register a randomised hardware address.
+    pub randomised_addresses: RandomisedAddresses,
 }
 
 /// A prefix and the addresses in it that may be given out.

@@ -5,8 +5,8 @@
 //! replies and answers that are held for it (DESIGN section 3).
 
 use crate::{
-    HardwareAddress, MessageType, Reason, Record, Registration, RegistrationTarget, Reply, Ticket,
-    Timestamp,
+    HardwareAddress, MessageType, Reason, Record, Registration, RegistrationState,
+    RegistrationTarget, Reply, Ticket, Timestamp,
 };
 use std::net::Ipv4Addr;
 
@@ -78,23 +78,40 @@ pub enum Notice {
     },
 }
 
+/// A device of an owner, as a person tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its registration.
+    pub registration: Registration,
+    /// The addresses that it holds, in any network.
+    pub addresses: Vec<Ipv4Addr>,
+    /// When it last got, released or declined an address; when it was registered if that is not known.
+    pub seen: Timestamp,
+}
+
 /// The answer to a [`Command`](crate::Command).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The device is registered, and the kernel lets its addresses pass.
+    /// The device is registered, and the kernel treats its addresses so.
     Registered {
         /// Its registration.
         registration: Registration,
+        /// What it does to the device.
+        state: RegistrationState,
         /// The addresses that it holds in gated networks.
         addresses: Vec<Ipv4Addr>,
         /// Whether it was not registered before.
         created: bool,
+        /// The device whose registration ended for it.
+        replaced: Option<HardwareAddress>,
     },
     /// The device is not registered any more, and the kernel knows.
     Unregistered {
         /// The addresses that it holds in gated networks.
         addresses: Vec<Ipv4Addr>,
     },
+    /// The registrations are in, or would be.
+    Imported(Imported),
     /// Nobody holds a lease for the address that the command named.
     NoLease(Ipv4Addr),
     /// The device that the command named is not registered.
@@ -106,6 +123,65 @@ pub enum Answer {
     ExpiryInThePast(Timestamp),
     /// The limit of registrations is reached.
     RegistrationsFull,
+    /// The configuration has no such role.
+    UnknownRole {
+        /// What was asked for.
+        role: Box<str>,
+        /// What there is.
+        known: Vec<Box<str>>,
+    },
+    /// The owner has as many devices as they may have.
+    DeviceLimitReached {
+        /// How many that is.
+        limit: u32,
+        /// Which they are, in the order of their hardware addresses; at most
+        /// [`DEVICES_NAMED_MAX`](crate::limits::DEVICES_NAMED_MAX).
+        devices: Vec<Device>,
+    },
+    /// [`Replaces::StalestRandomised`](crate::Replaces::StalestRandomised), and no device of the owner's
+    /// is one that can be taken.
+    NothingToReplace {
+        /// The devices that they have; at most
+        /// [`DEVICES_NAMED_MAX`](crate::limits::DEVICES_NAMED_MAX).
+        devices: Vec<Device>,
+    },
+    /// The device that should be replaced is registered for somebody else than the new one.
+    ReplacesAnothers(HardwareAddress),
+    /// The hardware address is randomised, and the device is in a network that does not register such.
+    RandomisedAddressRefused {
+        /// The device.
+        hardware: HardwareAddress,
+        /// The network.
+        network: Box<str>,
+    },
+    /// The device, or the one that it should replace, is held back: its registration is suspended, or in a
+    /// quarantine, and the command did not name another role. Registering again does not lift that.
+    HeldBack {
+        /// The registration that holds it back.
+        registration: Registration,
+        /// How.
+        state: RegistrationState,
+    },
+    /// An entry of an import cannot be taken, so none was.
+    ImportRefused {
+        /// Its place among the entries, counted from 0.
+        position: usize,
+        /// What it would have been answered alone.
+        because: Box<Self>,
+    },
+}
+
+/// What became of the entries of an import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Devices that were not registered before.
+    pub created: usize,
+    /// Devices whose registration was another one before.
+    pub changed: usize,
+    /// Devices whose registration was the same before.
+    pub unchanged: usize,
+    /// Entries that had ended already.
+    pub ended: usize,
 }
 
 /// One thing to be done.

@@ -19,6 +19,11 @@ pub struct HardwareAddress {
 }
 
 impl HardwareAddress {
+    /// The first in order.
+    pub const LOWEST: Self = Self { hardware_type: 0, length: 0, bytes: [0; Self::LENGTH_MAX] };
+    /// The last in order; no device has it.
+    pub const HIGHEST: Self =
+        Self { hardware_type: u8::MAX, length: u8::MAX, bytes: [u8::MAX; Self::LENGTH_MAX] };
     /// The most bytes that `chaddr` can carry (RFC 2131 section 2).
     pub const LENGTH_MAX: usize = 16;
     /// The hardware type of Ethernet (RFC 1700).
@@ -58,6 +63,25 @@ impl HardwareAddress {
     pub fn is_zero(&self) -> bool {
         self.bytes().iter().all(|byte| *byte == 0)
     }
+
+    /// Whether it is an address of a group of devices, which no device has (IEEE 802, the lowest bit of
+    /// the first byte).
+    #[must_use]
+    pub fn is_group(&self) -> bool {
+        self.first_byte_of_ethernet().is_some_and(|byte| byte & 1 != 0)
+    }
+
+    /// Whether a device has given the address to itself: the locally administered bit is set (IEEE 802,
+    /// the second lowest of the first byte). Telephones and laptops do that with random ones, which they
+    /// change from time to time (RFC 9724); so do virtual machines.
+    #[must_use]
+    pub fn is_randomised(&self) -> bool {
+        self.first_byte_of_ethernet().is_some_and(|byte| byte & 0b11 == 0b10)
+    }
+
+    fn first_byte_of_ethernet(&self) -> Option<u8> {
+        self.bytes().first().copied().filter(|_| self.hardware_type == Self::ETHERNET)
+    }
 }
 
 impl fmt::Display for HardwareAddress {
@@ -94,8 +118,8 @@ impl fmt::Display for ParseHardwareAddressError {
 impl std::error::Error for ParseHardwareAddressError {}
 
 /// Reads an Ethernet address in the spellings of common vendors: `02:00:5e:00:53:01`,
-/// `02-00-5E-00-53-01`, `0200.5e00.5301`, `02005e005301`; also the `type/` form that
-/// [`Display`](fmt::Display) writes.
+/// `02-00-5E-00-53-01`, `0200.5e00.5301`, `02005e005301`, and `2:0:5e:0:53:1`, which leaves out leading
+/// zeros as Solaris does; also the `type/` form that [`Display`](fmt::Display) writes.
 impl FromStr for HardwareAddress {
     type Err = ParseHardwareAddressError;
 
@@ -106,6 +130,11 @@ impl FromStr for HardwareAddress {
             }
             None => (Self::ETHERNET, text),
         };
+        if hardware_type == Self::ETHERNET
+            && let Some(bytes) = without_leading_zeros(digits)
+        {
+            return Ok(Self::ethernet(bytes));
+        }
         // One separator throughout, and groups of equal size: anything else is a typing mistake.
         let separator = digits.chars().find(|c| !c.is_ascii_hexdigit());
         let groups: Vec<&str> = match separator {
@@ -132,6 +161,25 @@ impl FromStr for HardwareAddress {
         }
         Self::new(hardware_type, &bytes).ok_or(ParseHardwareAddressError)
     }
+}
+
+/// Reads an address of six bytes between colons, none of which has a leading zero; at least one would
+/// have had. In any other, a group of one digit is a typing mistake.
+fn without_leading_zeros(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut groups = text.split(':');
+    let mut left_out = false;
+    for byte in &mut bytes {
+        let group = groups.next()?;
+        let is_plain = group.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let has_leading_zero = group.len() > 1 && group.starts_with('0');
+        if !is_plain || has_leading_zero || !(1..=2).contains(&group.len()) {
+            return None;
+        }
+        left_out |= group.len() == 1;
+        *byte = u8::from_str_radix(group, 16).ok()?;
+    }
+    (groups.next().is_none() && left_out).then_some(bytes)
 }
 
 impl Serialize for HardwareAddress {
@@ -182,6 +230,10 @@ mod tests {
             "0200.5e00.5301",
             "02005E005301",
             "02005e-005301",
+            "0200-5E00-5301",
+            "0200:5e00:5301",
+            "2:0:5e:0:53:1",
+            "2:0:5E:0:53:1",
         ] {
             let address: HardwareAddress = text.parse().expect(text);
             assert_eq!(address.to_string(), "02:00:5e:00:53:01");
@@ -194,12 +246,35 @@ mod tests {
             "",
             "02:00:5e:00:53",
             "02:00:5e:00:53:1",
+            "2:0:5e:0:53",
+            "2:0:5e:0:53:1:1",
+            "2-0-5e-0-53-1",
+            "2:0:+5:0:53:1",
+            "2:0:5e:0:53:",
+            "200:5e0:053:010",
             "02:00-5e:00:53:01",
             "0g:00:5e:00:53:01",
             "::::::",
             "02:00:5e:00:53:01:02",
         ] {
             assert_eq!(text.parse::<HardwareAddress>(), Err(ParseHardwareAddressError), "{text}");
+        }
+    }
+
+    #[test]
+    fn randomised_addresses_are_known_by_their_bit() {
+        for (text, is_randomised, is_group) in [
+            ("00:00:5e:00:53:01", false, false),
+            ("02:00:5e:00:53:01", true, false),
+            ("da:a1:19:00:00:01", true, false),
+            ("f0:de:f1:00:00:01", false, false),
+            ("01:00:5e:00:00:01", false, true),
+            ("ff:ff:ff:ff:ff:ff", false, true),
+            ("6/02:00:5e:00:53:01", false, false),
+        ] {
+            let address: HardwareAddress = text.parse().expect(text);
+            assert_eq!(address.is_randomised(), is_randomised, "{text}");
+            assert_eq!(address.is_group(), is_group, "{text}");
         }
     }
 

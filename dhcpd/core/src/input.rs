@@ -1,6 +1,8 @@
 //! What goes through the core's door, and what may be asked of it.
 
-use crate::{HardwareAddress, Lease, Registration, Request, Sequence, Side, Timestamp};
+use crate::{
+    HardwareAddress, Lease, Registration, RegistrationState, Request, Sequence, Side, Timestamp,
+};
 use std::net::Ipv4Addr;
 
 /// One thing that happened.
@@ -27,18 +29,75 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Register a device, or change its registration.
-    Register {
-        /// Which device.
-        target: RegistrationTarget,
-        /// Who answers for it.
-        owner: Option<Box<str>>,
-        /// When the registration ends; `None`: never.
-        expires: Option<Timestamp>,
-        /// A device whose registration ends with this one's beginning, in the same commit.
-        replaces: Option<HardwareAddress>,
-    },
-    /// End a device's registration.
+    Register(Register),
+    /// End a device's registration, a suspended one too.
     Unregister(HardwareAddress),
+    /// Hold a registered device back until it is resumed. Sent again with another reason, that counts;
+    /// the time stays.
+    Suspend {
+        /// The device.
+        hardware: HardwareAddress,
+        /// Why, in words for its owner.
+        reason: Option<Box<str>>,
+    },
+    /// Let a suspended device pass again.
+    Resume(HardwareAddress),
+    /// Put registrations in as they are, all or none: the operator's word, to which neither the device
+    /// limit nor the networks' rules for randomised addresses apply. A suspension that an entry says
+    /// nothing of stays. At most [`IMPORT_ENTRIES_MAX`](crate::limits::IMPORT_ENTRIES_MAX).
+    Import {
+        /// The registrations. One that has ended is left out; times of the past that lie in the future
+        /// are taken for now.
+        entries: Vec<Registration>,
+        /// Whether it shall be done; else it is only said what would come of it.
+        apply: bool,
+    },
+}
+
+/// The whole of what is said of a device's registration: what it leaves out is taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// Which device.
+    pub target: RegistrationTarget,
+    /// Who answers for it.
+    pub owner: Option<Box<str>>,
+    /// Its role; one of the configured.
+    pub role: Option<Box<str>>,
+    /// Who vouches for it.
+    pub sponsor: Option<Box<str>>,
+    /// What somebody wants to remember of it.
+    pub note: Option<Box<str>>,
+    /// When the registration ends; `None`: as the role or the configuration says.
+    pub expires: Option<Timestamp>,
+    /// Whose place it takes, in the same commit.
+    pub replaces: Option<Replaces>,
+}
+
+/// Which registration ends with a new one's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaces {
+    /// This device's, if it is registered.
+    Device(HardwareAddress),
+    /// That of the owner's randomised device that was seen least recently, of those that hold no lease,
+    /// else of those that do. A suspended one is not taken. If the device that is registered is the owner's
+    /// already, none ends: so the same command can be sent again.
+    StalestRandomised,
+}
+
+impl Register {
+    /// Registers a device with nothing else said.
+    #[must_use]
+    pub const fn of(target: RegistrationTarget) -> Self {
+        Self {
+            target,
+            owner: None,
+            role: None,
+            sponsor: None,
+            note: None,
+            expires: None,
+            replaces: None,
+        }
+    }
 }
 
 /// How a command names a device.
@@ -73,6 +132,8 @@ pub enum Query {
         after: Option<HardwareAddress>,
         /// How many at most.
         limit: usize,
+        /// Only those of this owner.
+        owner: Option<Box<str>>,
     },
     /// Numbers of everything.
     Status,
@@ -100,7 +161,7 @@ pub enum QueryAnswer {
         /// What to ask for next: the last address that was looked at; `None` if that was all.
         next: Option<Ipv4Addr>,
     },
-    /// To [`Query::Registration`]: only if it is valid now.
+    /// To [`Query::Registration`]: only if it is valid now; it may be suspended.
     Registration(Option<Registration>),
     /// To [`Query::Registrations`].
     Registrations {
@@ -122,8 +183,13 @@ pub struct LeaseView {
     pub held: bool,
     /// The network of its address; `None` if the configuration does not have it any more.
     pub network: Option<Box<str>>,
-    /// The valid registration of its hardware address.
+    /// The valid registration of its hardware address, also one that holds it back.
     pub registration: Option<Registration>,
+    /// What that registration does to the device; `None` if there is none. Only
+    /// [`RegistrationState::Active`] lets it pass.
+    pub registration_state: Option<RegistrationState>,
+    /// The page for devices of that registration's role, if its role is a quarantine with its own.
+    pub quarantine_url: Option<Box<str>>,
     /// For how many more milliseconds that registration is valid; `None` if there is none, or no end.
     pub registration_milliseconds: Option<u64>,
     /// The kernel set that its address belongs into now; `None` if it is not gated or not held.

@@ -36,22 +36,26 @@ pub mod server;
 pub mod time;
 
 pub use admission::Admission;
-pub use configuration::{AddressRange, Configuration, Network, Reservation, Subnet};
+pub use configuration::{
+    AddressRange, Configuration, Network, RandomisedAddresses, RegistrationRules, Reservation,
+    Role, Subnet,
+};
 pub use effect::{
-    Answer, Effect, Effects, GateChange, Notice, Release, Sequence, Side, Unanswered,
+    Answer, Device, Effect, Effects, GateChange, Imported, Notice, Release, Sequence, Side,
+    Unanswered,
 };
 pub use hold_off::HoldOff;
 pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
     Command, CoreStatus, Input, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer,
-    RegistrationTarget, Ticket,
+    Register, RegistrationTarget, Replaces, Ticket,
 };
 pub use lease::{BindingState, Lease};
 pub use octets::Octets;
 pub use options::OptionSet;
 pub use reason::{Fault, Reason};
 pub use record::Record;
-pub use registration::Registration;
+pub use registration::{Registration, RegistrationState, Suspension};
 pub use relay_agent::RelayAgentInformation;
 pub use reply::{Destination, Reply};
 pub use request::{Arrival, MessageType, Request, SocketIndex};

@@ -44,6 +44,30 @@ pub const REGISTRATIONS_MAX: usize = 2_000_000;
 /// Bytes of an owner's name.
 pub const OWNER_LENGTH_MAX: usize = 256;
 
+/// Bytes of a sponsor's name.
+pub const SPONSOR_LENGTH_MAX: usize = 256;
+
+/// Bytes of the note to a registration.
+pub const NOTE_LENGTH_MAX: usize = 1024;
+
+/// Bytes of the reason of a suspension.
+pub const SUSPENSION_REASON_LENGTH_MAX: usize = 512;
+
+/// Bytes of a role's name.
+pub const ROLE_LENGTH_MAX: usize = 64;
+
+/// Roles that can be configured.
+pub const ROLES_MAX: usize = 64;
+
+/// The highest device limit that can be configured.
+pub const DEVICE_LIMIT_MAX: u32 = 1000;
+
+/// Devices that an answer names at most.
+pub const DEVICES_NAMED_MAX: usize = 64;
+
+/// Registrations that one command imports at most: together they are one step, and packets wait for it.
+pub const IMPORT_ENTRIES_MAX: usize = 256;
+
 /// Leases in one answer to a query.
 pub const QUERY_LEASES_MAX: usize = 1000;
 

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::view::{LeaseView, LeasesPage};
 use super::{
     ApiState, PAGE_ENTRIES_MAX, QUERY_TIME_MAX, SearchKey, answer_mismatch, json, parameters,
-    registrations, status,
+    refusal, status,
 };
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -64,7 +64,7 @@ pub(super) async fn read(
         QueryAnswer::Lease(Some(view)) => {
             Ok(json::response(StatusCode::OK, &LeaseView::new(&view)))
         }
-        QueryAnswer::Lease(None) => Err(registrations::no_lease(ip)),
+        QueryAnswer::Lease(None) => Err(refusal::no_lease(ip)),
         _ => Err(answer_mismatch()),
     }
 }

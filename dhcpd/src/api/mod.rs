@@ -16,6 +16,7 @@
 //! | `auth`, `access` | bearer tokens, and what their scopes may ask |
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
+//! | `refusal` | what the core refuses, as problems |
 //! | `view` | their JSON |
 //! | `problem` | everything that can go wrong |
 //! | `json` | JSON that is safe to show, and times |
@@ -34,6 +35,7 @@ mod listener;
 mod parameters;
 mod places;
 mod problem;
+mod refusal;
 mod registrations;
 mod serve;
 mod status;

@@ -69,6 +69,20 @@ kinds! {
     NoHardwareAddress = "no-hardware-address", CONFLICT, "The host has no hardware address to register";
     /// The device is not registered.
     NotRegistered = "not-registered", NOT_FOUND, "The device is not registered";
+    /// The configuration has no such role.
+    UnknownRole = "unknown-role", BAD_REQUEST, "There is no such role";
+    /// The owner has as many devices as they may have.
+    DeviceLimitReached = "device-limit-reached", CONFLICT, "The owner has as many devices as they may have";
+    /// None of the owner's devices can be taken for `replaces: "auto"`.
+    NothingToReplace = "nothing-to-replace", CONFLICT, "No device can be replaced";
+    /// The device that should be replaced is another owner's.
+    NotTheOwners = "not-the-owners", CONFLICT, "The device to be replaced is not this owner's";
+    /// The network does not register randomised addresses.
+    RandomisedAddress = "randomised-address", CONFLICT, "Randomised addresses are not registered here";
+    /// The device is suspended.
+    Suspended = "suspended", CONFLICT, "The device is suspended";
+    /// The device's role is a quarantine.
+    Quarantined = "quarantined", CONFLICT, "The device is in a quarantine";
     /// The path is none of this API's.
     UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
     /// The path does not take the method.

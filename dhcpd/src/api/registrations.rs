@@ -1,6 +1,7 @@
 //! `/v1/registrations`: who may pass the gate. A change is answered when the kernel has it.
 
 use super::problem::{Problem, ProblemKind};
+use super::refusal::{not_registered, refused};
 use super::view::{
     RegistrationView, RegistrationWithAddresses, RegistrationsPage, UnregisteredView,
 };
@@ -12,9 +13,12 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use std::net::Ipv4Addr;
-use vestibule_core::limits::OWNER_LENGTH_MAX;
+use vestibule_core::limits::{
+    NOTE_LENGTH_MAX, OWNER_LENGTH_MAX, ROLE_LENGTH_MAX, SPONSOR_LENGTH_MAX,
+};
 use vestibule_core::{
-    Answer, Command, HardwareAddress, Query, QueryAnswer, RegistrationTarget, Timestamp,
+    Answer, Command, HardwareAddress, Query, QueryAnswer, Register, RegistrationTarget, Replaces,
+    Timestamp,
 };
 
 /// How hardware addresses may be written.
@@ -26,6 +30,9 @@ struct RegistrationBody {
     ip: Option<String>,
     mac: Option<String>,
     owner: Option<String>,
+    role: Option<String>,
+    sponsor: Option<String>,
+    note: Option<String>,
     expires: Option<String>,
     replaces: Option<String>,
 }
@@ -40,40 +47,23 @@ struct ListQuery {
 /// `POST /v1/registrations`
 pub(super) async fn create(State(state): State<ApiState>, body: Body) -> Result<Response, Problem> {
     let body: RegistrationBody = body::json(&state, body).await?;
-    let command = Command::Register {
+    let command = Command::Register(Register {
         target: target(&body)?,
-        owner: owner(body.owner)?,
+        owner: text("owner", body.owner, OWNER_LENGTH_MAX)?,
+        role: text("role", body.role, ROLE_LENGTH_MAX)?,
+        sponsor: text("sponsor", body.sponsor, SPONSOR_LENGTH_MAX)?,
+        note: text("note", body.note, NOTE_LENGTH_MAX)?,
         expires: expires(body.expires.as_deref())?,
-        replaces: body.replaces.as_deref().map(|text| mac("replaces", text)).transpose()?,
-    };
+        replaces: body.replaces.as_deref().map(replaces).transpose()?,
+    });
     match state.command(command).await? {
-        Answer::Registered { registration, addresses, created } => {
+        Answer::Registered { registration, addresses, created, .. } => {
             tracing::info!(mac = %registration.hardware, created, "registered");
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };
             let registration = RegistrationView::new(&registration);
             Ok(json::response(status, &RegistrationWithAddresses { registration, addresses }))
         }
-        Answer::NoLease(address) => Err(no_lease(address)),
-        Answer::NoHardwareAddress(_) => Err(Problem::new(
-            ProblemKind::NoHardwareAddress,
-            "nothing tells this host from others without one, so a registration would let them all in; \
-             it has to send its hardware address in DHCP",
-        )),
-        Answer::ExpiryInThePast(time) => Err(Problem::new(
-            ProblemKind::ExpiryInThePast,
-            format!(
-                "`expires` is {}, which has passed",
-                json::time_text(time).unwrap_or_else(|| time.to_string())
-            ),
-        )),
-        Answer::RegistrationsFull => Err(Problem::new(
-            ProblemKind::RegistrationsFull,
-            format!(
-                "{} devices are registered, and there is no room for more; end some registrations",
-                vestibule_core::limits::REGISTRATIONS_MAX
-            ),
-        )),
-        Answer::Unregistered { .. } | Answer::NotRegistered(_) => Err(answer_mismatch()),
+        refusal => Err(refused(&refusal)),
     }
 }
 
@@ -82,7 +72,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Resp
     let query: ListQuery = parameters::query(&uri)?;
     let after = parameters::value("after", query.after.as_deref(), WANT_MAC)?;
     let limit = parameters::limit(query.limit.as_deref())?;
-    match state.query(Query::Registrations { after, limit }).await? {
+    match state.query(Query::Registrations { after, limit, owner: None }).await? {
         QueryAnswer::Registrations { registrations, next } => {
             let registrations = registrations.iter().map(RegistrationView::new).collect();
             Ok(json::response(StatusCode::OK, &RegistrationsPage { registrations, next }))
@@ -122,15 +112,6 @@ pub(super) async fn delete(
     }
 }
 
-/// Nobody holds this address.
-pub(super) fn no_lease(address: impl std::fmt::Display) -> Problem {
-    Problem::new(ProblemKind::NoLease, format!("nobody holds a lease for {address}"))
-}
-
-fn not_registered(mac: HardwareAddress) -> Problem {
-    Problem::new(ProblemKind::NotRegistered, format!("{mac} is not registered"))
-}
-
 fn bad_field(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::BadField, detail)
 }
@@ -163,18 +144,28 @@ fn path_mac(text: &str) -> Result<HardwareAddress, Problem> {
         .map_err(|_| parameters::bad(format!("the last part of the path is not {WANT_MAC}")))
 }
 
-fn owner(owner: Option<String>) -> Result<Option<Box<str>>, Problem> {
-    let Some(owner) = owner else { return Ok(None) };
-    if owner.is_empty() {
-        return Err(bad_field("`owner` is empty: leave it out if nobody answers for the device"));
+fn replaces(text: &str) -> Result<Replaces, Problem> {
+    if text == "auto" {
+        return Ok(Replaces::StalestRandomised);
     }
-    if owner.len() > OWNER_LENGTH_MAX {
-        return Err(bad_field(format!("`owner` has more than {OWNER_LENGTH_MAX} bytes")));
+    mac("replaces", text).map(Replaces::Device)
+}
+
+/// A text that somebody chose, to be shown to others.
+fn text(field: &str, text: Option<String>, length_max: usize) -> Result<Option<Box<str>>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    if text.is_empty() {
+        return Err(bad_field(format!(
+            "`{field}` is empty: leave it out if there is nothing to say"
+        )));
     }
-    if owner.chars().any(char::is_control) {
-        return Err(bad_field("`owner` contains a control character"));
+    if text.len() > length_max {
+        return Err(bad_field(format!("`{field}` has more than {length_max} bytes")));
     }
-    Ok(Some(owner.into()))
+    if text.chars().any(char::is_control) {
+        return Err(bad_field(format!("`{field}` contains a control character")));
+    }
+    Ok(Some(text.into()))
 }
 
 fn expires(text: Option<&str>) -> Result<Option<Timestamp>, Problem> {

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use vestibule_core::relay_agent::sub_option;
 use vestibule_core::{
     BindingState, ClientIdentifier, HardwareAddress, NetworkStatus, Registration,
-    RelayAgentInformation,
+    RegistrationState, RelayAgentInformation,
 };
 
 /// A lease.
@@ -245,7 +245,7 @@ impl LeaseView {
                 .host_name
                 .as_deref()
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
-            registered: view.registration.is_some(),
+            registered: view.registration_state == Some(RegistrationState::Active),
             owner: owner(view.registration.as_ref()),
         }
     }
@@ -272,7 +272,7 @@ impl WhoamiView {
             ip: view.lease.address,
             mac: view.lease.hardware,
             network: view.network.as_deref().map(str::to_owned),
-            registered: view.registration.is_some(),
+            registered: view.registration_state == Some(RegistrationState::Active),
             owner: owner(view.registration.as_ref()),
             lease_end: time_text(view.lease.ends),
         }

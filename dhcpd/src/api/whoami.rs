@@ -8,7 +8,7 @@
 use super::problem::{Problem, ProblemKind};
 use super::serve::Peer;
 use super::view::WhoamiView;
-use super::{ApiState, access, answer_mismatch, auth, json, parameters, registrations};
+use super::{ApiState, access, answer_mismatch, auth, json, parameters, refusal};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -39,7 +39,7 @@ pub(super) async fn whoami(
         }
         None => match peer.map(|peer| peer.to_canonical()) {
             Some(IpAddr::V4(address)) => address,
-            Some(IpAddr::V6(address)) => return Err(registrations::no_lease(address)),
+            Some(IpAddr::V6(address)) => return Err(refusal::no_lease(address)),
             None => {
                 return Err(Problem::new(
                     ProblemKind::NoCallerAddress,
@@ -52,7 +52,7 @@ pub(super) async fn whoami(
         QueryAnswer::Lease(Some(view)) if view.held => {
             Ok(json::response(StatusCode::OK, &WhoamiView::new(&view)))
         }
-        QueryAnswer::Lease(_) => Err(registrations::no_lease(address)),
+        QueryAnswer::Lease(_) => Err(refusal::no_lease(address)),
         _ => Err(answer_mismatch()),
     }
 }

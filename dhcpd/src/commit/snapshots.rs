@@ -157,7 +157,7 @@ fn write(mut writer: SnapshotWriter, door: &Door) -> Result<FinishedSnapshot, Sn
     }
     let mut after = None;
     loop {
-        let query = Query::Registrations { after, limit: SNAPSHOT_PAGE };
+        let query = Query::Registrations { after, limit: SNAPSHOT_PAGE, owner: None };
         let QueryAnswer::Registrations { registrations, next } = door.query_blocking(query)? else {
             return Err(DoorError::Closed.into());
         };
@@ -188,7 +188,8 @@ mod tests {
     use std::thread;
     use vestibule_core::{
         AddressRange, BindingState, ClientIdentifier, Configuration, HardwareAddress, Lease,
-        Network, OptionSet, Registration, Server, Subnet, Timestamp,
+        Network, OptionSet, RandomisedAddresses, Registration, RegistrationRules, Server, Subnet,
+        Timestamp,
     };
 
     const LEASES: u32 = 5000;
@@ -229,6 +230,7 @@ mod tests {
             gated: true,
             subnets: vec![subnet],
             options: OptionSet::new(),
+            randomised_addresses: RandomisedAddresses::Allow,
         };
         let configuration = Configuration {
             networks: vec![network],
@@ -237,6 +239,7 @@ mod tests {
             cache_threshold_percent: 25,
             decline_quarantine_seconds: 600,
             rapid_commit: false,
+            registration: RegistrationRules::default(),
         };
         Server::new(configuration, [], records, NOW)
     }
@@ -254,10 +257,8 @@ mod tests {
         let (store, _) = Store::open(directory.path(), options.clone()).unwrap();
         let mut records: Vec<Record> = (0..LEASES).map(lease).collect();
         records.push(Record::Registration(Registration {
-            hardware: hardware(7),
             owner: Some("ada".into()),
-            registered: NOW,
-            expires: None,
+            ..Registration::of(hardware(7), NOW)
         }));
         let core = server(records.clone());
         let (door, mut calls) = Door::new(Arc::new(|| {}));

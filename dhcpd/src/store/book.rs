@@ -182,12 +182,8 @@ mod tests {
 
     fn registration(number: u32, time: u64) -> Record {
         let [a, b, c, d] = number.to_be_bytes();
-        Record::Registration(Registration {
-            hardware: HardwareAddress::ethernet([2, 0, a, b, c, d]),
-            owner: None,
-            registered: Timestamp::from_seconds(time),
-            expires: None,
-        })
+        let hardware = HardwareAddress::ethernet([2, 0, a, b, c, d]);
+        Record::Registration(Registration::of(hardware, Timestamp::from_seconds(time)))
     }
 
     #[test]

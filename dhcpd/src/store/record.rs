@@ -14,7 +14,7 @@ use super::bytes::Reader;
 use std::fmt;
 use vestibule_core::{
     BindingState, ClientIdentifier, HardwareAddress, HoldOff, Lease, Record, Registration,
-    Timestamp,
+    Suspension, Timestamp,
 };
 
 /// Bytes of one encoded record at most, header included.
@@ -33,8 +33,11 @@ const TYPE_REGISTRATION_REMOVED: u8 = CRITICAL | 4;
 const TYPE_TIME: u8 = CRITICAL | 5;
 const TYPE_HOLD_OFF: u8 = CRITICAL | 6;
 
-/// The version of every body that this program writes, and the newest that it reads.
+/// The version of every body that this program writes, and the newest that it reads, but for
+/// registrations.
 const VERSION: u8 = 1;
+/// The same for registrations. Version 1 has no role, sponsor, note and suspension, and is still read.
+const VERSION_REGISTRATION: u8 = 2;
 
 const CLIENT_OPTION_61: u8 = 0;
 const CLIENT_HARDWARE: u8 = 1;
@@ -49,6 +52,19 @@ const HAS_RELAY_AGENT: u8 = 2;
 const HAS_HOST_NAME: u8 = 4;
 const HAS_OWNER: u8 = 1;
 const HAS_EXPIRES: u8 = 2;
+const HAS_ROLE: u8 = 4;
+const HAS_SPONSOR: u8 = 8;
+const HAS_NOTE: u8 = 16;
+const IS_SUSPENDED: u8 = 32;
+const HAS_SUSPENSION_REASON: u8 = 64;
+/// Which of them each version of a registration has.
+const FIELDS_OF_REGISTRATION_1: u8 = HAS_OWNER | HAS_EXPIRES;
+const FIELDS_OF_REGISTRATION_2: u8 = FIELDS_OF_REGISTRATION_1
+    | HAS_ROLE
+    | HAS_SPONSOR
+    | HAS_NOTE
+    | IS_SUSPENDED
+    | HAS_SUSPENSION_REASON;
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +114,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         Record::Time(_) => TYPE_TIME,
         Record::HoldOff(_) => TYPE_HOLD_OFF,
     };
-    out.extend_from_slice(&[record_type, VERSION, 0, 0]);
+    out.extend_from_slice(&[record_type, version_of(record_type), 0, 0]);
     let body = match record {
         Record::Lease(lease) => encode_lease(lease, out),
         Record::LeaseForgotten(address) => {
@@ -130,6 +146,11 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         field.copy_from_slice(&length.to_le_bytes());
     }
     Ok(())
+}
+
+/// The version of a type's body that this program writes, and the newest that it reads.
+const fn version_of(record_type: u8) -> u8 {
+    if record_type == TYPE_REGISTRATION { VERSION_REGISTRATION } else { VERSION }
 }
 
 /// The records in a run of bytes, one after the other. Records of unknown types that may be skipped
@@ -199,20 +220,20 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
             | TYPE_TIME
             | TYPE_HOLD_OFF
     );
-    if !known || version > VERSION {
+    if !known || version > version_of(record_type) {
         return if record_type & CRITICAL == 0 {
             Ok(None)
         } else {
             Err(RecordError::Newer { record_type, version })
         };
     }
-    if version != VERSION {
+    if version == 0 || (version != VERSION && record_type != TYPE_REGISTRATION) {
         return Err(RecordError::Malformed("no version has that number"));
     }
     let record = match record_type {
         TYPE_LEASE => Record::Lease(decode_lease(&mut body)?),
         TYPE_LEASE_FORGOTTEN => Record::LeaseForgotten(body.address().ok_or(SHORT)?),
-        TYPE_REGISTRATION => Record::Registration(decode_registration(&mut body)?),
+        TYPE_REGISTRATION => Record::Registration(decode_registration(version, &mut body)?),
         TYPE_REGISTRATION_REMOVED => Record::RegistrationRemoved(hardware(&mut body)?),
         TYPE_HOLD_OFF => {
             Record::HoldOff(HoldOff { since: time(&mut body)?, until: time(&mut body)? })
@@ -315,42 +336,67 @@ fn encode_registration(
 ) -> Result<(), RecordTooLong> {
     put_hardware(&registration.hardware, out);
     put_time(registration.registered, out);
+    let Registration { owner, role, sponsor, note, expires, suspended, .. } = registration;
+    let reason = suspended.as_ref().and_then(|suspension| suspension.reason.as_ref());
     let mut present = 0;
-    for (is_some, bit) in
-        [(registration.owner.is_some(), HAS_OWNER), (registration.expires.is_some(), HAS_EXPIRES)]
-    {
+    for (is_some, bit) in [
+        (owner.is_some(), HAS_OWNER),
+        (expires.is_some(), HAS_EXPIRES),
+        (role.is_some(), HAS_ROLE),
+        (sponsor.is_some(), HAS_SPONSOR),
+        (note.is_some(), HAS_NOTE),
+        (suspended.is_some(), IS_SUSPENDED),
+        (reason.is_some(), HAS_SUSPENSION_REASON),
+    ] {
         if is_some {
             present |= bit;
         }
     }
     out.push(present);
-    if let Some(owner) = &registration.owner {
+    if let Some(owner) = owner {
         put_bytes(owner.as_bytes(), out)?;
     }
-    if let Some(expires) = registration.expires {
-        put_time(expires, out);
+    if let Some(expires) = expires {
+        put_time(*expires, out);
+    }
+    for text in [role, sponsor, note].into_iter().flatten() {
+        put_bytes(text.as_bytes(), out)?;
+    }
+    if let Some(suspension) = suspended {
+        put_time(suspension.since, out);
+    }
+    if let Some(reason) = reason {
+        put_bytes(reason.as_bytes(), out)?;
     }
     Ok(())
 }
 
-fn decode_registration(body: &mut Reader<'_>) -> Result<Registration, RecordError> {
+fn decode_registration(version: u8, body: &mut Reader<'_>) -> Result<Registration, RecordError> {
     const SHORT: RecordError = RecordError::Malformed("the registration ends early");
     let hardware = hardware(body)?;
     let registered = time(body)?;
     let present = body.u8().ok_or(SHORT)?;
-    if present & !(HAS_OWNER | HAS_EXPIRES) != 0 {
+    let known = if version == 1 { FIELDS_OF_REGISTRATION_1 } else { FIELDS_OF_REGISTRATION_2 };
+    let has = |bit| present & bit != 0;
+    if present & !known != 0 || (has(HAS_SUSPENSION_REASON) && !has(IS_SUSPENDED)) {
         return Err(RecordError::Malformed("a registration has no such field"));
     }
-    let owner = if present & HAS_OWNER == 0 {
-        None
-    } else {
-        let bytes = body.counted().ok_or(SHORT)?;
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| RecordError::Malformed("the owner's name is not UTF-8"))?;
-        Some(text.into())
-    };
-    let expires = if present & HAS_EXPIRES == 0 { None } else { Some(time(body)?) };
-    Ok(Registration { hardware, owner, registered, expires })
+    let owner = if has(HAS_OWNER) { Some(text(body)?) } else { None };
+    let expires = if has(HAS_EXPIRES) { Some(time(body)?) } else { None };
+    let role = if has(HAS_ROLE) { Some(text(body)?) } else { None };
+    let sponsor = if has(HAS_SPONSOR) { Some(text(body)?) } else { None };
+    let note = if has(HAS_NOTE) { Some(text(body)?) } else { None };
+    let since = if has(IS_SUSPENDED) { Some(time(body)?) } else { None };
+    let reason = if has(HAS_SUSPENSION_REASON) { Some(text(body)?) } else { None };
+    let suspended = since.map(|since| Box::new(Suspension { since, reason }));
+    Ok(Registration { hardware, owner, role, sponsor, note, registered, expires, suspended })
+}
+
+fn text(body: &mut Reader<'_>) -> Result<Box<str>, RecordError> {
+    let bytes = body.counted().ok_or(RecordError::Malformed("a text ends early"))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| RecordError::Malformed("a registration's text is not UTF-8"))?;
+    Ok(text.into())
 }
 
 fn put_time(time: Timestamp, out: &mut Vec<u8>) {
@@ -433,15 +479,37 @@ mod tests {
             })
     }
 
+    fn any_text() -> impl Strategy<Value = Option<Box<str>>> {
+        prop::option::of(".{0,100}".prop_map(Into::into))
+    }
+
+    fn any_registration() -> impl Strategy<Value = Registration> {
+        let suspension = (any_time(), any_text())
+            .prop_map(|(since, reason)| Box::new(Suspension { since, reason }));
+        (
+            (any_hardware(), any_time(), prop::option::of(any_time())),
+            (any_text(), any_text(), any_text(), any_text(), prop::option::of(suspension)),
+        )
+            .prop_map(|((hardware, registered, expires), rest)| {
+                let (owner, role, sponsor, note, suspended) = rest;
+                Registration {
+                    hardware,
+                    owner,
+                    role,
+                    sponsor,
+                    note,
+                    registered,
+                    expires,
+                    suspended,
+                }
+            })
+    }
+
     fn any_record() -> impl Strategy<Value = Record> {
         prop_oneof![
             4 => any_lease().prop_map(Record::Lease),
             1 => any::<u32>().prop_map(|address| Record::LeaseForgotten(address.into())),
-            2 => (any_hardware(), prop::option::of(".{0,300}"), any_time(),
-                  prop::option::of(any_time()))
-                .prop_map(|(hardware, owner, registered, expires)| Record::Registration(
-                    Registration { hardware, owner: owner.map(Into::into), registered, expires }
-                )),
+            2 => any_registration().prop_map(Record::Registration),
             1 => any_hardware().prop_map(Record::RegistrationRemoved),
             1 => any_time().prop_map(Record::Time),
         ]
@@ -460,7 +528,8 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            // Whatever is accepted without a skip must be what the encoder writes for it.
+            // Whatever is accepted without a skip must be what the encoder writes for it, if it is not of
+            // an older version.
             let mut again = Vec::new();
             let mut records = decode(&bytes);
             let mut accepted = 0;
@@ -469,7 +538,7 @@ mod tests {
                 accepted += 1;
                 encode(&record, &mut again).unwrap();
             }
-            if records.passed() == accepted {
+            if records.passed() == accepted && !again.starts_with(&[TYPE_REGISTRATION]) {
                 prop_assert_eq!(&again[..], &bytes[..again.len()]);
             }
         }
@@ -497,6 +566,29 @@ mod tests {
         assert_eq!(decode(&bytes).collect::<Vec<_>>(), [Err(newer)]);
     }
 
+    /// What version 0.1 wrote before registrations had roles: still read, and read for ever.
+    #[test]
+    fn a_registration_of_version_1_is_read() {
+        let bytes = b"\x83\x01\x20\x00\x01\x06\x02\x00\x5e\x00\x53\x01\
+            \x00\x10\xa5\xd4\xe8\x00\x00\x00\x03\x05\x00alice\x00\x20\xa5\xd4\xe8\x00\x00\x00";
+        let registration = Registration {
+            owner: Some("alice".into()),
+            expires: Some(Timestamp::from_milliseconds(0xe8_d4a5_2000)),
+            ..Registration::of(
+                HardwareAddress::ethernet([2, 0, 0x5e, 0, 0x53, 1]),
+                Timestamp::from_milliseconds(0xe8_d4a5_1000),
+            )
+        };
+        let read: Vec<_> = decode(bytes).collect();
+        assert_eq!(read, [Ok(Record::Registration(registration))]);
+        // It could not say more than it had.
+        for bit in [HAS_ROLE, HAS_SPONSOR, HAS_NOTE, IS_SUSPENDED] {
+            let mut bytes = bytes.to_vec();
+            bytes[20] |= bit;
+            assert!(decode(&bytes).next().unwrap().is_err(), "{bit}");
+        }
+    }
+
     #[test]
     fn a_newer_version_of_a_known_type_is_refused() {
         let mut bytes = Vec::new();
@@ -510,10 +602,8 @@ mod tests {
     fn a_record_over_the_limit_is_refused_and_leaves_nothing_behind() {
         for length in [RECORD_BYTES_MAX, 70_000] {
             let record = Record::Registration(Registration {
-                hardware: HardwareAddress::ethernet([2; 6]),
                 owner: Some("x".repeat(length).into()),
-                registered: Timestamp::ZERO,
-                expires: None,
+                ..Registration::of(HardwareAddress::ethernet([2; 6]), Timestamp::ZERO)
             });
             let mut bytes = vec![1, 2, 3];
             assert!(encode(&record, &mut bytes).is_err());

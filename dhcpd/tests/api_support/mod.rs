@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use vestibule_config::{Api as ApiSection, ApiListen, ApiToken, Credential, GateMode, Scope};
 use vestibule_core::{
     AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects,
-    HardwareAddress, Input, Lease, Network, OptionSet, Record, Release, Server, Subnet, Ticket,
-    Timestamp,
+    HardwareAddress, Input, Lease, Network, OptionSet, RandomisedAddresses, Record,
+    RegistrationRules, Release, Server, Subnet, Ticket, Timestamp,
 };
 use vestibule_dhcpd::api::{
     ApiState, CaptivePortal, Certificate, Listener, Search, Timeouts, serve_captive_until_stopped,
@@ -190,6 +190,7 @@ pub fn configuration() -> Configuration {
             reservations: Vec::new(),
         }],
         options: OptionSet::default(),
+        randomised_addresses: RandomisedAddresses::Allow,
     };
     Configuration {
         networks: vec![
@@ -202,6 +203,7 @@ pub fn configuration() -> Configuration {
         cache_threshold_percent: 25,
         decline_quarantine_seconds: 3600,
         rapid_commit: false,
+        registration: RegistrationRules::default(),
     }
 }
 

@@ -381,11 +381,10 @@ pub fn lease(number: u32, version: u64, is_large: bool) -> Lease {
 }
 
 pub fn registration(number: u32, version: u64) -> Registration {
+    let registered = Timestamp::from_seconds(1_000_000 + version);
     Registration {
-        hardware: lease(number, 0, false).hardware,
         owner: Some(format!("owner {number}").into()),
-        registered: Timestamp::from_seconds(1_000_000 + version),
-        expires: None,
+        ..Registration::of(lease(number, 0, false).hardware, registered)
     }
 }
 

@@ -7,7 +7,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_core::{
     AddressRange, Arrival, BindingState, Configuration, HardwareAddress, Lease, MessageType,
-    Network, OptionSet, RelayAgentInformation, Request, SocketIndex, Subnet, Timestamp,
+    Network, OptionSet, RandomisedAddresses, RegistrationRules, RelayAgentInformation, Request,
+    SocketIndex, Subnet, Timestamp,
 };
 
 /// Networks, each with one subnet.
@@ -58,6 +59,7 @@ pub fn configuration() -> Configuration {
                 reservations: Vec::new(),
             }],
             options,
+            randomised_addresses: RandomisedAddresses::Allow,
         }
     });
     Configuration {
@@ -67,6 +69,7 @@ pub fn configuration() -> Configuration {
         cache_threshold_percent: 25,
         decline_quarantine_seconds: 86_400,
         rapid_commit: false,
+        registration: RegistrationRules::default(),
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::net::Ipv4Addr;
 use vestibule_core::{
-    AddressRange, Configuration, HardwareAddress, Network, OptionSet, Reservation, Subnet,
+    AddressRange, Configuration, HardwareAddress, Network, OptionSet, RandomisedAddresses,
+    RegistrationRules, Reservation, Subnet,
 };
 use vestibule_load::message::Hardware;
 use vestibule_load::random::Random;
@@ -176,6 +177,7 @@ impl Plan {
                     gated: is_gated(network),
                     subnets: vec![subnet],
                     options: OptionSet::new(),
+                    randomised_addresses: RandomisedAddresses::Allow,
                 }
             })
             .collect();
@@ -186,6 +188,7 @@ impl Plan {
             cache_threshold_percent: self.cache_threshold_percent,
             decline_quarantine_seconds: 30,
             rapid_commit: false,
+            registration: RegistrationRules::default(),
         }
     }
 }

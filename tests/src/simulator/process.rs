@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use vestibule_core::options::code;
 use vestibule_core::{
     Answer, Arrival, Command, Effect, Effects, HardwareAddress, Input, MessageType, Query,
-    QueryAnswer, Reason, Record, RegistrationTarget, Release, Reply, Sequence, Server, Side,
-    SocketIndex, Ticket, Timestamp,
+    QueryAnswer, Reason, Record, Register, RegistrationTarget, Release, Reply, Sequence, Server,
+    Side, SocketIndex, Ticket, Timestamp,
 };
 use vestibule_dhcpd::commit::{Envelope, GateReplacement, HeldAnswer, Outbox, Work};
 use vestibule_dhcpd::metrics::Metrics;
@@ -200,18 +200,15 @@ impl World {
         let expires = (self.random.below(3) == 0).then_some(ends);
         let command = match (self.random.below(5), address) {
             (0 | 1, _) => Command::Unregister(hardware),
-            (2, Some(address)) => Command::Register {
-                target: RegistrationTarget::Address(address),
-                owner: None,
+            (2, Some(address)) => Command::Register(Register {
                 expires,
-                replaces: None,
-            },
-            _ => Command::Register {
-                target: RegistrationTarget::Hardware(hardware),
+                ..Register::of(RegistrationTarget::Address(address))
+            }),
+            _ => Command::Register(Register {
                 owner: Some("somebody".into()),
                 expires,
-                replaces: None,
-            },
+                ..Register::of(RegistrationTarget::Hardware(hardware))
+            }),
         };
         self.call(hardware, command, address);
     }
@@ -225,12 +222,13 @@ impl World {
         }
         // Whom a command by address means is the core's business; any of them may change.
         let whom = match (&command, address) {
-            (Command::Register { target: RegistrationTarget::Address(_), .. }, Some(address)) => {
-                match process.server.query(server_now, &Query::Lease(address)) {
-                    QueryAnswer::Lease(Some(view)) => view.lease.hardware,
-                    _ => return,
-                }
-            }
+            (
+                Command::Register(Register { target: RegistrationTarget::Address(_), .. }),
+                Some(address),
+            ) => match process.server.query(server_now, &Query::Lease(address)) {
+                QueryAnswer::Lease(Some(view)) => view.lease.hardware,
+                _ => return,
+            },
             _ => hardware,
         };
         let ticket = Ticket(process.calls_count);

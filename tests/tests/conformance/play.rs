@@ -6,7 +6,7 @@ use super::incoming::{Incoming, SERVER};
 use super::outgoing;
 use std::path::Path;
 use vestibule_core::{
-    Answer, Command, Configuration, Effect, Effects, HardwareAddress, Input, Record,
+    Answer, Command, Configuration, Effect, Effects, HardwareAddress, Input, Record, Register,
     RegistrationTarget, Release, Reply, Sequence, Server, Ticket, Timestamp,
 };
 use vestibule_dhcpd::wire;
@@ -135,7 +135,7 @@ impl Player {
                     _ => return Err("write it as 'registered: MAC for 60s'".to_owned()),
                 };
                 let target = RegistrationTarget::Hardware(hardware(device)?);
-                let command = Command::Register { target, owner: None, expires, replaces: None };
+                let command = Command::Register(Register { expires, ..Register::of(target) });
                 self.command(command)?;
             }
             ["unregistered:", device] => {

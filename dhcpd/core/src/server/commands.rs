@@ -1,80 +1,55 @@
-//! Registrations: who is let in, and what the kernel is told when that changes.
+//! Commands: who is let in and who is held back, and what the kernel is told when that changes.
 //!
 //! An answer always waits for a commit of its own, also when nothing had to be changed: an equal
 //! command just before it may not be durable yet, and the answer promises that it is.
 
 use super::{Server, Step};
 use crate::{
-    Answer, Command, Effect, HardwareAddress, Record, Registration, RegistrationTarget, Release,
-    Ticket, Timestamp, limits,
+    Answer, Command, Effect, HardwareAddress, Imported, Record, Registration, Release, Suspension,
+    Ticket, limits,
 };
 use std::net::Ipv4Addr;
 
 impl Server {
     pub(super) fn command(&mut self, ticket: Ticket, command: Command, step: &mut Step<'_>) {
+        let promises = !matches!(command, Command::Import { apply: false, .. });
         let answer = match command {
-            Command::Register { target, owner, expires, replaces } => {
-                self.register(target, owner, expires, replaces, step)
-            }
+            Command::Register(register) => match self.register(register, step) {
+                Ok(registered) => registered,
+                Err(refusal) => *refusal,
+            },
             Command::Unregister(hardware) => self.unregister(hardware, step),
+            Command::Suspend { hardware, reason } => self.suspend(hardware, reason, step),
+            Command::Resume(hardware) => self.resume(hardware, step),
+            Command::Import { entries, apply } => self.import(entries, apply, step),
         };
         let release = match answer {
             // Nothing changed, and nothing is promised.
             Answer::NoLease(_)
             | Answer::NoHardwareAddress(_)
             | Answer::ExpiryInThePast(_)
-            | Answer::RegistrationsFull => Release::Immediately,
+            | Answer::RegistrationsFull
+            | Answer::UnknownRole { .. }
+            | Answer::DeviceLimitReached { .. }
+            | Answer::NothingToReplace { .. }
+            | Answer::ReplacesAnothers(_)
+            | Answer::RandomisedAddressRefused { .. }
+            | Answer::HeldBack { .. }
+            | Answer::ImportRefused { .. } => Release::Immediately,
             // That a device is not registered is true only when the end of its registration is.
-            Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::NotRegistered(_) => {
-                step.has_durable = true;
-                step.after_commit()
+            Answer::Registered { .. }
+            | Answer::Unregistered { .. }
+            | Answer::NotRegistered(_)
+            | Answer::Imported(_) => {
+                if promises {
+                    step.has_durable = true;
+                    step.after_commit()
+                } else {
+                    Release::Immediately
+                }
             }
         };
         step.effects.push(Effect::Answer { ticket, answer, release });
-    }
-
-    fn register(
-        &mut self,
-        target: RegistrationTarget,
-        owner: Option<Box<str>>,
-        expires: Option<Timestamp>,
-        replaces: Option<HardwareAddress>,
-        step: &mut Step<'_>,
-    ) -> Answer {
-        let hardware = match target {
-            RegistrationTarget::Hardware(hardware) => hardware,
-            RegistrationTarget::Address(address) => {
-                let lease = self.book.entry(address.into());
-                let Some(lease) = lease.filter(|lease| lease.is_held(self.now)) else {
-                    return Answer::NoLease(address);
-                };
-                lease.hardware()
-            }
-        };
-        if hardware.is_zero() {
-            return Answer::NoHardwareAddress(target);
-        }
-        if let Some(expires) = expires.filter(|expires| *expires <= self.now) {
-            return Answer::ExpiryInThePast(expires);
-        }
-        let old = self
-            .registrations
-            .get(&hardware)
-            .filter(|registration| registration.is_valid(self.now));
-        let created = old.is_none();
-        let freed = replaces.is_some_and(|replaced| self.registrations.contains_key(&replaced));
-        if created && self.registrations.len() >= limits::REGISTRATIONS_MAX + usize::from(freed) {
-            return Answer::RegistrationsFull;
-        }
-        let registered = old.map_or(self.now, |registration| registration.registered);
-        if let Some(replaced) = replaces.filter(|replaced| *replaced != hardware) {
-            self.end_registration(replaced, step);
-        }
-        let registration = Registration { hardware, owner, registered, expires };
-        self.remember(registration.clone());
-        step.persist(Record::Registration(registration.clone()));
-        let addresses = self.tell_gate(hardware, step);
-        Answer::Registered { registration, addresses, created }
     }
 
     fn unregister(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) -> Answer {
@@ -84,34 +59,119 @@ impl Server {
         Answer::Unregistered { addresses: self.gated_addresses(hardware) }
     }
 
+    fn suspend(
+        &mut self,
+        hardware: HardwareAddress,
+        reason: Option<Box<str>>,
+        step: &mut Step<'_>,
+    ) -> Answer {
+        let Some(old) = self.registrations.valid(hardware, self.now) else {
+            return Answer::NotRegistered(hardware);
+        };
+        let since = old.suspended.as_ref().map_or(self.now, |suspension| suspension.since);
+        let suspended = Some(Box::new(Suspension { since, reason }));
+        let registration = Registration { suspended, ..old.clone() };
+        self.keep(registration, false, None, step)
+    }
+
+    fn resume(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) -> Answer {
+        let Some(old) = self.registrations.valid(hardware, self.now) else {
+            return Answer::NotRegistered(hardware);
+        };
+        let registration = Registration { suspended: None, ..old.clone() };
+        self.keep(registration, false, None, step)
+    }
+
+    fn import(&mut self, entries: Vec<Registration>, apply: bool, step: &mut Step<'_>) -> Answer {
+        let mut imported = Imported::default();
+        let mut wanted = Vec::with_capacity(entries.len());
+        for (position, entry) in entries.into_iter().enumerate() {
+            let refused = |because| Answer::ImportRefused { position, because: Box::new(because) };
+            if position >= limits::IMPORT_ENTRIES_MAX {
+                return refused(Answer::RegistrationsFull);
+            }
+            if let Err(refusal) = self.check_device(entry.hardware, entry.role.as_deref()) {
+                return refused(*refusal);
+            }
+            if !entry.is_valid(self.now) {
+                imported.ended += 1;
+                continue;
+            }
+            let old = self.registrations.valid(entry.hardware, self.now);
+            let entry = self.as_imported(entry, old);
+            match old {
+                None => imported.created += 1,
+                Some(old) if *old == entry => {
+                    imported.unchanged += 1;
+                    continue;
+                }
+                Some(_) => imported.changed += 1,
+            }
+            if self.registrations.len() + imported.created > limits::REGISTRATIONS_MAX {
+                return refused(Answer::RegistrationsFull);
+            }
+            wanted.push(entry);
+        }
+        if apply {
+            for entry in wanted {
+                self.put_registration(entry, step);
+            }
+        }
+        Answer::Imported(imported)
+    }
+
+    /// An entry as it is kept: nothing in it has happened in the future, which would set the clock of the
+    /// next start.
+    fn as_imported(&self, entry: Registration, old: Option<&Registration>) -> Registration {
+        let suspended = entry.suspended.map(|suspension| {
+            let since = suspension.since.min(self.now);
+            Box::new(Suspension { since, reason: suspension.reason })
+        });
+        Registration {
+            registered: entry.registered.min(self.now),
+            suspended: suspended.or_else(|| old?.suspended.clone()),
+            ..entry
+        }
+    }
+
+    /// Puts a registration in, and answers with it.
+    pub(super) fn keep(
+        &mut self,
+        registration: Registration,
+        created: bool,
+        replaced: Option<HardwareAddress>,
+        step: &mut Step<'_>,
+    ) -> Answer {
+        let hardware = registration.hardware;
+        let state = registration.state(self.topology.configuration());
+        self.put_registration(registration.clone(), step);
+        let addresses = self.gated_addresses(hardware);
+        Answer::Registered { registration, state, addresses, created, replaced }
+    }
+
+    fn put_registration(&mut self, registration: Registration, step: &mut Step<'_>) {
+        let hardware = registration.hardware;
+        self.registrations.insert(registration.clone());
+        step.persist(Record::Registration(registration));
+        self.tell_gate(hardware, step);
+    }
+
     /// Ends a registration, whether by command or because its time has come. Whether there was one.
     pub(super) fn end_registration(
         &mut self,
         hardware: HardwareAddress,
         step: &mut Step<'_>,
     ) -> bool {
-        let Some(registration) = self.registrations.remove(&hardware) else { return false };
-        if let Some(expires) = registration.expires {
-            self.registrations_by_end.remove(&(expires, hardware));
+        if self.registrations.remove(hardware).is_none() {
+            return false;
         }
         step.persist(Record::RegistrationRemoved(hardware));
         self.tell_gate(hardware, step);
         true
     }
 
-    fn remember(&mut self, registration: Registration) {
-        let (hardware, expires) = (registration.hardware, registration.expires);
-        let old = self.registrations.insert(hardware, registration);
-        if let Some(old_expires) = old.and_then(|old| old.expires) {
-            self.registrations_by_end.remove(&(old_expires, hardware));
-        }
-        if let Some(expires) = expires {
-            self.registrations_by_end.insert((expires, hardware));
-        }
-    }
-
     /// Has the kernel told of every address that the device holds in gated networks.
-    fn tell_gate(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) -> Vec<Ipv4Addr> {
+    fn tell_gate(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) {
         let addresses: Vec<u32> =
             self.book.of_hardware(hardware).map(|lease| lease.address().into()).collect();
         for address in addresses {
@@ -126,7 +186,6 @@ impl Server {
                 step.gate(change);
             }
         }
-        self.gated_addresses(hardware)
     }
 
     fn gated_addresses(&self, hardware: HardwareAddress) -> Vec<Ipv4Addr> {

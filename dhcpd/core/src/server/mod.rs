@@ -13,7 +13,8 @@
 //! | `discover`, `request`, `farewell` | what each message of a client gets |
 //! | `caching` | early renewals that need no write |
 //! | `reply` | how replies are put together |
-//! | `commands`, `queries` | registrations, and questions |
+//! | `registrations` | which devices are registered |
+//! | `register`, `commands`, `queries` | registering a device, other commands, and questions |
 
 mod book;
 mod caching;
@@ -23,6 +24,8 @@ mod farewell;
 mod offers;
 mod pools;
 mod queries;
+mod register;
+mod registrations;
 mod reply;
 mod request;
 mod topology;
@@ -34,10 +37,11 @@ use crate::{
 };
 pub use book::HashKey;
 
-use book::{Book, Entry, Registrations, Standing};
+use book::{Book, Entry, Standing};
 use caching::Changes;
 use offers::Offers;
 use pools::Pools;
+use registrations::Registrations;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use topology::{NetworkIndex, SubnetIndex, Topology};
@@ -58,7 +62,6 @@ pub struct Server {
     pools: Pools,
     offers: Offers,
     registrations: Registrations,
-    registrations_by_end: BTreeSet<(Timestamp, HardwareAddress)>,
     changes: Changes,
     held: BTreeMap<ClientIdentifier, Held>,
     held_in_order: VecDeque<(Sequence, ClientIdentifier)>,
@@ -154,17 +157,17 @@ impl Server {
         let topology = Topology::new(configuration);
         let mut book = Book::new(&topology, key);
         let mut pools = Pools::new(&topology);
-        let mut registrations = Registrations::new();
+        let mut registrations = Registrations::new(key);
         let mut hold_off = None;
         for record in records {
             match record {
                 Record::Lease(lease) => book.load(&lease),
                 Record::LeaseForgotten(address) => book.forget(address.into()),
                 Record::Registration(registration) => {
-                    registrations.insert(registration.hardware, registration);
+                    registrations.insert(registration);
                 }
                 Record::RegistrationRemoved(hardware) => {
-                    registrations.remove(&hardware);
+                    registrations.remove(hardware);
                 }
                 Record::Time(_) => {}
                 Record::HoldOff(found) => {
@@ -172,12 +175,8 @@ impl Server {
                 }
             }
         }
-        registrations.retain(|_, registration| registration.is_valid(now));
+        registrations.forget_ended(now);
         book.settle_loaded(&topology, &mut pools, &registrations, now);
-        let registrations_by_end = registrations
-            .values()
-            .filter_map(|registration| Some((registration.expires?, registration.hardware)))
-            .collect();
         Self {
             topology,
             own_addresses: own_addresses.into_iter().collect(),
@@ -185,7 +184,6 @@ impl Server {
             pools,
             offers: Offers::default(),
             registrations,
-            registrations_by_end,
             changes: Changes::default(),
             held: BTreeMap::new(),
             held_in_order: VecDeque::new(),
@@ -343,9 +341,9 @@ impl Server {
     /// asks for less (RFC 2131 section 4.3.1).
     fn terms(&self, request: &Request, network: NetworkIndex) -> reply::Terms {
         let configuration = self.topology.configuration();
-        let is_registered =
-            book::registration_of(&self.registrations, request.hardware, self.now).is_some();
-        let configured = if self.topology.network(network).gated && !is_registered {
+        let (hardware, now) = (request.hardware, self.now);
+        let passes = book::pass_of(&self.topology, &self.registrations, hardware, now).is_some();
+        let configured = if self.topology.network(network).gated && !passes {
             configuration.lifetime_unregistered_seconds
         } else {
             configuration.lifetime_seconds
@@ -459,8 +457,7 @@ impl Server {
         for _ in 0..limits::ENDINGS_PER_STEP_MAX {
             let lease = self.book.first_end().filter(|(end, _)| *end <= self.now);
             let offer = self.offers.first_end().filter(|(end, _)| *end <= self.now);
-            let registration =
-                self.registrations_by_end.first().copied().filter(|(end, _)| *end <= self.now);
+            let registration = self.registrations.first_end().filter(|(end, _)| *end <= self.now);
             if lease.is_none() && offer.is_none() && registration.is_none() {
                 break;
             }
@@ -484,7 +481,7 @@ impl Server {
         let next = [
             self.book.nothing_ends_before(),
             self.offers.first_end().map(|(end, _)| end),
-            self.registrations_by_end.first().map(|(end, _)| *end),
+            self.registrations.first_end().map(|(end, _)| end),
         ]
         .into_iter()
         .flatten()

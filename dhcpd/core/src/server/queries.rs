@@ -4,9 +4,9 @@ use super::book::Entry;
 use super::topology::NetworkIndex;
 use super::{Server, book};
 use crate::{
-    CoreStatus, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer, Timestamp, limits,
+    CoreStatus, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer, Registration,
+    RegistrationState, Timestamp, limits,
 };
-use std::ops::Bound::{Excluded, Unbounded};
 
 /// Leases that one query looks at, at most: a filter that few pass must not hold up the packets.
 const LEASES_LOOKED_AT_MAX: usize = 8 * limits::QUERY_LEASES_MAX;
@@ -36,23 +36,25 @@ impl Server {
                 }
                 QueryAnswer::Leases { leases, next: None }
             }
-            Query::Registration(hardware) => QueryAnswer::Registration(
-                self.registrations
-                    .get(hardware)
-                    .filter(|registration| registration.is_valid(now))
-                    .cloned(),
-            ),
-            Query::Registrations { after, limit } => {
+            Query::Registration(hardware) => {
+                QueryAnswer::Registration(self.registrations.valid(*hardware, now).cloned())
+            }
+            Query::Registrations { after, limit, owner } => {
                 let limit = (*limit).min(limits::QUERY_LEASES_MAX);
-                let lower = after.map_or(Unbounded, Excluded);
-                let mut registrations: Vec<_> = self
-                    .registrations
-                    .range((lower, Unbounded))
-                    .map(|(_, registration)| registration)
-                    .filter(|registration| registration.is_valid(now))
-                    .take(limit + 1)
-                    .cloned()
-                    .collect();
+                let is_valid = |registration: &&Registration| registration.is_valid(now);
+                let mut registrations: Vec<Registration> = match owner {
+                    Some(owner) => self
+                        .registrations
+                        .of_owner(owner, now)
+                        .filter(|registration| Some(registration.hardware) > *after)
+                        .take(limit + 1)
+                        .cloned()
+                        .collect(),
+                    None => {
+                        let above = self.registrations.above(*after);
+                        above.filter(is_valid).take(limit + 1).cloned().collect()
+                    }
+                };
                 let has_more = registrations.len() > limit;
                 registrations.truncate(limit);
                 let next = registrations
@@ -67,11 +69,19 @@ impl Server {
 
     fn view(&self, lease: &Entry, now: Timestamp) -> LeaseView {
         let network = self.topology.network_of(lease.address());
-        let registration = book::registration_of(&self.registrations, lease.hardware(), now);
+        let registration = self.registrations.valid(lease.hardware(), now);
+        let configuration = self.topology.configuration();
+        let state = registration.map(|registration| registration.state(configuration));
+        let quarantine =
+            registration.filter(|_| state == Some(RegistrationState::Quarantined)).and_then(
+                |registration| configuration.registration.role(registration.role.as_deref()?),
+            );
         LeaseView {
             held: lease.is_held(now),
             network: network.map(|network| self.topology.network(network).name.clone()),
             registration: registration.cloned(),
+            registration_state: state,
+            quarantine_url: quarantine.and_then(|role| role.portal_url.clone()),
             registration_milliseconds: registration
                 .and_then(|registration| registration.expires)
                 .map(|expires| expires.milliseconds_after(now)),

@@ -9,8 +9,8 @@ use std::net::Ipv4Addr;
 use vestibule_core::options::code;
 use vestibule_core::{
     ClientIdentifier, Command, Configuration, CoreStatus, Effect, Effects, Input, LeaseFilter,
-    LeaseView, MessageType, Query, QueryAnswer, Reason, Record, RegistrationTarget, Release, Reply,
-    Request, Sequence, Server, Side, Ticket, Timestamp,
+    LeaseView, MessageType, Query, QueryAnswer, Reason, Record, Register, RegistrationTarget,
+    Release, Replaces, Reply, Request, Sequence, Server, Side, Ticket, Timestamp,
 };
 
 /// A step that waits for its commit.
@@ -91,12 +91,11 @@ impl Judge {
                     Some(index) => RegistrationTarget::Address(ADDRESSES[index]),
                     None => RegistrationTarget::Hardware(hardware(number)),
                 };
-                self.command(Command::Register {
-                    target,
-                    owner: None,
+                self.command(Command::Register(Register {
                     expires: seconds.map(|seconds| self.now.plus_seconds(seconds)),
-                    replaces: replaces.map(hardware),
-                });
+                    replaces: replaces.map(|number| Replaces::Device(hardware(number))),
+                    ..Register::of(target)
+                }));
             }
             Action::Unregister(number) => self.command(Command::Unregister(hardware(number))),
             Action::GateLost => self.step(Input::GateLost, None),

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_core::{
     AddressRange, Arrival, Configuration, HardwareAddress, MessageType, Network, OptionSet,
-    Request, Reservation, SocketIndex, Subnet,
+    RandomisedAddresses, RegistrationRules, Request, Reservation, SocketIndex, Subnet,
 };
 
 /// The address of the server under test.
@@ -103,6 +103,7 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
         gated,
         subnets,
         options: OptionSet::new(),
+        randomised_addresses: RandomisedAddresses::Allow,
     };
     Configuration {
         networks: vec![
@@ -114,6 +115,7 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
         cache_threshold_percent: ways.cache_threshold_percent,
         decline_quarantine_seconds: QUARANTINE_SECONDS,
         rapid_commit: ways.rapid_commit,
+        registration: RegistrationRules::default(),
     }
 }
 

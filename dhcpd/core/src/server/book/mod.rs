@@ -20,16 +20,17 @@ mod table;
 
 pub(super) use entry::Entry;
 pub use siphash::HashKey;
+pub(super) use siphash::hash;
 
 use super::pools::Pools;
+use super::registrations::Registrations;
 use super::topology::{NetworkIndex, Topology};
 use crate::{
-    BindingState, ClientIdentifier, GateChange, HardwareAddress, Lease, Registration, Side,
-    Timestamp, limits,
+    BindingState, ClientIdentifier, GateChange, HardwareAddress, Lease, Registration,
+    RegistrationState, Side, Timestamp, limits,
 };
 use ends::Ends;
 use finder::{By, Finder};
-use std::collections::BTreeMap;
 use table::{SlotId, Table};
 
 /// How an address stands, as the pools, the counters and the gate were last told.
@@ -69,9 +70,6 @@ impl Counters {
     }
 }
 
-/// The devices that are registered.
-pub(super) type Registrations = BTreeMap<HardwareAddress, Registration>;
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -83,15 +81,17 @@ pub(super) struct Book {
     counters: Vec<Counters>,
 }
 
-/// The valid registration of a device. Hosts without a hardware address have none, because nothing
-/// tells them apart.
-pub(super) fn registration_of(
-    registrations: &Registrations,
+/// The valid registration of a device if it lets the device pass: it is not suspended, nor in a
+/// quarantine.
+pub(super) fn pass_of<'r>(
+    topology: &Topology,
+    registrations: &'r Registrations,
     hardware: HardwareAddress,
     now: Timestamp,
-) -> Option<&Registration> {
-    let registration = registrations.get(&hardware).filter(|_| !hardware.is_zero())?;
-    registration.is_valid(now).then_some(registration)
+) -> Option<&'r Registration> {
+    let registration = registrations.valid(hardware, now)?;
+    let state = registration.state(topology.configuration());
+    (state == RegistrationState::Active).then_some(registration)
 }
 
 /// The kernel set that a lease's address belongs into, and for how many milliseconds: the function
@@ -107,8 +107,7 @@ pub(super) fn side_of(
         return None;
     }
     let ends = lease.ends();
-    let registration = registration_of(registrations, lease.hardware(), now);
-    let (side, until) = match registration {
+    let (side, until) = match pass_of(topology, registrations, lease.hardware(), now) {
         Some(registration) => {
             (Side::Registered, registration.expires.map_or(ends, |expires| expires.min(ends)))
         }

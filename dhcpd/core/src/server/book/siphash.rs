@@ -9,7 +9,7 @@
 pub struct HashKey(pub u64, pub u64);
 
 /// The hash of `bytes`.
-pub(super) fn hash(key: HashKey, bytes: &[u8]) -> u64 {
+pub(in crate::server) fn hash(key: HashKey, bytes: &[u8]) -> u64 {
     let mut state = [
         key.0 ^ 0x736f_6d65_7073_6575,
         key.1 ^ 0x646f_7261_6e64_6f6d,

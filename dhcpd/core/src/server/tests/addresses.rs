@@ -24,12 +24,10 @@ fn counters_follow_every_change() {
     let address = bench.lease(1).unwrap();
     let status = bench.status();
     assert_eq!((status.free, status.held, status.unregistered), (2, 1, 1));
-    let register = Command::Register {
-        target: RegistrationTarget::Address(address),
+    let register = Command::Register(Register {
         owner: Some("ada".into()),
-        expires: None,
-        replaces: None,
-    };
+        ..Register::of(RegistrationTarget::Address(address))
+    });
     bench.input(Input::Command(Ticket(1), register));
     let status = bench.status();
     assert_eq!((status.registered, status.unregistered), (1, 0));

@@ -17,8 +17,8 @@ mod trust;
 use super::*;
 use crate::{
     AddressRange, Answer, Command, Destination, HardwareAddress, LeaseFilter, Network, OptionSet,
-    Query, QueryAnswer, RegistrationTarget, RelayAgentInformation, Reservation, SocketIndex,
-    Subnet, Ticket,
+    Query, QueryAnswer, RandomisedAddresses, Register, RegistrationRules, RegistrationTarget,
+    RelayAgentInformation, Replaces, Reservation, SocketIndex, Subnet, Ticket,
 };
 use std::net::SocketAddrV4;
 
@@ -46,12 +46,14 @@ fn configuration(pool_size: u8) -> Configuration {
                 }],
             }],
             options: OptionSet::new(),
+            randomised_addresses: RandomisedAddresses::Allow,
         }],
         lifetime_seconds: 3600,
         lifetime_unregistered_seconds: 120,
         cache_threshold_percent: 25,
         decline_quarantine_seconds: 600,
         rapid_commit: false,
+        registration: RegistrationRules::default(),
     }
 }
 

@@ -7,12 +7,10 @@ fn registration_moves_the_host_and_its_end_moves_it_back() {
     let mut bench = Bench::new(2);
     let address = bench.lease(1).unwrap();
     let expires = bench.now.plus_seconds(60);
-    let register = Command::Register {
-        target: RegistrationTarget::Hardware(hardware(1)),
-        owner: None,
+    let register = Command::Register(Register {
         expires: Some(expires),
-        replaces: None,
-    };
+        ..Register::of(RegistrationTarget::Hardware(hardware(1)))
+    });
     let effects = bench.input(Input::Command(Ticket(7), register.clone()));
     let changes = gate_changes(&effects);
     assert_eq!(changes[0].side, Some((Side::Registered, 60_000)));
@@ -46,12 +44,7 @@ fn registration_moves_the_host_and_its_end_moves_it_back() {
 fn a_new_holder_inherits_no_permit() {
     let mut bench = Bench::new(1);
     let address = bench.lease(1).unwrap();
-    let register = Command::Register {
-        target: RegistrationTarget::Address(address),
-        owner: None,
-        expires: None,
-        replaces: None,
-    };
+    let register = Command::Register(Register::of(RegistrationTarget::Address(address)));
     bench.input(Input::Command(Ticket(1), register));
     let mut release = request(1, MessageType::Release);
     release.ciaddr = address;
@@ -96,7 +89,7 @@ fn a_host_without_a_hardware_address_cannot_be_registered() {
     select.server_identifier = Some(SERVER);
     bench.reply(select).unwrap();
     let target = RegistrationTarget::Address(address);
-    let register = Command::Register { target, owner: None, expires: None, replaces: None };
+    let register = Command::Register(Register::of(target));
     let effects = bench.input(Input::Command(Ticket(1), register));
     assert!(effects.iter().any(|effect| matches!(
         effect,
@@ -110,14 +103,12 @@ fn replacing_a_device_moves_the_permit_in_one_step() {
     let mut bench = Bench::new(2);
     let old = bench.lease(1).unwrap();
     let new = bench.lease(2).unwrap();
-    let register = |target, replaces| Command::Register {
-        target: RegistrationTarget::Address(target),
-        owner: None,
-        expires: None,
-        replaces,
+    let register = |target, replaces| {
+        let target = RegistrationTarget::Address(target);
+        Command::Register(Register { replaces, ..Register::of(target) })
     };
     bench.input(Input::Command(Ticket(1), register(old, None)));
-    bench.input(Input::Command(Ticket(2), register(new, Some(hardware(1)))));
+    bench.input(Input::Command(Ticket(2), register(new, Some(Replaces::Device(hardware(1))))));
     let sides: Vec<_> = bench
         .server
         .gate(bench.now)
