@@ -7,7 +7,8 @@
 //! 5. and releases what was held for them,
 //! 6. [`wire`] encodes and [`net`] sends.
 //!
-//! Beside that way, and never in it: [`api`], which asks the core through the [`door`].
+//! Beside that way, and never in it: [`api`], which asks the core through the [`door`], and the
+//! messages of the [`failover`] link.
 
 pub mod api;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod commit;
 pub mod daemon;
 pub mod decide;
 pub mod door;
+pub mod failover;
 pub mod metrics;
 pub mod net;
 pub mod store;

@@ -4,11 +4,14 @@
 
 #[path = "../../tests/fuzz/src/decode_check.rs"]
 mod decode_check;
+#[path = "../../tests/fuzz/src/failover_check.rs"]
+mod failover_check;
 #[path = "../../tests/fuzz/src/frame_check.rs"]
 mod frame_check;
 
 use std::fs;
 use std::path::Path;
+use vestibule_dhcpd::failover;
 use vestibule_dhcpd::net::frame;
 use vestibule_dhcpd::wire;
 
@@ -33,4 +36,9 @@ fn every_kept_packet_keeps_the_promises_of_wire() {
 #[test]
 fn every_kept_frame_keeps_the_promises_of_frame() {
     each_kept_input("frame", frame_check::check);
+}
+
+#[test]
+fn every_kept_stream_keeps_the_promises_of_failover() {
+    each_kept_input("failover", failover_check::check);
 }

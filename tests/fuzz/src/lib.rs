@@ -6,10 +6,13 @@
 
 #![allow(dead_code, reason = "the targets use a part of the modules each")]
 
+#[path = "../../../dhcpd/src/failover/mod.rs"]
+pub mod failover;
 #[path = "../../../dhcpd/src/net/frame.rs"]
 pub mod frame;
 #[path = "../../../dhcpd/src/wire/mod.rs"]
 pub mod wire;
 
 pub mod decode_check;
+pub mod failover_check;
 pub mod frame_check;
