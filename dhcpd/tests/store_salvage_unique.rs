@@ -10,9 +10,9 @@ mod store_support;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use store_support::{Random, SimulatedDisk, open, options, segment};
 use vestibule_core::{
-    AddressRange, Arrival, Configuration, Effect, Effects, HardwareAddress, Input, MessageType,
-    Network, Octets, OptionSet, RandomisedAddresses, Reason, Record, RegistrationRules, Request,
-    Server, SocketIndex, Subnet, Timestamp,
+    AddressRange, Arrival, Configuration, Effect, Effects, GateBy, HardwareAddress, Input,
+    MessageType, Network, Octets, OptionSet, PerClass, RandomisedAddresses, Reason, Record,
+    RegistrationRules, Request, Server, SocketIndex, Subnet, Timestamp,
 };
 use vestibule_dhcpd::store::{SalvageTerms, Store, salvage};
 
@@ -29,6 +29,8 @@ fn configuration() -> Configuration {
         networks: vec![Network {
             name: "halls".into(),
             gated: false,
+            gate_by: GateBy::default(),
+            class_options: PerClass::default(),
             subnets: vec![Subnet {
                 prefix: "10.20.0.0/24".parse().unwrap(),
                 pools: vec![AddressRange {
@@ -36,6 +38,8 @@ fn configuration() -> Configuration {
                     last: Ipv4Addr::new(10, 20, 0, 9 + ADDRESSES),
                 }],
                 options: OptionSet::new(),
+                class_pools: PerClass::default(),
+                class_options: PerClass::default(),
                 reservations: Vec::new(),
             }],
             options: OptionSet::new(),

@@ -4,7 +4,7 @@
 //! a listener is either whole (certificate and key) or meant for a proxy that is named, and that every
 //! gated network tells its hosts the same URL unless its own options say otherwise.
 
-use crate::checked::{Captive, Gate, GateMode, ProxyHeader, Tls};
+use crate::checked::{Captive, Gate, ProxyHeader, Tls};
 use crate::grammar;
 use crate::limits::{CAPTIVE_URL_LENGTH_MAX, TRUSTED_PROXIES_MAX};
 use crate::mistake::{Complaint, quoted};
@@ -74,12 +74,9 @@ pub(crate) fn captive(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Capti
 }
 
 /// Puts the URL into the options of gated networks that have no such option of their own, if there is
-/// a gate: elsewhere nobody is captive.
+/// something that holds their hosts back: elsewhere nobody is captive.
 pub(crate) fn tell_gated_networks(captive: &Captive, gate: &Gate, networks: &mut [Network]) {
-    if gate.mode == GateMode::Off {
-        return;
-    }
-    for network in networks.iter_mut().filter(|network| network.gated) {
+    for network in networks.iter_mut().filter(|network| gate.holds_back(network)) {
         if network.options.get(CAPTIVE_PORTAL).is_none() {
             network.options.insert(CAPTIVE_PORTAL, captive.url.as_bytes());
         }

@@ -4,6 +4,7 @@ use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
+use vestibule_core::Network;
 
 /// The whole file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,15 @@ pub struct Gate {
     pub portal: Option<Portal>,
     /// What they may reach besides the portal.
     pub walled_garden: Vec<GardenEntry>,
+}
+
+impl Gate {
+    /// Whether anything holds unregistered hosts of a network back.
+    #[must_use]
+    pub fn holds_back(&self, network: &Network) -> bool {
+        let by_sets = network.gate_by.sets && self.mode != GateMode::Off;
+        network.gated && (by_sets || network.gate_by.pools)
+    }
 }
 
 /// The registration page.

@@ -9,7 +9,7 @@ use crate::value::{duration_in_words, range_in_words, size_in_words};
 use crate::warnings::warnings;
 use ipnetwork::Ipv6Network;
 use std::fmt::{self, Display, Write as _};
-use vestibule_core::{Configuration, Network, OptionSet, Subnet};
+use vestibule_core::{Class, Configuration, GateBy, Network, OptionSet, PerClass, Subnet};
 
 /// The whole configuration in words, warnings last. Ends with a line break.
 #[must_use]
@@ -27,7 +27,9 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     for network_configured in &vestibule.core.networks {
         network(text, network_configured)?;
     }
-    gate(text, &vestibule.gate, &vestibule.gated_ipv6.prefixes)?;
+    let by_pools = |network: &Network| network.gated && network.gate_by.pools;
+    let by_pools = vestibule.core.networks.iter().any(by_pools);
+    gate(text, &vestibule.gate, by_pools, &vestibule.gated_ipv6.prefixes)?;
     if let Some(configured) = &vestibule.captive {
         captive(text, configured)?;
     }
@@ -75,9 +77,21 @@ fn leases(text: &mut String, core: &Configuration) -> fmt::Result {
 }
 
 fn network(text: &mut String, network: &Network) -> fmt::Result {
-    let gated = if network.gated { "gated" } else { "not gated" };
-    writeln!(text, "\nnetwork {}, {gated}", network.name)?;
-    options(text, &network.options, "  ")?;
+    let by = match network.gate_by {
+        _ if !network.gated => "not gated",
+        GateBy { pools: false, .. } => "gated",
+        GateBy { sets: false, .. } => "gated by pools",
+        GateBy { .. } => "gated by kernel sets and by pools",
+    };
+    writeln!(text, "\nnetwork {}, {by}", network.name)?;
+    if network.gated && network.gate_by.pools {
+        writeln!(
+            text,
+            "  a host that registers, or is registered no more, gets another address at its next renewal"
+        )?;
+    }
+    options(text, &network.options, "  ", None)?;
+    class_options(text, &network.class_options, "  ")?;
     for subnet_configured in &network.subnets {
         subnet(text, subnet_configured)?;
     }
@@ -86,17 +100,17 @@ fn network(text: &mut String, network: &Network) -> fmt::Result {
 
 fn subnet(text: &mut String, subnet: &Subnet) -> fmt::Result {
     writeln!(text, "  subnet {}", subnet.prefix)?;
-    for pool in &subnet.pools {
+    for (class, pool) in subnet.all_pools() {
         let size = counted(pool.size(), "address", "addresses");
-        writeln!(text, "    pool {}, {size}", range_in_words(pool))?;
+        writeln!(text, "    pool {}, {size}{}", range_in_words(&pool), for_hosts(class))?;
     }
-    if subnet.pools.is_empty() {
+    if subnet.all_pools().next().is_none() {
         writeln!(text, "    no pools")?;
     }
     let reservations = &subnet.reservations;
-    let pooled = reservations
-        .iter()
-        .filter(|reservation| subnet.pools.iter().any(|pool| pool.contains(reservation.address)));
+    let pooled = reservations.iter().filter(|reservation| {
+        subnet.all_pools().any(|(_, pool)| pool.contains(reservation.address))
+    });
     let count = counted(reservations.len() as u64, "reservation", "reservations");
     let with_options = reservations.iter().filter(|reservation| !reservation.options.is_empty());
     write!(text, "    {count}")?;
@@ -105,19 +119,49 @@ fn subnet(text: &mut String, subnet: &Subnet) -> fmt::Result {
         write!(text, ", {pooled} in pools, {with_options} with options")?;
     }
     writeln!(text)?;
-    options(text, &subnet.options, "    ")
+    options(text, &subnet.options, "    ", None)?;
+    class_options(text, &subnet.class_options, "    ")
 }
 
-fn options(text: &mut String, options: &OptionSet, indent: &str) -> fmt::Result {
-    for (code, contents) in options.iter() {
-        writeln!(text, "{indent}option {} = {}", name_of(code), in_words(code, contents))?;
+fn class_options(text: &mut String, of: &PerClass<OptionSet>, indent: &str) -> fmt::Result {
+    for class in Class::ALL {
+        options(text, of.of(class), indent, Some(class))?;
     }
     Ok(())
 }
 
-fn gate(text: &mut String, gate: &Gate, ipv6_prefixes: &[Ipv6Network]) -> fmt::Result {
+const fn for_hosts(class: Option<Class>) -> &'static str {
+    match class {
+        None => "",
+        Some(Class::Registered) => ", for registered hosts",
+        Some(Class::Unregistered) => ", for unregistered hosts",
+    }
+}
+
+fn options(
+    text: &mut String,
+    options: &OptionSet,
+    indent: &str,
+    class: Option<Class>,
+) -> fmt::Result {
+    for (code, contents) in options.iter() {
+        let (name, value) = (name_of(code), in_words(code, contents));
+        writeln!(text, "{indent}option {name} = {value}{}", for_hosts(class))?;
+    }
+    Ok(())
+}
+
+fn gate(
+    text: &mut String,
+    gate: &Gate,
+    by_pools: bool,
+    ipv6_prefixes: &[Ipv6Network],
+) -> fmt::Result {
     match gate.mode {
         GateMode::Local => writeln!(text, "\ngate, enforced on this host")?,
+        GateMode::Off if by_pools => {
+            writeln!(text, "\ngate, off: only pools and options hold unregistered hosts back")?;
+        }
         GateMode::Off => writeln!(text, "\ngate, off: every host has the whole network")?,
     }
     if let Some(socket) = gate.lying_resolver {

@@ -39,12 +39,32 @@ pub const LEASES: Section = Section {
 /// `[[network]]`
 pub const NETWORK: Section = Section {
     header: "[[network]]",
-    keys: &["name", "gated", "ipv6-prefixes", "options", "subnet"],
+    keys: &[
+        "name",
+        "gated",
+        "gate-by",
+        "ipv6-prefixes",
+        "options",
+        "options-registered",
+        "options-unregistered",
+        "subnet",
+    ],
 };
 
 /// `[[network.subnet]]`
-pub const SUBNET: Section =
-    Section { header: "[[network.subnet]]", keys: &["prefix", "pools", "options", "reservation"] };
+pub const SUBNET: Section = Section {
+    header: "[[network.subnet]]",
+    keys: &[
+        "prefix",
+        "pools",
+        "pools-registered",
+        "pools-unregistered",
+        "options",
+        "options-registered",
+        "options-unregistered",
+        "reservation",
+    ],
+};
 
 /// `[[network.subnet.reservation]]`
 pub const RESERVATION: Section =

@@ -13,6 +13,7 @@
 mod api;
 mod captive;
 mod checked;
+mod classes;
 mod explain;
 pub mod grammar;
 pub mod limits;

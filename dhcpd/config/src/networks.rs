@@ -6,6 +6,7 @@
 //! its limits is checked in a moment.
 
 use crate::checked::GatedIpv6;
+use crate::classes::{self, Gated, PlacedPool};
 use crate::grammar;
 use crate::limits::{
     IPV6_PREFIXES_MAX, NETWORKS_MAX, POOL_ADDRESSES_MAX, POOLS_MAX, RESERVATIONS_MAX, SUBNETS_MAX,
@@ -18,7 +19,8 @@ use ipnetwork::Ipv4Network;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use vestibule_core::{
-    AddressRange, HardwareAddress, Network, RandomisedAddresses, Reservation, Subnet,
+    AddressRange, Class, HardwareAddress, Network, PerClass, RandomisedAddresses, Reservation,
+    Subnet,
 };
 
 /// What is remembered across the file, to find what stands twice and what is too much.
@@ -81,6 +83,7 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
         let why = "choose: true if unregistered hosts shall meet the gate, else false";
         reader.missing(table, "gated", why);
     }
+    let by = classes::gated(reader, table, gated);
     let ipv6_prefixes =
         reader.parsed_list(table, "ipv6-prefixes", IPV6_PREFIXES_MAX, value::prefix_ipv6);
     match (ipv6_prefixes, gated, &name) {
@@ -92,33 +95,50 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
                 reader.complain_about(table, "ipv6-prefixes", first.at, complaint);
             }
         }
+        (Some(prefixes), ..) if !by.gate_by.sets => {
+            if let Some(first) = prefixes.first() {
+                let message =
+                    "this network is gated by pools alone: nothing is done about its IPv6";
+                let remedy = "leave ipv6-prefixes out, or gate it by \"sets\" too";
+                let complaint = Complaint::new(message, remedy);
+                reader.complain_about(table, "ipv6-prefixes", first.at, complaint);
+            }
+        }
         (Some(prefixes), ..) => {
             let prefixes = prefixes.into_iter().map(|placed| placed.value);
             seen.gated_ipv6.prefixes.extend(prefixes);
         }
-        (None, Some(true), Some(name)) => seen.gated_ipv6.unsaid.push(name.value.clone()),
+        (None, Some(true), Some(name)) if by.gate_by.sets => {
+            seen.gated_ipv6.unsaid.push(name.value.clone());
+        }
         (None, ..) => {}
     }
     let options = option_value::options(reader, table);
+    let class_options = classes::options(reader, table, by);
     if !table.has("subnet") {
         reader.missing(table, "subnet", "add a [[network.subnet]] with its prefix below it");
     }
     let subnets = reader.tables(table, "subnet", &grammar::SUBNET);
     let mut devices = BTreeMap::new();
     let subnets =
-        subnets.iter().filter_map(|table| subnet(reader, table, seen, &mut devices)).collect();
-    Some(Network {
+        subnets.iter().filter_map(|table| subnet(reader, table, by, seen, &mut devices)).collect();
+    let network = Network {
         name: name?.value,
         gated: gated?,
+        gate_by: by.gate_by,
         subnets,
         options,
+        class_options,
         randomised_addresses: RandomisedAddresses::Allow,
-    })
+    };
+    classes::check_network(reader, table, by, &network);
+    Some(network)
 }
 
 fn subnet(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
+    network: Gated,
     seen: &mut Seen,
     devices: &mut BTreeMap<HardwareAddress, usize>,
 ) -> Option<Subnet> {
@@ -127,10 +147,21 @@ fn subnet(
     if !table.has("prefix") {
         reader.missing(table, "prefix", "as in prefix = \"10.20.0.0/22\"");
     }
-    let pools = reader.parsed_list(table, "pools", POOLS_MAX, value::range).unwrap_or_default();
-    let pools = check_pools(reader, table, prefix.as_ref(), pools);
-    seen.pool_addresses += pools.iter().map(AddressRange::size).sum::<u64>();
+    let mut placed = Vec::new();
+    for class in [None].into_iter().chain(Class::ALL.map(Some)) {
+        let key = classes::pools_key(class);
+        let ranges = reader.parsed_list(table, key, POOLS_MAX, value::range).unwrap_or_default();
+        placed.extend(ranges.into_iter().map(|range| PlacedPool { class, range }));
+    }
+    classes::refuse_useless_pools(reader, table, network);
+    check_pools(reader, table, prefix.as_ref(), &mut placed);
+    seen.pool_addresses += placed.iter().map(|pool| pool.range.value.size()).sum::<u64>();
+    let pools_for = |class| {
+        let of_class = placed.iter().filter(move |pool| pool.class == class);
+        of_class.map(|pool| pool.range.value).collect::<Vec<AddressRange>>()
+    };
     let options = option_value::options(reader, table);
+    let class_options = classes::options(reader, table, network);
     let mut addresses = BTreeMap::new();
     let tables = reader.tables(table, "reservation", &grammar::RESERVATION);
     seen.reservations += tables.len();
@@ -141,7 +172,17 @@ fn subnet(
     }
     let prefix = prefix?;
     seen.prefixes.push((prefix, table.path_of("prefix")));
-    Some(Subnet { prefix: prefix.value, pools, options, reservations })
+    Some(Subnet {
+        prefix: prefix.value,
+        pools: pools_for(None),
+        class_pools: PerClass {
+            registered: pools_for(Some(Class::Registered)),
+            unregistered: pools_for(Some(Class::Unregistered)),
+        },
+        options,
+        class_options,
+        reservations,
+    })
 }
 
 fn reservation(
@@ -194,15 +235,15 @@ fn reservation(
     Some(Reservation { hardware: hardware?.value, address: address?.value, options })
 }
 
-/// The pools in ascending order, after those that lie outside, on the edge or over one another were
-/// noted as mistakes.
+/// Brings the pools into ascending order, and notes those that lie outside, on the edge or over one
+/// another as mistakes.
 fn check_pools(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
     prefix: Option<&Placed<Ipv4Network>>,
-    mut pools: Vec<Placed<AddressRange>>,
-) -> Vec<AddressRange> {
-    for pool in &pools {
+    pools: &mut [PlacedPool],
+) {
+    for PlacedPool { class, range: pool } in pools.iter() {
         let Some(Placed { value: prefix, at: prefix_at }) = prefix else { break };
         let shown = value::range_in_words(&pool.value);
         let complaint = if !prefix.contains(pool.value.first) || !prefix.contains(pool.value.last) {
@@ -229,12 +270,12 @@ fn check_pools(
                 Complaint::new(message, format!("write \"{}\"", value::range_in_words(&range)))
             }
         };
-        reader.complain_about(table, "pools", pool.at, complaint);
+        reader.complain_about(table, classes::pools_key(*class), pool.at, complaint);
     }
-    pools.sort_by_key(|pool| (pool.value, pool.at));
+    pools.sort_by_key(|pool| (pool.range.value, pool.range.at));
     // In ascending order, the pool that reaches highest so far is the one that may be run into.
     let mut highest: Option<Placed<AddressRange>> = None;
-    for pool in &pools {
+    for PlacedPool { class, range: pool } in pools.iter() {
         if let Some(other) = highest.filter(|other| other.value.last >= pool.value.first) {
             let (earlier, later) = if other.at < pool.at { (other, *pool) } else { (*pool, other) };
             let message = format!(
@@ -243,13 +284,13 @@ fn check_pools(
                 value::range_in_words(&earlier.value),
                 reader.line(earlier.at),
             );
-            reader.complain_about(table, "pools", later.at, Complaint::plain(message));
+            let key = classes::pools_key(*class);
+            reader.complain_about(table, key, later.at, Complaint::plain(message));
         }
         if highest.is_none_or(|other| pool.value.last > other.value.last) {
             highest = Some(*pool);
         }
     }
-    pools.into_iter().map(|pool| pool.value).collect()
 }
 
 /// Notes every prefix that overlaps another. Prefixes that overlap lie in one another, so in

@@ -41,6 +41,9 @@ pub enum Kind {
     Bytes,
 }
 
+/// The code of the resolvers that hosts are given.
+pub(crate) const DOMAIN_NAME_SERVERS: u8 = 6;
+
 /// What [`Kind::UrlOrUnrestricted`] takes besides a URL.
 pub const UNRESTRICTED: &str = "urn:ietf:params:capport:unrestricted";
 

@@ -22,13 +22,18 @@ const ENTRIES_MAX: usize = OPTION_LENGTH_MAX;
 
 /// Reads the options under the key `options` of a table.
 pub(crate) fn options(reader: &mut Reader<'_>, table: &Table<'_>) -> OptionSet {
+    options_under(reader, table, "options")
+}
+
+/// Reads the options under a key of a table.
+pub(crate) fn options_under(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) -> OptionSet {
     let mut set = OptionSet::new();
-    let Some(value) = table.get("options") else { return set };
-    let path = table.path_of("options");
+    let Some(value) = table.get(key) else { return set };
+    let path = table.path_of(key);
     let DeValue::Table(entries) = value.get_ref() else {
         let what = type_in_words(value.get_ref());
         let message = format!("{} is a table, not {what}", quoted(&path));
-        let remedy = "write options = { routers = [\"10.20.0.1\"] }";
+        let remedy = format!("write {key} = {{ routers = [\"10.20.0.1\"] }}");
         reader.complain(value.span().start, path, Complaint::new(message, remedy));
         return set;
     };

@@ -5,15 +5,20 @@
 
 use crate::captive::CAPTIVE_PORTAL;
 use crate::checked::{ApiListen, Captive, GardenEntry, Gate, GateMode, Portal, Vestibule};
+use crate::classes::{resolvers_of, serves_unregistered};
+use crate::option_table::DOMAIN_NAME_SERVERS;
 use crate::probes::Probes;
+use crate::value::duration_in_words;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use vestibule_core::options::code;
-use vestibule_core::{Network, Subnet};
+use vestibule_core::{Class, Network, Subnet};
 
-/// Codes of options that only warnings look into; a test holds them to the table of names.
-const DOMAIN_NAME_SERVERS: u8 = 6;
+/// A code that only warnings look into; a test holds it to the table of names.
 const CLASSLESS_STATIC_ROUTE: u8 = 121;
+
+/// Seconds of `leases.lifetime-unregistered` beyond which a gate by pools is slow.
+const LIFETIME_UNREGISTERED_LONG_SECONDS: u32 = 600;
 
 /// Prefixes of the walled garden that are wider than this are warned of.
 const GARDEN_PREFIX_LENGTH_WIDE: u8 = 8;
@@ -24,6 +29,8 @@ pub fn warnings(vestibule: &Vestibule) -> Vec<String> {
     let mut warnings = Vec::new();
     let core = &vestibule.core;
     let gated = core.networks.iter().any(|network| network.gated);
+    let by_sets = |network: &Network| network.gated && network.gate_by.sets;
+    let by_sets = core.networks.iter().any(by_sets);
     if gated && core.lifetime_unregistered_seconds > core.lifetime_seconds {
         warnings.push(
             "leases.lifetime-unregistered is longer than leases.lifetime: unregistered hosts keep \
@@ -37,11 +44,15 @@ pub fn warnings(vestibule: &Vestibule) -> Vec<String> {
             warn_of_subnet(&mut warnings, network, subnet, &fixed);
         }
     }
+    for network in core.networks.iter().filter(|network| network.gated && network.gate_by.pools) {
+        warn_of_pools(&mut warnings, vestibule, network);
+    }
     match vestibule.gate.mode {
         GateMode::Off => warn_of_no_gate(&mut warnings, vestibule),
-        GateMode::Local if gated => warn_of_gate(&mut warnings, vestibule),
+        GateMode::Local if by_sets => warn_of_gate(&mut warnings, vestibule),
         GateMode::Local => warnings.push(
-            "gate.mode is \"local\", but no network is gated: no host will ever meet the gate"
+            "gate.mode is \"local\", but no network is gated by the kernel sets: no host will ever meet \
+             the gate"
                 .to_owned(),
         ),
     }
@@ -78,7 +89,8 @@ fn warn_of_subnet(
     fixed: &[(Ipv4Addr, &'static str)],
 ) {
     let place = format!("subnet {} of network {}", subnet.prefix, network.name);
-    if subnet.pools.is_empty() && subnet.reservations.is_empty() {
+    let has_pools = subnet.all_pools().next().is_some();
+    if !has_pools && subnet.reservations.is_empty() {
         warnings
             .push(format!("{place} has neither pools nor reservations: nobody gets an address"));
     }
@@ -96,7 +108,9 @@ fn warn_of_subnet(
         )),
         _ => {}
     }
-    if contents(DOMAIN_NAME_SERVERS).is_none() {
+    if contents(DOMAIN_NAME_SERVERS).is_none()
+        && resolvers_of(network, subnet, Class::Registered).is_none()
+    {
         warnings.push(format!("{place} gives no domain-name-servers: its hosts find no names"));
     }
     if contents(code::HOST_NAME).is_some() {
@@ -113,7 +127,7 @@ fn warn_of_subnet(
     let reserved: BTreeSet<Ipv4Addr> =
         subnet.reservations.iter().map(|reservation| reservation.address).collect();
     for (address, what) in fixed.iter().copied().chain(routers) {
-        let pooled = subnet.pools.iter().any(|pool| pool.contains(address));
+        let pooled = subnet.all_pools().any(|(_, pool)| pool.contains(address));
         if pooled && !reserved.contains(&address) {
             warnings.push(format!(
                 "{place} has {address} ({what}) in a pool: it may be given to a client as well"
@@ -122,8 +136,61 @@ fn warn_of_subnet(
     }
 }
 
+/// Warns of pools and options that hold nobody back, or too long.
+fn warn_of_pools(warnings: &mut Vec<String>, vestibule: &Vestibule, network: &Network) {
+    let name = &network.name;
+    let lifetime = vestibule.core.lifetime_unregistered_seconds;
+    if lifetime > LIFETIME_UNREGISTERED_LONG_SECONDS {
+        warnings.push(format!(
+            "network {name} is gated by pools, and leases.lifetime-unregistered is {}: a host that has \
+             registered waits for half of that until it is let out",
+            duration_in_words(lifetime)
+        ));
+    }
+    if network.gate_by.sets {
+        return;
+    }
+    for subnet in network.subnets.iter().filter(|subnet| serves_unregistered(subnet)) {
+        let Some(resolvers) = resolvers_of(network, subnet, Class::Unregistered) else { continue };
+        let true_ones = resolvers_of(network, subnet, Class::Registered)
+            .or_else(|| subnet.options.get(DOMAIN_NAME_SERVERS))
+            .or_else(|| network.options.get(DOMAIN_NAME_SERVERS));
+        let place = format!("subnet {} of network {name}", subnet.prefix);
+        if true_ones == Some(resolvers) {
+            warnings.push(format!(
+                "{place} gives unregistered hosts the resolvers of registered ones: nothing but a filter \
+                 elsewhere, by the addresses of its pools, holds them back"
+            ));
+        }
+        let (resolvers, _) = resolvers.as_chunks::<4>();
+        let listen = vestibule.dns.as_ref().map(|dns| dns.listen.as_slice()).unwrap_or_default();
+        let lies = |address: Ipv4Addr| {
+            let same = |socket: &&SocketAddr| {
+                socket.ip() == IpAddr::V4(address) || socket.ip().is_unspecified()
+            };
+            listen.iter().any(|socket| same(&socket))
+        };
+        let other = resolvers.iter().map(|octets| Ipv4Addr::from(*octets)).find(|a| !lies(*a));
+        if let Some(other) = other.filter(|_| vestibule.dns.is_some()) {
+            warnings.push(format!(
+                "{place} gives unregistered hosts the resolver {other}, which is not in dns.listen: \
+                 something else must lie there"
+            ));
+        }
+    }
+}
+
 fn warn_of_no_gate(warnings: &mut Vec<String>, vestibule: &Vestibule) {
-    for network in vestibule.core.networks.iter().filter(|network| network.gated) {
+    let gated = vestibule.core.networks.iter().filter(|network| network.gated);
+    for network in gated.filter(|network| network.gate_by.sets) {
+        if network.gate_by.pools {
+            warnings.push(format!(
+                "network {} is gated by \"sets\" too, but gate.mode is \"off\": only its pools and options \
+                 hold unregistered hosts back",
+                network.name
+            ));
+            continue;
+        }
         warnings.push(format!(
             "network {} is gated, but gate.mode is \"off\": unregistered hosts get short leases and \
              meet no gate",
@@ -155,6 +222,7 @@ fn warn_of_gated_garden(warnings: &mut Vec<String>, vestibule: &Vestibule) {
     for entry in &vestibule.gate.walled_garden {
         let GardenEntry::Prefix(garden) = entry else { continue };
         let gated = vestibule.core.networks.iter().filter(|network| network.gated);
+        let gated = gated.filter(|network| network.gate_by.sets);
         let overlap = gated
             .flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)))
             .find(|(_, Subnet { prefix, .. })| {
@@ -257,9 +325,10 @@ fn warn_of_garden(warnings: &mut Vec<String>, gate: &Gate) {
 }
 
 fn warn_of_captive(warnings: &mut Vec<String>, vestibule: &Vestibule, captive: &Captive) {
+    let networks = vestibule.core.networks.iter();
     let gated: Vec<&Network> =
-        vestibule.core.networks.iter().filter(|network| network.gated).collect();
-    if vestibule.gate.mode == GateMode::Off || gated.is_empty() {
+        networks.filter(|network| vestibule.gate.holds_back(network)).collect();
+    if gated.is_empty() {
         warnings.push(
             "there is a [captive], but no gate: nobody is told captive.url, and its API calls nobody \
              captive"

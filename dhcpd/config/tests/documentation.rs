@@ -207,7 +207,8 @@ fn links_lead_to_files() {
     let folder = path().with_file_name("");
     for link in documentation.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
         if !link.starts_with("https://") && !link.starts_with('#') {
-            assert!(folder.join(link).is_file(), "{link}");
+            let file = link.split_once('#').map_or(link, |(file, _)| file);
+            assert!(folder.join(file).is_file(), "{link}");
         }
     }
 }

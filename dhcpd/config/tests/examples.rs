@@ -8,7 +8,7 @@ fn examples() -> PathBuf {
 
 #[test]
 fn every_example_is_taken() {
-    for name in ["campus", "lan", "residence"] {
+    for name in ["campus", "lan", "pools", "residence"] {
         let path = examples().join(name).with_extension("toml");
         if let Err(mistakes) = vestibule_config::load(&path) {
             panic!("{mistakes}");
@@ -20,7 +20,7 @@ fn every_example_is_taken() {
 /// instead, to be read before it is committed.
 #[test]
 fn every_example_is_understood_as_it_is_meant() {
-    for name in ["campus", "lan", "residence"] {
+    for name in ["campus", "lan", "pools", "residence"] {
         let vestibule = match vestibule_config::load(&examples().join(name).with_extension("toml"))
         {
             Ok(vestibule) => vestibule,

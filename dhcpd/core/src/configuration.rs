@@ -100,12 +100,86 @@ pub struct Network {
     pub name: Box<str>,
     /// Whether unregistered hosts meet the gate.
     pub gated: bool,
+    /// By what they are held back. Of no meaning in a network that is not gated.
+    pub gate_by: GateBy,
     /// Its subnets; at least one.
     pub subnets: Vec<Subnet>,
     /// Options for hosts on it; a subnet's option of the same code wins.
     pub options: OptionSet,
     /// What happens when a host on it wants to register a randomised hardware address.
     pub randomised_addresses: RandomisedAddresses,
+    /// Options for the hosts of one class; they win over everything but a subnet's for that class and a
+    /// reservation's. Only gated networks have any.
+    pub class_options: PerClass<OptionSet>,
+}
+
+/// What holds unregistered hosts of a gated network back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateBy {
+    /// The kernel sets.
+    pub sets: bool,
+    /// Pools and options for each class of hosts: a host whose class has changed moves to a pool of its
+    /// new class at its next renewal.
+    pub pools: bool,
+}
+
+/// The kernel sets alone.
+impl Default for GateBy {
+    fn default() -> Self {
+        Self { sets: true, pools: false }
+    }
+}
+
+/// What a host is, and what a pool or an option is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Hosts with a valid registration that is neither suspended nor of a quarantine's role.
+    Registered,
+    /// All others.
+    Unregistered,
+}
+
+impl Class {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Registered, Self::Unregistered];
+
+    /// Its name in configuration, metrics and status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Unregistered => "unregistered",
+        }
+    }
+}
+
+/// One of something for each class of hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerClass<T> {
+    /// For registered hosts.
+    pub registered: T,
+    /// For unregistered hosts.
+    pub unregistered: T,
+}
+
+impl<T> PerClass<T> {
+    /// That of one class.
+    #[must_use]
+    pub const fn of(&self, class: Class) -> &T {
+        match class {
+            Class::Registered => &self.registered,
+            Class::Unregistered => &self.unregistered,
+        }
+    }
+
+    /// That of one class, to be changed.
+    #[must_use]
+    pub const fn of_mut(&mut self, class: Class) -> &mut T {
+        match class {
+            Class::Registered => &mut self.registered,
+            Class::Unregistered => &mut self.unregistered,
+        }
+    }
 }
 
 /// A prefix and the addresses in it that may be given out.
@@ -115,10 +189,25 @@ pub struct Subnet {
     pub prefix: Ipv4Network,
     /// Ranges of addresses for anybody, in ascending order.
     pub pools: Vec<AddressRange>,
+    /// Ranges of addresses for the hosts of one class, in ascending order. Only gated networks have any.
+    pub class_pools: PerClass<Vec<AddressRange>>,
     /// Options for hosts in it.
     pub options: OptionSet,
+    /// Options for the hosts of one class; they win over all others but a reservation's.
+    pub class_options: PerClass<OptionSet>,
     /// Addresses that are kept for one device each.
     pub reservations: Vec<Reservation>,
+}
+
+impl Subnet {
+    /// Every pool with the class that it is for; `None`: for anybody.
+    pub fn all_pools(&self) -> impl Iterator<Item = (Option<Class>, AddressRange)> + '_ {
+        let for_anybody = self.pools.iter().map(|range| (None, *range));
+        let for_class = Class::ALL.into_iter().flat_map(|class| {
+            self.class_pools.of(class).iter().map(move |range| (Some(class), *range))
+        });
+        for_anybody.chain(for_class)
+    }
 }
 
 /// Addresses from `first` to `last`, both included.

@@ -5,7 +5,7 @@
 //! replies and answers that are held for it (DESIGN section 3).
 
 use crate::{
-    HardwareAddress, MessageType, Reason, Record, Registration, RegistrationState,
+    Class, HardwareAddress, MessageType, Reason, Record, Registration, RegistrationState,
     RegistrationTarget, Reply, Ticket, Timestamp,
 };
 use std::net::Ipv4Addr;
@@ -31,6 +31,17 @@ pub enum Side {
     Unregistered,
     /// The open side.
     Registered,
+}
+
+impl Side {
+    /// The class of the hosts in it.
+    #[must_use]
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Unregistered => Class::Unregistered,
+            Self::Registered => Class::Registered,
+        }
+    }
 }
 
 /// A change of one address in the kernel sets.

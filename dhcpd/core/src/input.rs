@@ -1,7 +1,8 @@
 //! What goes through the core's door, and what may be asked of it.
 
 use crate::{
-    HardwareAddress, Lease, Registration, RegistrationState, Request, Sequence, Side, Timestamp,
+    Class, GateBy, HardwareAddress, Lease, Registration, RegistrationState, Request, Sequence,
+    Side, Timestamp,
 };
 use std::net::Ipv4Addr;
 
@@ -194,6 +195,9 @@ pub struct LeaseView {
     pub registration_milliseconds: Option<u64>,
     /// The kernel set that its address belongs into now; `None` if it is not gated or not held.
     pub side: Option<Side>,
+    /// Whether the address is held and of a pool for the other class of hosts: the host gets another one
+    /// at its next renewal.
+    pub misplaced: bool,
 }
 
 /// Numbers of the core.
@@ -218,6 +222,8 @@ pub struct NetworkStatus {
     pub name: Box<str>,
     /// Whether it is gated.
     pub gated: bool,
+    /// By what, if it is.
+    pub gate_by: GateBy,
     /// Addresses in its pools.
     pub pool_size: u64,
     /// Addresses of its pools that can be given to anybody now.
@@ -230,4 +236,23 @@ pub struct NetworkStatus {
     pub registered: u64,
     /// Held leases whose host is not registered; 0 in a network that is not gated.
     pub unregistered: u64,
+    /// Its pools for one class of hosts, taken together by class; those for anybody are not among them.
+    /// `pool_size` and `free` count all. Empty if it has none.
+    pub class_pools: Vec<PoolStatus>,
+}
+
+/// Numbers of a network's pools for one class of hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// The class.
+    pub class: Class,
+    /// Addresses in them.
+    pub size: u64,
+    /// Addresses of them that can be given to a host of the class now.
+    pub free: u64,
+    /// Addresses of them that hosts hold now, but for reserved ones.
+    pub held: u64,
+    /// Those of them whose host is of the other class, because it has not renewed since it changed or
+    /// because there was no address for it.
+    pub misplaced: u64,
 }

@@ -37,8 +37,8 @@ pub mod time;
 
 pub use admission::Admission;
 pub use configuration::{
-    AddressRange, Configuration, Network, RandomisedAddresses, RegistrationRules, Reservation,
-    Role, Subnet,
+    AddressRange, Class, Configuration, GateBy, Network, PerClass, RandomisedAddresses,
+    RegistrationRules, Reservation, Role, Subnet,
 };
 pub use effect::{
     Answer, Device, Effect, Effects, GateChange, Imported, Notice, Release, Sequence, Side,
@@ -47,8 +47,8 @@ pub use effect::{
 pub use hold_off::HoldOff;
 pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
-    Command, CoreStatus, Input, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer,
-    Register, RegistrationTarget, Replaces, Ticket,
+    Command, CoreStatus, Input, LeaseFilter, LeaseView, NetworkStatus, PoolStatus, Query,
+    QueryAnswer, Register, RegistrationTarget, Replaces, Ticket,
 };
 pub use lease::{BindingState, Lease};
 pub use octets::Octets;

@@ -105,6 +105,8 @@ reasons! {
     AddressTaken = "address-taken", Client;
     /// The requested address is neither in a pool nor reserved for the client.
     AddressNotServed = "address-not-served", Client;
+    /// The host was registered, or is so no more, and gets an address of a pool for its class instead of this one.
+    WrongClass = "wrong-class", Nobody;
     /// The client asks for a lease that this server knows nothing of (RFC 2131 section 4.3.2: silence).
     UnknownLease = "unknown-lease", Client;
     /// The client remembers another address than the one that this server knows it by.

@@ -17,7 +17,7 @@ use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 use vestibule_config::{GateMode, ProxyHeader, Vestibule};
-use vestibule_core::{Query, QueryAnswer, Side};
+use vestibule_core::{Network, Query, QueryAnswer, Side};
 
 /// The media type of the answer (RFC 8908 section 8.1).
 const CAPTIVE_JSON: &str = "application/captive+json";
@@ -32,6 +32,8 @@ pub struct CaptivePortal {
     proxy_header: Option<ProxyHeader>,
     /// In the order of their addresses. They do not overlap.
     gated_prefixes: Vec<Ipv4Network>,
+    /// Those of networks that are gated by pools.
+    pool_prefixes: Vec<Ipv4Network>,
 }
 
 /// The answer (RFC 8908 section 5).
@@ -64,10 +66,13 @@ impl CaptivePortal {
     /// By a configuration.
     #[must_use]
     pub fn new(vestibule: &Vestibule) -> Self {
-        let gated = vestibule.core.networks.iter().filter(|network| network.gated);
-        let mut gated_prefixes: Vec<Ipv4Network> =
-            gated.flat_map(|network| &network.subnets).map(|subnet| subnet.prefix).collect();
-        gated_prefixes.sort_unstable();
+        let prefixes = |is_meant: fn(&Network) -> bool| {
+            let networks = vestibule.core.networks.iter().filter(|network| is_meant(network));
+            let mut prefixes: Vec<Ipv4Network> =
+                networks.flat_map(|network| &network.subnets).map(|subnet| subnet.prefix).collect();
+            prefixes.sort_unstable();
+            prefixes
+        };
         let captive = vestibule.captive.as_ref();
         Self {
             user_portal_url: vestibule.gate.portal.as_ref().map(|portal| portal.url.clone()),
@@ -77,7 +82,8 @@ impl CaptivePortal {
                 .map(|captive| captive.trusted_proxies.clone())
                 .unwrap_or_default(),
             proxy_header: captive.map(|captive| captive.proxy_header),
-            gated_prefixes,
+            gated_prefixes: prefixes(|network| network.gated),
+            pool_prefixes: prefixes(|network| network.gated && network.gate_by.pools),
         }
     }
 
@@ -113,9 +119,11 @@ impl CaptivePortal {
     }
 
     fn is_gated(&self, address: Ipv4Addr) -> bool {
-        let after = self.gated_prefixes.partition_point(|prefix| prefix.network() <= address);
-        let nearest = after.checked_sub(1).and_then(|index| self.gated_prefixes.get(index));
-        nearest.is_some_and(|prefix| prefix.contains(address))
+        is_in(&self.gated_prefixes, address)
+    }
+
+    fn is_by_pools(&self, address: Ipv4Addr) -> bool {
+        is_in(&self.pool_prefixes, address)
     }
 
     fn view(&self, standing: Standing) -> CaptiveView<'_> {
@@ -177,14 +185,25 @@ pub(super) async fn captive(
     Ok(response)
 }
 
+/// Whether an address is in one of these prefixes, which stand in order and do not overlap.
+fn is_in(prefixes: &[Ipv4Network], address: Ipv4Addr) -> bool {
+    let after = prefixes.partition_point(|prefix| prefix.network() <= address);
+    let nearest = after.checked_sub(1).and_then(|index| prefixes.get(index));
+    nearest.is_some_and(|prefix| prefix.contains(address))
+}
+
 /// How the gate treats the address: what the core has decided, once the kernel has it too.
 async fn standing(state: &ApiState, address: Ipv4Addr) -> Result<Standing, Problem> {
-    if state.shared.gate_mode == GateMode::Off {
+    if state.shared.gate_mode == GateMode::Off && !state.captive.is_by_pools(address) {
         return Ok(Standing::Free);
     }
     let QueryAnswer::Lease(view) = state.query(Query::Lease(address)).await? else {
         return Err(answer_mismatch());
     };
+    // Until it has moved to a pool for its class, it asks the lying resolver.
+    if view.as_ref().is_some_and(|view| view.misplaced) {
+        return Ok(Standing::Captive);
+    }
     match view.and_then(|view| view.side.map(|side| (side, view.registration_milliseconds))) {
         Some((Side::Unregistered, _)) => Ok(Standing::Captive),
         Some((Side::Registered, remaining)) => {

@@ -166,6 +166,9 @@ pub struct NetworkView {
     pub name: String,
     /// Whether unregistered hosts meet the gate.
     pub gated: bool,
+    /// By what they are held back: `sets`, `pools` or both; empty if the network is not gated.
+    #[serde(default)]
+    pub gate_by: Vec<String>,
     /// Addresses in its pools.
     pub pool_size: u64,
     /// Addresses of its pools that anybody can get now.
@@ -178,6 +181,24 @@ pub struct NetworkView {
     pub registered: u64,
     /// Held leases of hosts that are not registered.
     pub unregistered: u64,
+    /// Its pools for one class of hosts, by class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_pools: Vec<ClassPoolsView>,
+}
+
+/// The pools of a network for one class of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassPoolsView {
+    /// `registered` or `unregistered`.
+    pub class: String,
+    /// Addresses in them.
+    pub size: u64,
+    /// Addresses of them that a host of the class can get now.
+    pub free: u64,
+    /// Addresses of them that hosts hold now.
+    pub held: u64,
+    /// Those of them whose host is of the other class by now.
+    pub misplaced: u64,
 }
 
 /// The kernel sets in the status.
@@ -286,12 +307,28 @@ impl NetworkView {
         Self {
             name: network.name.to_string(),
             gated: network.gated,
+            gate_by: [("sets", network.gate_by.sets), ("pools", network.gate_by.pools)]
+                .into_iter()
+                .filter(|(_, is_so)| network.gated && *is_so)
+                .map(|(name, _)| name.to_owned())
+                .collect(),
             pool_size: network.pool_size,
             free: network.free,
             held: network.held,
             declined: network.declined,
             registered: network.registered,
             unregistered: network.unregistered,
+            class_pools: network
+                .class_pools
+                .iter()
+                .map(|pools| ClassPoolsView {
+                    class: pools.class.name().to_owned(),
+                    size: pools.size,
+                    free: pools.free,
+                    held: pools.held,
+                    misplaced: pools.misplaced,
+                })
+                .collect(),
         }
     }
 }

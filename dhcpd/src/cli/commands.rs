@@ -4,7 +4,8 @@ use super::client::{Client, path_with_query};
 use super::show::{or_dash, percent_encoded, shown};
 use super::{Device, Failure, LeasesArguments, RegisterArguments};
 use crate::api::{
-    LeaseView, PAGE_ENTRIES_MAX, RegistrationWithAddresses, StatusView, UnregisteredView, json_text,
+    LeaseView, NetworkView, PAGE_ENTRIES_MAX, RegistrationWithAddresses, StatusView,
+    UnregisteredView, json_text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -53,7 +54,9 @@ pub(super) fn status(client: &Client, json: bool, out: &mut dyn Write) -> Result
         status.kernel_drops,
         status.send_errors
     )?;
-    if status.gate.mode == "off" && status.networks.iter().any(|network| network.gated) {
+    let by_sets_alone =
+        |network: &NetworkView| network.gated && !network.gate_by.iter().any(|by| by == "pools");
+    if status.gate.mode == "off" && status.networks.iter().any(by_sets_alone) {
         writeln!(out, "gate off: unregistered hosts of gated networks have the whole network")?;
     }
     writeln!(out)?;
@@ -77,6 +80,17 @@ pub(super) fn status(client: &Client, json: bool, out: &mut dyn Write) -> Result
             network.registered,
             network.unregistered
         )?;
+        for pools in &network.class_pools {
+            write!(
+                out,
+                "{:width$}       {:>9} {:>9} {:>9} for {} hosts",
+                "", pools.size, pools.free, pools.held, pools.class
+            )?;
+            if pools.misplaced > 0 {
+                write!(out, ", {} of the other class", pools.misplaced)?;
+            }
+            writeln!(out)?;
+        }
     }
     Ok(())
 }

@@ -187,9 +187,9 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::thread;
     use vestibule_core::{
-        AddressRange, BindingState, ClientIdentifier, Configuration, HardwareAddress, Lease,
-        Network, OptionSet, RandomisedAddresses, Registration, RegistrationRules, Server, Subnet,
-        Timestamp,
+        AddressRange, BindingState, ClientIdentifier, Configuration, GateBy, HardwareAddress,
+        Lease, Network, OptionSet, PerClass, RandomisedAddresses, Registration, RegistrationRules,
+        Server, Subnet, Timestamp,
     };
 
     const LEASES: u32 = 5000;
@@ -223,11 +223,15 @@ mod tests {
                 last: Ipv4Addr::new(10, 20, 255, 254),
             }],
             options: OptionSet::new(),
+            class_pools: PerClass::default(),
+            class_options: PerClass::default(),
             reservations: Vec::new(),
         };
         let network = Network {
             name: "halls".into(),
             gated: true,
+            gate_by: GateBy::default(),
+            class_options: PerClass::default(),
             subnets: vec![subnet],
             options: OptionSet::new(),
             randomised_addresses: RandomisedAddresses::Allow,

@@ -30,12 +30,13 @@ pub(super) fn plan(vestibule: &Vestibule) -> Option<Ruleset> {
         return None;
     };
     let gated = vestibule.core.networks.iter().filter(|network| network.gated);
+    let gated = gated.filter(|network| network.gate_by.sets);
     let subnets = gated.flat_map(|network| &network.subnets);
     let mut addresses: u64 = 0;
     let mut gated_prefixes = Vec::new();
     for subnet in subnets {
         gated_prefixes.push(subnet.prefix);
-        addresses += subnet.pools.iter().map(vestibule_core::AddressRange::size).sum::<u64>();
+        addresses += subnet.all_pools().map(|(_, pool)| pool.size()).sum::<u64>();
         addresses += subnet.reservations.len() as u64;
     }
     Some(Ruleset {

@@ -11,7 +11,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use vestibule_core::{CoreStatus, MessageType, NetworkStatus, Reason};
+use vestibule_core::{CoreStatus, MessageType, NetworkStatus, PoolStatus, Reason};
 
 /// The media type of [`Metrics::encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -149,6 +149,26 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         "vestibule_network_unregistered_leases",
         MetricType::Gauge,
         "Held leases of hosts that are not registered; 0 where there is no gate",
+    ),
+    (
+        "vestibule_network_class_pool_addresses",
+        MetricType::Gauge,
+        "Addresses in the network's pools for one class of hosts",
+    ),
+    (
+        "vestibule_network_class_free_addresses",
+        MetricType::Gauge,
+        "Addresses of those pools that a host of the class can get now",
+    ),
+    (
+        "vestibule_network_class_held_leases",
+        MetricType::Gauge,
+        "Addresses of those pools that clients hold now",
+    ),
+    (
+        "vestibule_network_class_misplaced_leases",
+        MetricType::Gauge,
+        "Those of them whose host is of the other class by now",
     ),
 ];
 
@@ -323,6 +343,10 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
         "vestibule_network_declined_addresses" => by_network(core, |network| network.declined),
         "vestibule_network_registered_leases" => by_network(core, |network| network.registered),
         "vestibule_network_unregistered_leases" => by_network(core, |network| network.unregistered),
+        "vestibule_network_class_pool_addresses" => by_class(core, |pools| pools.size),
+        "vestibule_network_class_free_addresses" => by_class(core, |pools| pools.free),
+        "vestibule_network_class_held_leases" => by_class(core, |pools| pools.held),
+        "vestibule_network_class_misplaced_leases" => by_class(core, |pools| pools.misplaced),
         // Unreachable: a test encodes every name of FAMILIES. A family without samples is legal.
         _ => Vec::new(),
     }
@@ -375,6 +399,21 @@ fn by_network(core: Option<&CoreStatus>, value: impl Fn(&NetworkStatus) -> u64) 
     core.into_iter()
         .flat_map(|core| &core.networks)
         .map(|network| number(vec![("network", network.name.to_string())], value(network)))
+        .collect()
+}
+
+/// Networks without pools for one class have no samples.
+fn by_class(core: Option<&CoreStatus>, value: impl Fn(&PoolStatus) -> u64) -> Vec<Sample> {
+    let networks = core.into_iter().flat_map(|core| &core.networks);
+    networks
+        .flat_map(|network| network.class_pools.iter().map(move |pools| (network, pools)))
+        .map(|(network, pools)| {
+            let labels = vec![
+                ("network", network.name.to_string()),
+                ("class", pools.class.name().to_owned()),
+            ];
+            number(labels, value(pools))
+        })
         .collect()
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use std::fs;
 use std::path::{Path, PathBuf};
+use vestibule_core::{Class, GateBy, PoolStatus};
 
 fn document(name: &str) -> (PathBuf, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
@@ -16,12 +17,20 @@ fn core() -> CoreStatus {
         networks: vec![vestibule_core::NetworkStatus {
             name: "halls \"A\"\\B\nC".into(),
             gated: true,
+            gate_by: GateBy { sets: false, pools: true },
             pool_size: 100,
             free: 60,
             held: 39,
             declined: 1,
             registered: 30,
             unregistered: 9,
+            class_pools: vec![PoolStatus {
+                class: Class::Unregistered,
+                size: 20,
+                free: 8,
+                held: 11,
+                misplaced: 2,
+            }],
         }],
         leases_known: 50,
         registrations: 44,

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use vestibule_config::{Api as ApiSection, ApiListen, ApiToken, Credential, GateMode, Scope};
 use vestibule_core::{
-    AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects,
-    HardwareAddress, Input, Lease, Network, OptionSet, RandomisedAddresses, Record,
+    AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateBy,
+    HardwareAddress, Input, Lease, Network, OptionSet, PerClass, RandomisedAddresses, Record,
     RegistrationRules, Release, Server, Subnet, Ticket, Timestamp,
 };
 use vestibule_dhcpd::api::{
@@ -183,10 +183,14 @@ pub fn configuration() -> Configuration {
     let network = |name: &str, gated, prefix: &str, first: [u8; 4], last: [u8; 4]| Network {
         name: name.into(),
         gated,
+        gate_by: GateBy::default(),
+        class_options: PerClass::default(),
         subnets: vec![Subnet {
             prefix: prefix.parse().unwrap(),
             pools: vec![AddressRange { first: first.into(), last: last.into() }],
             options: OptionSet::default(),
+            class_pools: PerClass::default(),
+            class_options: PerClass::default(),
             reservations: Vec::new(),
         }],
         options: OptionSet::default(),

@@ -6,9 +6,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_core::{
-    AddressRange, Arrival, BindingState, Configuration, HardwareAddress, Lease, MessageType,
-    Network, OptionSet, RandomisedAddresses, RegistrationRules, RelayAgentInformation, Request,
-    SocketIndex, Subnet, Timestamp,
+    AddressRange, Arrival, BindingState, Configuration, GateBy, HardwareAddress, Lease,
+    MessageType, Network, OptionSet, PerClass, RandomisedAddresses, RegistrationRules,
+    RelayAgentInformation, Request, SocketIndex, Subnet, Timestamp,
 };
 
 /// Networks, each with one subnet.
@@ -49,6 +49,8 @@ pub fn configuration() -> Configuration {
         Network {
             name: format!("network-{number}").into(),
             gated: false,
+            gate_by: GateBy::default(),
+            class_options: PerClass::default(),
             subnets: vec![Subnet {
                 prefix: prefix.parse().expect("a prefix"),
                 pools: vec![AddressRange {
@@ -56,6 +58,8 @@ pub fn configuration() -> Configuration {
                     last: (first + POOL_OFFSET + POOL_ADDRESSES - 1).into(),
                 }],
                 options: OptionSet::new(),
+                class_pools: PerClass::default(),
+                class_options: PerClass::default(),
                 reservations: Vec::new(),
             }],
             options,

@@ -5,8 +5,8 @@
 
 use std::net::Ipv4Addr;
 use vestibule_core::{
-    AddressRange, Configuration, HardwareAddress, Network, OptionSet, RandomisedAddresses,
-    RegistrationRules, Reservation, Subnet,
+    AddressRange, Configuration, GateBy, HardwareAddress, Network, OptionSet, PerClass,
+    RandomisedAddresses, RegistrationRules, Reservation, Subnet,
 };
 use vestibule_load::message::Hardware;
 use vestibule_load::random::Random;
@@ -170,11 +170,15 @@ impl Plan {
                         last: (first + to_u32(self.pool as u64) - 1).into(),
                     }],
                     options: OptionSet::new(),
+                    class_pools: PerClass::default(),
+                    class_options: PerClass::default(),
                     reservations: if self.reservation { vec![reserved] } else { Vec::new() },
                 };
                 Network {
                     name: format!("network-{network}").into(),
                     gated: is_gated(network),
+                    gate_by: GateBy::default(),
+                    class_options: PerClass::default(),
                     subnets: vec![subnet],
                     options: OptionSet::new(),
                     randomised_addresses: RandomisedAddresses::Allow,

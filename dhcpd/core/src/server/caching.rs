@@ -90,15 +90,16 @@ impl Server {
         {
             return None;
         }
-        let whole = self.terms(request, network).lifetime_seconds;
+        let whole = self.terms(request, network, address);
         let left = lease.ends().milliseconds_after(self.now) / 1000;
-        let enough = u64::from(whole) * u64::from(100_u8.saturating_sub(threshold));
+        let enough =
+            u64::from(whole.lifetime_seconds) * u64::from(100_u8.saturating_sub(threshold));
         if left * 100 < enough {
             return None;
         }
         // At most `whole`, and therefore a number of 32 bits.
-        let told = u32::try_from(left).unwrap_or(u32::MAX).min(whole);
-        (told > 0).then_some(reply::Terms { lifetime_seconds: told })
+        let told = u32::try_from(left).unwrap_or(u32::MAX).min(whole.lifetime_seconds);
+        (told > 0).then_some(reply::Terms { lifetime_seconds: told, ..whole })
     }
 
     /// Whether a client has neither an offer nor another lease in a network, which its ACK would end.

@@ -2,12 +2,13 @@
 //!
 //! In this order: the address that is reserved for the device, the one that the client holds, the one
 //! that it was just offered, the one that it held before, the one that it asks for, the one that has
-//! been free longest.
+//! been free longest. All but the first only among the addresses for its class of hosts; if there is none,
+//! it keeps the one that it holds.
 
 use super::book::Entry;
 use super::topology::NetworkIndex;
 use super::{Place, Server, Step, reply};
-use crate::{ClientIdentifier, MessageType, Reason, Release, Request, limits};
+use crate::{Class, ClientIdentifier, MessageType, Reason, Release, Request, limits};
 
 impl Server {
     pub(super) fn discover(&mut self, request: &Request, step: &mut Step<'_>) {
@@ -32,7 +33,7 @@ impl Server {
             self.notice_exhausted(place.network, step);
             return step.unanswered(request, Reason::PoolExhausted);
         };
-        let terms = self.terms(request, place.network);
+        let terms = self.terms(request, place.network, address);
         if request.rapid_commit && self.topology.configuration().rapid_commit {
             return self.acknowledge(request, &client, place.network, address, step);
         }
@@ -42,14 +43,48 @@ impl Server {
         step.reply(offer, Release::Immediately, None);
     }
 
-    /// Chooses an address for a client. What is not offered or leased already is still in its pool,
-    /// except an address that was found by [`super::pools::Pools::take_next`]: that one is noted as
-    /// an offer at once.
+    /// Chooses an address for a client: one for its class, else the one of the other class that it holds.
     fn choose(
         &mut self,
         request: &Request,
         client: &ClientIdentifier,
         place: Place,
+        step: &mut Step<'_>,
+    ) -> Option<u32> {
+        let network = place.network;
+        let class = self.class_of(request.hardware);
+        self.choose_of_class(request, client, place, class, step).or_else(|| {
+            self.book
+                .of_client(client)
+                .filter(|lease| lease.is_held(self.now))
+                .map(|lease| lease.address().into())
+                .filter(|address| self.is_misplaced(class, network, *address))
+                .find(|address| self.is_usable(request, client, network, *address))
+        })
+    }
+
+    /// Whether this client can have this address now.
+    fn is_usable(
+        &self,
+        request: &Request,
+        client: &ClientIdentifier,
+        network: NetworkIndex,
+        address: u32,
+    ) -> bool {
+        self.may_have(request, network, address)
+            && self.is_available(request, client, address)
+            && !self.is_open(address)
+    }
+
+    /// Chooses an address that is not for the other class of hosts. What is not offered or leased already
+    /// is still in its pool, except an address that was found by [`super::pools::Pools::take_next`]: that
+    /// one is noted as an offer at once.
+    pub(super) fn choose_of_class(
+        &mut self,
+        request: &Request,
+        client: &ClientIdentifier,
+        place: Place,
+        class: Class,
         step: &mut Step<'_>,
     ) -> Option<u32> {
         let network = place.network;
@@ -62,9 +97,8 @@ impl Server {
             self.settle(*address, step);
         }
         let usable = |address: &u32| {
-            self.may_have(request, network, *address)
-                && self.is_available(request, client, *address)
-                && !self.is_open(*address)
+            self.is_usable(request, client, network, *address)
+                && !self.is_misplaced(class, network, *address)
         };
         let holds =
             |address: &u32| self.book.entry(*address).is_some_and(|lease| lease.is_held(self.now));
@@ -81,9 +115,8 @@ impl Server {
         }
         if let Some(wanted) = request.requested_address.map(u32::from) {
             self.settle(wanted, step);
-            if self.may_have(request, network, wanted)
-                && self.is_available(request, client, wanted)
-                && !self.is_open(wanted)
+            if self.is_usable(request, client, network, wanted)
+                && !self.is_misplaced(class, network, wanted)
             {
                 return Some(wanted);
             }
@@ -92,7 +125,7 @@ impl Server {
         if self.hold_off().is_some() {
             return None;
         }
-        self.next_free(client, place)
+        self.next_free(client, place, class)
     }
 
     /// The address that is reserved for the device in this network and that nobody else keeps it from.
@@ -110,18 +143,24 @@ impl Server {
     }
 
     /// The address that has been free longest: in the subnet that the packet points to, else in another
-    /// one of the same network.
-    fn next_free(&mut self, client: &ClientIdentifier, place: Place) -> Option<u32> {
+    /// one of the same network; in the pools for the client's class, else in those for anybody.
+    fn next_free(&mut self, client: &ClientIdentifier, place: Place, class: Class) -> Option<u32> {
         let Self { topology, pools, .. } = self;
-        let first = std::iter::once(place.subnet);
-        let others = topology.subnets(place.network).filter(|subnet| *subnet != place.subnet);
-        let address = first.chain(others).find_map(|subnet| pools.take_next(topology, subnet))?;
+        let subnets = || {
+            let others = topology.subnets(place.network).filter(|subnet| *subnet != place.subnet);
+            std::iter::once(place.subnet).chain(others)
+        };
+        let mut next =
+            |class| subnets().find_map(|subnet| pools.take_next(topology, subnet, class));
+        let of_class =
+            if topology.has_class_pools(place.network) { next(Some(class)) } else { None };
+        let address = of_class.or_else(|| next(None))?;
         self.note_offer(client, place.network, address, true);
         Some(address)
     }
 
     /// Keeps an address for a client until it asks for it.
-    fn offer(&mut self, client: &ClientIdentifier, network: NetworkIndex, address: u32) {
+    pub(super) fn offer(&mut self, client: &ClientIdentifier, network: NetworkIndex, address: u32) {
         if self.offers.of_client(client, network) == Some(address) {
             let until = self.now.plus_seconds(limits::OFFER_HOLD_SECONDS);
             return self.offers.extend(address, until);

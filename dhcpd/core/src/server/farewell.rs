@@ -69,7 +69,11 @@ impl Server {
         if is_nobodys && prefix.prefix() < 31 {
             return step.unanswered(request, Reason::InformWithoutAddress);
         }
-        step.reply(reply::inform(&self.topology, request), Release::Immediately, None);
+        step.reply(
+            reply::inform(&self.topology, request, self.class_of(request.hardware)),
+            Release::Immediately,
+            None,
+        );
     }
 
     fn is_holder(&self, request: &Request, address: u32) -> bool {

@@ -11,6 +11,7 @@
 //! | `pools` | which addresses are free, and which comes next |
 //! | `offers` | offers that wait for their REQUEST |
 //! | `discover`, `request`, `farewell` | what each message of a client gets |
+//! | `class` | who is registered, and which addresses are for whom |
 //! | `caching` | early renewals that need no write |
 //! | `reply` | how replies are put together |
 //! | `registrations` | which devices are registered |
@@ -18,6 +19,7 @@
 
 mod book;
 mod caching;
+mod class;
 mod commands;
 mod discover;
 mod farewell;
@@ -31,7 +33,7 @@ mod request;
 mod topology;
 
 use crate::{
-    Arrival, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateChange,
+    Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects, GateChange,
     HardwareAddress, HoldOff, Input, Lease, MessageType, Notice, Reason, Record, Release, Reply,
     Request, Sequence, Side, Timestamp, Unanswered, limits,
 };
@@ -235,6 +237,7 @@ impl Server {
     pub fn gate(&self, now: Timestamp) -> Vec<(Ipv4Addr, Side, u64)> {
         self.book
             .entries_above(None)
+            .filter(|entry| self.topology.is_by_sets(entry.address().into()))
             .filter_map(|entry| {
                 let (side, milliseconds) =
                     book::side_of(&self.topology, &self.registrations, entry, now)?;
@@ -337,20 +340,22 @@ impl Server {
         identifier == reply::server_identifier(request) || self.own_addresses.contains(&identifier)
     }
 
-    /// The lifetime that the client gets: the configured one for its side of the gate, or less if it
-    /// asks for less (RFC 2131 section 4.3.1).
-    fn terms(&self, request: &Request, network: NetworkIndex) -> reply::Terms {
+    /// What the client gets with an address: the lifetime that is configured for its side of the gate, or
+    /// less if it asks for less (RFC 2131 section 4.3.1), and the options of its class. At an address that
+    /// is for the other class it is to ask again soon.
+    fn terms(&self, request: &Request, network: NetworkIndex, address: u32) -> reply::Terms {
         let configuration = self.topology.configuration();
-        let (hardware, now) = (request.hardware, self.now);
-        let passes = book::pass_of(&self.topology, &self.registrations, hardware, now).is_some();
-        let configured = if self.topology.network(network).gated && !passes {
+        let class = self.class_of(request.hardware);
+        let is_short = (self.topology.network(network).gated && class == Class::Unregistered)
+            || self.is_misplaced(class, network, address);
+        let configured = if is_short {
             configuration.lifetime_unregistered_seconds
         } else {
             configuration.lifetime_seconds
         };
         let wanted = request.requested_lifetime_seconds.unwrap_or(configured);
         let lifetime_seconds = wanted.max(limits::LIFETIME_SECONDS_MIN).min(configured);
-        reply::Terms { lifetime_seconds }
+        reply::Terms { lifetime_seconds, class }
     }
 
     /// Whether this client may have this address by configuration: it is reserved for its device, or

@@ -3,10 +3,11 @@
 //! Order of use: addresses that nobody ever had, ascending; then the one whose lease ended longest
 //! ago (RFC 2131 section 4.3.1). Each choice costs a search in an ordered set, never a scan of the
 //! pool, however full it is. An address is free, or it is taken by a lease, by a quarantine or by an
-//! offer; addresses with a reservation are never free.
+//! offer; addresses with a reservation are never free. A pool is for anybody or for the hosts of one
+//! class, and whoever asks says which of them they mean.
 
 use super::topology::{PoolPlace, SubnetIndex, Topology};
-use crate::Timestamp;
+use crate::{Class, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -88,10 +89,16 @@ impl Pools {
         Self { pools }
     }
 
-    /// Takes the address that comes next in a subnet.
-    pub(super) fn take_next(&mut self, topology: &Topology, subnet: SubnetIndex) -> Option<u32> {
+    /// Takes the address that comes next in the pools of a subnet that are for a class of hosts, or for
+    /// anybody (`None`).
+    pub(super) fn take_next(
+        &mut self,
+        topology: &Topology,
+        subnet: SubnetIndex,
+        class: Option<Class>,
+    ) -> Option<u32> {
         let pools = &mut self.pools[topology.pools_of(subnet)];
-        for pool in &mut *pools {
+        for pool in pools.iter_mut().filter(|pool| pool.place.class == class) {
             if let Some(address) = pool.take_untouched() {
                 pool.taken += 1;
                 return Some(address);
@@ -99,7 +106,7 @@ impl Pools {
         }
         let longest_free = pools
             .iter_mut()
-            .filter(|pool| !pool.returned.is_empty())
+            .filter(|pool| pool.place.class == class && !pool.returned.is_empty())
             .min_by_key(|pool| pool.returned.first().copied());
         let pool = longest_free?;
         let (_, address) = pool.returned.pop_first()?;
@@ -132,10 +139,19 @@ impl Pools {
         pool.returned.insert((ended, address));
     }
 
-    /// Size and free addresses of the pools of a subnet.
-    pub(super) fn count(&self, topology: &Topology, subnet: SubnetIndex) -> (u64, u64) {
-        self.pools[topology.pools_of(subnet)].iter().fold((0, 0), |(size, free), pool| {
-            (size + pool.size(), free + pool.size().saturating_sub(pool.taken))
-        })
+    /// Size and free addresses of the pools of a subnet that are for a class of hosts, or for anybody
+    /// (`None`).
+    pub(super) fn count(
+        &self,
+        topology: &Topology,
+        subnet: SubnetIndex,
+        class: Option<Class>,
+    ) -> (u64, u64) {
+        self.pools[topology.pools_of(subnet)].iter().filter(|pool| pool.place.class == class).fold(
+            (0, 0),
+            |(size, free), pool| {
+                (size + pool.size(), free + pool.size().saturating_sub(pool.taken))
+            },
+        )
     }
 }

@@ -4,8 +4,8 @@ use super::book::Entry;
 use super::topology::NetworkIndex;
 use super::{Server, book};
 use crate::{
-    CoreStatus, LeaseFilter, LeaseView, NetworkStatus, Query, QueryAnswer, Registration,
-    RegistrationState, Timestamp, limits,
+    Class, CoreStatus, LeaseFilter, LeaseView, NetworkStatus, PoolStatus, Query, QueryAnswer,
+    Registration, RegistrationState, Timestamp, limits,
 };
 
 /// Leases that one query looks at, at most: a filter that few pass must not hold up the packets.
@@ -87,8 +87,25 @@ impl Server {
                 .map(|expires| expires.milliseconds_after(now)),
             side: book::side_of(&self.topology, &self.registrations, lease, now)
                 .map(|(side, _)| side),
+            misplaced: lease.is_held(now)
+                && network.is_some_and(|network| {
+                    let (hardware, rules) = (lease.hardware(), &self.topology);
+                    let class = match book::pass_of(rules, &self.registrations, hardware, now) {
+                        Some(_) => Class::Registered,
+                        None => Class::Unregistered,
+                    };
+                    self.is_misplaced(class, network, lease.address().into())
+                }),
             lease: lease.lease(),
         }
+    }
+
+    /// Size and free addresses of the pools of a network that are for a class, or for anybody.
+    fn count_pools(&self, network: NetworkIndex, class: Option<Class>) -> (u64, u64) {
+        self.topology
+            .subnets(network)
+            .map(|subnet| self.pools.count(&self.topology, subnet, class))
+            .fold((0, 0), |sum, (size, free)| (sum.0 + size, sum.1 + free))
     }
 
     fn status(&self) -> CoreStatus {
@@ -100,21 +117,34 @@ impl Server {
             .enumerate()
             .map(|(position, network)| {
                 let index = NetworkIndex(position);
-                let (pool_size, free) = self
-                    .topology
-                    .subnets(index)
-                    .map(|subnet| self.pools.count(&self.topology, subnet))
-                    .fold((0, 0), |sum, (size, free)| (sum.0 + size, sum.1 + free));
+                let (mut pool_size, mut free) = self.count_pools(index, None);
                 let counters = self.book.counters(index);
+                let mut class_pools = Vec::new();
+                for class in Class::ALL {
+                    let (size_of_class, free_of_class) = self.count_pools(index, Some(class));
+                    pool_size += size_of_class;
+                    free += free_of_class;
+                    if size_of_class > 0 {
+                        class_pools.push(PoolStatus {
+                            class,
+                            size: size_of_class,
+                            free: free_of_class,
+                            held: *counters.held_of.of(class),
+                            misplaced: *counters.misplaced.of(class),
+                        });
+                    }
+                }
                 NetworkStatus {
                     name: network.name.clone(),
                     gated: network.gated,
+                    gate_by: network.gate_by,
                     pool_size,
                     free,
                     held: counters.held,
                     declined: counters.declined,
                     registered: counters.registered,
                     unregistered: counters.unregistered,
+                    class_pools,
                 }
             })
             .collect();

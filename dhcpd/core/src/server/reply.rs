@@ -2,7 +2,7 @@
 
 use super::topology::Topology;
 use crate::options::code;
-use crate::{Destination, MessageType, Reply, Request, limits};
+use crate::{Class, Destination, MessageType, Reply, Request, limits};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// UDP port of DHCP servers and relays.
@@ -15,6 +15,8 @@ const OPTIONS_USUALLY: usize = 14;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) lifetime_seconds: u32,
+    /// Whose options it gets.
+    pub(super) class: Class,
 }
 
 impl Terms {
@@ -132,19 +134,19 @@ pub(super) fn grant(
     {
         reply.options.push((code::RAPID_COMMIT, [].into()));
     }
-    push_configured(topology, request, address, &mut reply);
+    push_configured(topology, request, address, terms.class, &mut reply);
     push_echoes(request, &mut reply);
     reply
 }
 
 /// The ACK to an INFORM: parameters, and neither an address nor a lifetime (RFC 2131 section 4.3.5).
 /// It goes straight to the client, also when the INFORM came through a relay.
-pub(super) fn inform(topology: &Topology, request: &Request) -> Reply {
+pub(super) fn inform(topology: &Topology, request: &Request, class: Class) -> Reply {
     let mut reply = empty(request, MessageType::Ack, Destination::Client(request.ciaddr));
     reply.ciaddr = request.ciaddr;
     // The relay does not see this reply, so its information has nobody to go back to.
     reply.relay_agent = None;
-    push_configured(topology, request, request.ciaddr, &mut reply);
+    push_configured(topology, request, request.ciaddr, class, &mut reply);
     push_echoes(request, &mut reply);
     reply
 }
@@ -152,7 +154,13 @@ pub(super) fn inform(topology: &Topology, request: &Request) -> Reply {
 /// The configured options for an address, in the order in which the client asks for them (RFC 2132
 /// section 9.8); all of them if it asks for none in particular. What is configured for this device
 /// itself is sent whether it asks or not (RFC 2131 section 4.3.1).
-fn push_configured(topology: &Topology, request: &Request, address: Ipv4Addr, reply: &mut Reply) {
+fn push_configured(
+    topology: &Topology,
+    request: &Request,
+    address: Ipv4Addr,
+    class: Class,
+    reply: &mut Reply,
+) {
     let Some(subnet_index) = topology.subnet_of(address) else { return };
     let subnet = topology.subnet(subnet_index);
     let network = topology.network(subnet_index.network);
@@ -161,8 +169,14 @@ fn push_configured(topology: &Topology, request: &Request, address: Ipv4Addr, re
         .reserved_for(address.into())
         .filter(|hardware| *hardware == request.hardware)
         .and_then(|_| topology.reservation_options(address.into()));
+    // What is said for a class is meant to hold for all of it: it wins over what a narrower place says
+    // for anybody.
+    let [of_subnet, of_network] =
+        [&subnet.class_options, &network.class_options].map(|options| options.of(class));
     let find = |code: u8| {
         own.and_then(|options| options.get(code))
+            .or_else(|| of_subnet.get(code))
+            .or_else(|| of_network.get(code))
             .or_else(|| subnet.options.get(code))
             .or_else(|| network.options.get(code))
             .or_else(|| (code == code::SUBNET_MASK).then_some(mask.as_slice()))
@@ -184,8 +198,10 @@ fn push_configured(topology: &Topology, request: &Request, address: Ipv4Addr, re
     }
     if request.parameter_request_list.is_empty() {
         push(code::SUBNET_MASK, reply);
-        for (code, _) in subnet.options.iter().chain(network.options.iter()) {
-            push(code, reply);
+        for options in [&subnet.options, &network.options, of_subnet, of_network] {
+            for (code, _) in options.iter() {
+                push(code, reply);
+            }
         }
     }
     for (code, _) in own.into_iter().flat_map(crate::OptionSet::iter) {

@@ -7,7 +7,8 @@
 //! | RENEWING, REBINDING | no | no | yes |
 //!
 //! Silence where the RFC asks for it: the choice of another server's offer, and a client that this
-//! server knows nothing of. A NAK where the address is wrong for the network or somebody else's.
+//! server knows nothing of. A NAK where the address is wrong for the network or somebody else's, and
+//! where it is for the other class of hosts (`class`).
 
 use super::book::Entry;
 use super::topology::NetworkIndex;
@@ -57,7 +58,9 @@ impl Server {
         | State::InitReboot(address)
         | State::RenewingOrRebinding(address)) = state;
         self.settle(address, step);
-        match self.judge(request, &client, place, &state, address) {
+        let judged = self.judge(request, &client, place, &state, address);
+        let moves = judged.is_ok() && self.put_aside(request, &client, place, address, step);
+        match if moves { Err(Refusal::Nak(Reason::WrongClass)) } else { judged } {
             Ok(()) => {
                 // Who selects was just offered a whole lifetime.
                 let may_reuse = !matches!(state, State::Selecting(_));
@@ -179,7 +182,7 @@ impl Server {
         address: u32,
         step: &mut Step<'_>,
     ) {
-        let terms = self.terms(request, network);
+        let terms = self.terms(request, network, address);
         self.take(address);
         self.offers.remove(address);
         if let Some(other) = self.offers.of_client(client, network) {
@@ -282,6 +285,7 @@ fn message_of(reason: Reason) -> &'static str {
         Reason::AddressTaken => "another host has this address",
         Reason::AddressChanged => "you have another address here",
         Reason::OfferGone => "you were offered another address",
+        Reason::WrongClass => "your registration has changed, and with it your address here",
         _ => "this address cannot be had here",
     }
 }

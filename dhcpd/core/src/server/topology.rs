@@ -2,7 +2,7 @@
 //!
 //! It never changes after it is built, and every look-up is a search in an ordered map.
 
-use crate::{Configuration, HardwareAddress, Network, OptionSet, Subnet};
+use crate::{Class, Configuration, HardwareAddress, Network, OptionSet, Subnet};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -28,6 +28,8 @@ pub(super) struct PoolPlace {
     pub(super) first: u32,
     pub(super) last: u32,
     pub(super) subnet: SubnetIndex,
+    /// The class of hosts that it is for; `None`: for anybody.
+    pub(super) class: Option<Class>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,10 @@ pub(super) struct Topology {
     pools_by_subnet: BTreeMap<SubnetIndex, Range<usize>>,
     reserved: BTreeMap<u32, ReservedFor>,
     reserved_addresses: BTreeMap<(NetworkIndex, HardwareAddress), Vec<u32>>,
+    /// By network: whether it has pools for one class of hosts.
+    has_class_pools: Vec<bool>,
+    /// Whether every gated network is gated by the kernel sets.
+    all_by_sets: bool,
 }
 
 impl Topology {
@@ -60,10 +66,11 @@ impl Topology {
             for (position, subnet) in network.subnets.iter().enumerate() {
                 let index = SubnetIndex { network: network_index, position };
                 subnets.insert(u32::from(subnet.prefix.network()), index);
-                pools.extend(subnet.pools.iter().map(|range| PoolPlace {
+                pools.extend(subnet.all_pools().map(|(class, range)| PoolPlace {
                     first: range.first.into(),
                     last: range.last.into(),
                     subnet: index,
+                    class,
                 }));
                 for (position, reservation) in subnet.reservations.iter().enumerate() {
                     let address = u32::from(reservation.address);
@@ -83,6 +90,16 @@ impl Topology {
                 pools_by_subnet.entry(pool.subnet).or_insert(position..position);
             range.end = position + 1;
         }
+        let has_class_pools = configuration
+            .networks
+            .iter()
+            .map(|network| {
+                let mut pools = network.subnets.iter().flat_map(Subnet::all_pools);
+                pools.any(|(class, _)| class.is_some())
+            })
+            .collect();
+        let all_by_sets =
+            configuration.networks.iter().all(|network| !network.gated || network.gate_by.sets);
         Self {
             configuration,
             subnets,
@@ -91,6 +108,8 @@ impl Topology {
             pools_by_subnet,
             reserved,
             reserved_addresses,
+            has_class_pools,
+            all_by_sets,
         }
     }
 
@@ -137,6 +156,27 @@ impl Topology {
     pub(super) fn pool_of(&self, address: u32) -> Option<PoolIndex> {
         let (_, index) = self.pools_by_first.range(..=address).next_back()?;
         (address <= self.pools[index.0].last).then_some(*index)
+    }
+
+    /// Whether a network has pools for one class of hosts.
+    pub(super) fn has_class_pools(&self, network: NetworkIndex) -> bool {
+        self.has_class_pools[network.0]
+    }
+
+    /// The class of hosts that an address is for: that of its pool, unless it is reserved. `None`: it is
+    /// for anybody, for one device, or for nobody.
+    pub(super) fn class_of_address(&self, address: u32) -> Option<Class> {
+        let pool = self.pool_of(address)?;
+        let class = self.pools[pool.0].class?;
+        self.reserved_for(address).is_none().then_some(class)
+    }
+
+    /// Whether what stands at an address of a gated network belongs into the kernel sets.
+    pub(super) fn is_by_sets(&self, address: u32) -> bool {
+        self.all_by_sets
+            || self
+                .network_of(address.into())
+                .is_some_and(|network| self.network(network).gate_by.sets)
     }
 
     /// Whose the address is by reservation.

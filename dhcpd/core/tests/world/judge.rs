@@ -8,10 +8,14 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use vestibule_core::options::code;
 use vestibule_core::{
-    ClientIdentifier, Command, Configuration, CoreStatus, Effect, Effects, Input, LeaseFilter,
-    LeaseView, MessageType, Query, QueryAnswer, Reason, Record, Register, RegistrationTarget,
-    Release, Replaces, Reply, Request, Sequence, Server, Side, Ticket, Timestamp,
+    Class, ClientIdentifier, Command, Configuration, CoreStatus, Effect, Effects, Input,
+    LeaseFilter, LeaseView, MessageType, Query, QueryAnswer, Reason, Record, Register,
+    RegistrationState, RegistrationTarget, Release, Replaces, Reply, Request, Sequence, Server,
+    Side, Subnet, Ticket, Timestamp,
 };
+
+/// The device of all strangers.
+const STRANGER: u8 = 250;
 
 /// A step that waits for its commit.
 struct Waiting {
@@ -119,12 +123,61 @@ impl Judge {
             assert_eq!((network.free, network.held, network.declined), (free, 0, 0), "{network:?}");
             let relay = RELAYS[if index == 0 { 0 } else { 2 }];
             let mut seen = BTreeSet::new();
-            for stranger in 0..free {
-                let reply = self.discover_as_stranger(stranger, relay).expect("a free address");
-                assert!(seen.insert(reply.yiaddr), "{} was offered twice", reply.yiaddr);
+            let mut stranger = 0;
+            // Unregistered ones get all but what is for registered ones, who get the rest.
+            for class in [Class::Unregistered, Class::Registered] {
+                if class == Class::Registered {
+                    self.register_strangers();
+                }
+                loop {
+                    stranger += 1;
+                    let Ok(reply) = self.discover_as_stranger(stranger, relay) else { break };
+                    assert!(seen.insert(reply.yiaddr), "{} was offered twice", reply.yiaddr);
+                    assert_ne!(
+                        self.class_of_address(reply.yiaddr).map(|of| of != class),
+                        Some(true)
+                    );
+                }
+                let refused = self.discover_as_stranger(stranger, relay);
+                assert_eq!(refused, Err(Reason::PoolExhausted));
             }
-            assert_eq!(self.discover_as_stranger(free, relay), Err(Reason::PoolExhausted));
+            assert_eq!(seen.len() as u64, free, "{seen:?}");
+            self.command(Command::Unregister(hardware(STRANGER)));
         }
+    }
+
+    fn register_strangers(&mut self) {
+        let target = RegistrationTarget::Hardware(hardware(STRANGER));
+        self.command(Command::Register(Register::of(target)));
+    }
+
+    /// The class of whoever asks.
+    fn class_of(&self, request: &Request) -> Class {
+        match self.server.query(self.now, &Query::Registration(request.hardware)) {
+            QueryAnswer::Registration(Some(registration))
+                if registration.state(&self.configuration) == RegistrationState::Active =>
+            {
+                Class::Registered
+            }
+            QueryAnswer::Registration(_) => Class::Unregistered,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether an address is for the class that whoever asks is not of.
+    fn is_misplaced(&self, address: Ipv4Addr, request: &Request) -> bool {
+        self.class_of_address(address).is_some_and(|other| other != self.class_of(request))
+    }
+
+    /// The class that an address is for; `None`: it is for anybody, or reserved, or not in a pool.
+    fn class_of_address(&self, address: Ipv4Addr) -> Option<Class> {
+        let subnets = || self.configuration.networks.iter().flat_map(|network| &network.subnets);
+        let is_reserved = subnets()
+            .flat_map(|subnet| &subnet.reservations)
+            .any(|reservation| reservation.address == address);
+        let mut pools = subnets().flat_map(Subnet::all_pools);
+        let (class, _) = pools.find(|(_, pool)| pool.contains(address))?;
+        class.filter(|_| !is_reserved)
     }
 
     fn discover_as_stranger(&mut self, number: u64, relay: Ipv4Addr) -> Result<Reply, Reason> {
@@ -141,7 +194,7 @@ impl Judge {
         };
         let mut request = packet.request(&Told::default());
         let stranger = [&b"\x00stranger"[..], &number.to_be_bytes()].concat();
-        request.hardware = hardware(250);
+        request.hardware = hardware(STRANGER);
         request.client_identifier = Some(stranger.into());
         let mut effects = Effects::new();
         self.server.step(self.now, Input::Packet(&request), &mut effects);
@@ -172,6 +225,7 @@ impl Judge {
         let mut events = Vec::new();
         let mut ends = 0;
         let mut answers = 0;
+        let mut moved = None;
         for effect in &effects {
             self.decided.apply(effect, self.now);
             let is_durable =
@@ -189,6 +243,9 @@ impl Judge {
                     ends += 1;
                     let (client, request) = packet.as_ref().expect("a reply answers a packet");
                     self.check_reply(reply, *release, *reason, request, sequence);
+                    if *reason == Some(Reason::WrongClass) {
+                        moved = Some((*client, request.clone()));
+                    }
                     match reply.message_type {
                         MessageType::Offer => self.told.offered[*client] = Some(reply.yiaddr),
                         MessageType::Ack if !reply.yiaddr.is_unspecified() => {
@@ -217,6 +274,30 @@ impl Judge {
         if let Some(sequence) = sequence {
             self.waiting.push_back(Waiting { sequence, at: self.now, effects, events });
         }
+        if let Some((client, request)) = moved {
+            self.move_on(client, &request);
+        }
+    }
+
+    /// Whoever was sent away because its class has changed begins anew, and is offered an address of its
+    /// class at once: there is no way from NAK to NAK.
+    fn move_on(&mut self, client: usize, request: &Request) {
+        let mut discover = Request {
+            message_type: MessageType::Discover,
+            xid: 99,
+            ciaddr: Ipv4Addr::UNSPECIFIED,
+            requested_address: None,
+            server_identifier: None,
+            rapid_commit: false,
+            ..request.clone()
+        };
+        if !discover.is_relayed() && !discover.arrival.attached {
+            discover.giaddr = RELAYS[0];
+        }
+        self.told.offered[client] = None;
+        self.step(Input::Packet(&discover), Some((client, discover.clone())));
+        let offered = self.told.offered[client].expect("an address was put aside");
+        assert!(!self.is_misplaced(offered, request), "{offered} leads to the next NAK");
     }
 
     /// What every reply must be, and what an offer promises: nobody else is offered or given the
@@ -244,6 +325,7 @@ impl Judge {
             Release::Immediately => {}
         }
         assert_eq!(reason.is_some(), reply.message_type == MessageType::Nak);
+        self.check_class(reply, reason, request);
         let client = request.client();
         if !reply.yiaddr.is_unspecified() {
             if let Some(other) = self.offers.get(&reply.yiaddr)
@@ -257,6 +339,26 @@ impl Judge {
                 let until = self.now.plus_seconds(vestibule_core::limits::OFFER_HOLD_SECONDS);
                 self.offers.insert(reply.yiaddr, Offered { client, network, until });
             }
+        }
+    }
+
+    /// Who asks for an address of the other class keeps it only if there is none of its own; and a NAK
+    /// because of it leads to one.
+    fn check_class(&self, reply: &Reply, reason: Option<Reason>, request: &Request) {
+        if reason == Some(Reason::WrongClass) {
+            let asked = request.requested_address.unwrap_or(request.ciaddr);
+            assert!(self.is_misplaced(asked, request), "{asked} is of its class: {request:?}");
+        } else if self.is_misplaced(reply.yiaddr, request) {
+            let seconds = reply
+                .option(code::LEASE_TIME)
+                .map(|seconds| u32::from_be_bytes(seconds.try_into().expect("four bytes")));
+            assert!(seconds <= Some(super::LIFETIME_UNREGISTERED_SECONDS), "{seconds:?}");
+            let status = self.status();
+            let network = &status.networks[self.network_of(reply.yiaddr)];
+            let class = self.class_of(request);
+            let of_other = network.class_pools.iter().filter(|pools| pools.class != class);
+            let free = network.free - of_other.map(|pools| pools.free).sum::<u64>();
+            assert_eq!(free, 0, "{} is of the other class, and others are free", reply.yiaddr);
         }
     }
 
@@ -424,7 +526,8 @@ impl Judge {
         subnets
             .iter()
             .flat_map(|subnet| {
-                let in_pool = |address| subnet.pools.iter().any(move |pool| pool.contains(address));
+                let in_pool =
+                    |address| subnet.all_pools().any(move |(_, pool)| pool.contains(address));
                 subnet.reservations.iter().map(|kept| kept.address).filter(move |a| in_pool(*a))
             })
             .collect()
@@ -513,7 +616,22 @@ impl Judge {
             assert_eq!(network.declined, declined.clone().count() as u64);
             assert_eq!(network.registered, on(Side::Registered));
             assert_eq!(network.unregistered, on(Side::Unregistered));
-            let pools = || configured.subnets.iter().flat_map(|subnet| &subnet.pools);
+            for pools in &network.class_pools {
+                let of_class = || {
+                    here().filter(|view| {
+                        view.held && self.class_of_address(view.lease.address) == Some(pools.class)
+                    })
+                };
+                assert_eq!(pools.held, of_class().count() as u64);
+                let misplaced = || of_class().filter(|view| view.misplaced);
+                assert_eq!(pools.misplaced, misplaced().count() as u64);
+                let side = |view: &&LeaseView| view.side.map(Side::class) != Some(pools.class);
+                assert_eq!(misplaced().count(), of_class().filter(side).count());
+            }
+            let pools = || {
+                let of_subnets = configured.subnets.iter().flat_map(Subnet::all_pools);
+                of_subnets.map(|(_, pool)| pool)
+            };
             assert_eq!(network.pool_size, pools().map(|pool| pool.size()).sum::<u64>());
             let mut taken = self.reserved_in_pools(index);
             taken.extend(declined);

@@ -11,8 +11,8 @@ pub(crate) mod ledger;
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_core::{
-    AddressRange, Arrival, Configuration, HardwareAddress, MessageType, Network, OptionSet,
-    RandomisedAddresses, RegistrationRules, Request, Reservation, SocketIndex, Subnet,
+    AddressRange, Arrival, Configuration, GateBy, HardwareAddress, MessageType, Network, OptionSet,
+    PerClass, RandomisedAddresses, RegistrationRules, Request, Reservation, SocketIndex, Subnet,
 };
 
 /// The address of the server under test.
@@ -66,11 +66,17 @@ pub(crate) const CLIENTS: [(u8, Option<&[u8]>); 8] = [
 pub(crate) struct Ways {
     pub(crate) rapid_commit: bool,
     pub(crate) cache_threshold_percent: u8,
+    /// Whether the halls have pools for one class of hosts each, beside one for anybody.
+    pub(crate) class_pools: bool,
 }
 
 pub(crate) fn ways() -> impl Strategy<Value = Ways> {
-    (any::<bool>(), prop_oneof![Just(0), Just(25), Just(49)]).prop_map(
-        |(rapid_commit, cache_threshold_percent)| Ways { rapid_commit, cache_threshold_percent },
+    (any::<bool>(), prop_oneof![Just(0), Just(25), Just(49)], any::<bool>()).prop_map(
+        |(rapid_commit, cache_threshold_percent, class_pools)| Ways {
+            rapid_commit,
+            cache_threshold_percent,
+            class_pools,
+        },
     )
 }
 
@@ -84,7 +90,9 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
             first: Ipv4Addr::new(10, third, 0, 10),
             last: Ipv4Addr::new(10, third, 0, last),
         }],
+        class_pools: PerClass::default(),
         options: OptionSet::new(),
+        class_options: PerClass::default(),
         reservations,
     };
     let reservation = |number: u8, address: Ipv4Addr| Reservation {
@@ -98,12 +106,29 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
     if !other {
         halls.push(subnet(2, 11, Vec::new()));
     }
+    if ways.class_pools {
+        // The two of the first subnet that are not reserved are for a class each; the other configuration
+        // has changed what is for whom.
+        let range = |last: u8| {
+            let address = Ipv4Addr::new(10, 1, 0, last);
+            vec![AddressRange { first: address, last: address }]
+        };
+        let (low, high) = ([range(10), range(11)].concat(), range(12));
+        halls[0].pools.clear();
+        halls[0].class_pools = if other {
+            PerClass { registered: low, unregistered: high }
+        } else {
+            PerClass { registered: high, unregistered: low }
+        };
+    }
     let network = |name: &str, gated, subnets| Network {
         name: name.into(),
         gated,
+        gate_by: GateBy { sets: true, pools: ways.class_pools },
         subnets,
         options: OptionSet::new(),
         randomised_addresses: RandomisedAddresses::Allow,
+        class_options: PerClass::default(),
     };
     Configuration {
         networks: vec![

@@ -26,8 +26,8 @@ use super::pools::Pools;
 use super::registrations::Registrations;
 use super::topology::{NetworkIndex, Topology};
 use crate::{
-    BindingState, ClientIdentifier, GateChange, HardwareAddress, Lease, Registration,
-    RegistrationState, Side, Timestamp, limits,
+    BindingState, Class, ClientIdentifier, GateChange, HardwareAddress, Lease, PerClass,
+    Registration, RegistrationState, Side, Timestamp, limits,
 };
 use ends::Ends;
 use finder::{By, Finder};
@@ -51,10 +51,23 @@ pub(super) struct Counters {
     pub(super) declined: u64,
     pub(super) registered: u64,
     pub(super) unregistered: u64,
+    /// Held addresses of pools for one class.
+    pub(super) held_of: PerClass<u64>,
+    /// Those of them whose holder is of the other class.
+    pub(super) misplaced: PerClass<u64>,
 }
 
 impl Counters {
-    fn count(&mut self, standing: Standing, by: fn(u64) -> u64) {
+    /// `pool`: the class of hosts that the address is for.
+    fn count(&mut self, standing: Standing, pool: Option<Class>, by: fn(u64) -> u64) {
+        if let (Standing::Held(side), Some(pool)) = (standing, pool) {
+            let held = self.held_of.of_mut(pool);
+            *held = by(*held);
+            if side.is_some_and(|side| side.class() != pool) {
+                let misplaced = self.misplaced.of_mut(pool);
+                *misplaced = by(*misplaced);
+            }
+        }
         match standing {
             Standing::Ended => {}
             Standing::Declined => self.declined = by(self.declined),
@@ -299,6 +312,7 @@ impl Book {
             self.trim(id);
         }
         gate_change(address, old_standing, standing, side, same_client)
+            .filter(|_| topology.is_by_sets(address))
     }
 
     /// Brings how an address stands up to date with the time and the registrations. Returns what the
@@ -330,7 +344,7 @@ impl Book {
         if standing == Standing::Ended {
             return None;
         }
-        gate_change(address, old, standing, side, true)
+        gate_change(address, old, standing, side, true).filter(|_| topology.is_by_sets(address))
     }
 
     /// What the kernel has to be told so that an address's element ends when it should: the end of a
@@ -345,6 +359,7 @@ impl Book {
         let entry = self.entry(address)?;
         let side = side_of(topology, registrations, entry, now);
         gate_change(address, entry.standing(), entry.standing(), side, true)
+            .filter(|_| topology.is_by_sets(address))
     }
 
     fn link(&mut self, id: SlotId) {
@@ -387,7 +402,9 @@ impl Book {
 
     fn count(&mut self, topology: &Topology, address: u32, standing: Standing, by: fn(u64) -> u64) {
         if let Some(network) = topology.network_of(address.into()) {
-            self.counters[network.0].count(standing, by);
+            let has_class_pools = topology.has_class_pools(network);
+            let pool = has_class_pools.then(|| topology.class_of_address(address)).flatten();
+            self.counters[network.0].count(standing, pool, by);
         }
     }
 }

@@ -16,9 +16,9 @@ mod trust;
 
 use super::*;
 use crate::{
-    AddressRange, Answer, Command, Destination, HardwareAddress, LeaseFilter, Network, OptionSet,
-    Query, QueryAnswer, RandomisedAddresses, Register, RegistrationRules, RegistrationTarget,
-    RelayAgentInformation, Replaces, Reservation, SocketIndex, Subnet, Ticket,
+    AddressRange, Answer, Command, Destination, GateBy, HardwareAddress, LeaseFilter, Network,
+    OptionSet, PerClass, Query, QueryAnswer, RandomisedAddresses, Register, RegistrationRules,
+    RegistrationTarget, RelayAgentInformation, Replaces, Reservation, SocketIndex, Subnet, Ticket,
 };
 use std::net::SocketAddrV4;
 
@@ -32,6 +32,8 @@ fn configuration(pool_size: u8) -> Configuration {
         networks: vec![Network {
             name: "halls".into(),
             gated: true,
+            gate_by: GateBy::default(),
+            class_options: PerClass::default(),
             subnets: vec![Subnet {
                 prefix: "10.20.0.0/24".parse().unwrap(),
                 pools: vec![AddressRange {
@@ -39,6 +41,8 @@ fn configuration(pool_size: u8) -> Configuration {
                     last: Ipv4Addr::new(10, 20, 0, last),
                 }],
                 options,
+                class_pools: PerClass::default(),
+                class_options: PerClass::default(),
                 reservations: vec![Reservation {
                     hardware: hardware(200),
                     address: Ipv4Addr::new(10, 20, 0, 200),
