@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `commit` | what waits for its commit, and what does not |
 //! | `addresses` | which address a client gets, and how they are counted and given back |
+//! | `caching` | early renewals that need no write |
 //! | `registrations` | registrations, and what the kernel is told of them |
 //! | `trust` | what is not believed, and what nobody can take from others |
 //! | `restart` | what is known of an earlier life |
 
 mod addresses;
+mod caching;
 mod commit;
 mod registrations;
 mod restart;
