@@ -71,7 +71,7 @@ pub fn decode(bytes: &[u8], arrival: Arrival) -> Result<Request, Reason> {
     if message.hops() > HOPS_MAX {
         return Err(Reason::TooManyHops);
     }
-    let fields = OptionFields::check(options, file, sname)?;
+    let fields = &OptionFields::check(options, file, sname)?;
     let message_type = message_type(fields)?;
     let request = Request {
         arrival,
@@ -107,7 +107,7 @@ pub fn decode(bytes: &[u8], arrival: Arrival) -> Result<Request, Reason> {
     Ok(request)
 }
 
-fn message_type(fields: OptionFields<'_>) -> Result<MessageType, Reason> {
+fn message_type(fields: &OptionFields<'_>) -> Result<MessageType, Reason> {
     let option = fields.find(code::MESSAGE_TYPE).ok_or(Reason::Bootp)?;
     let [number] = option.fixed().ok_or(Reason::BadMessageType)?;
     match MessageType::from_number(number) {
@@ -123,15 +123,15 @@ fn message_type(fields: OptionFields<'_>) -> Result<MessageType, Reason> {
 }
 
 /// The contents of an option that the decision depends on, and that has one right length.
-fn fixed<const N: usize>(fields: OptionFields<'_>, code: u8) -> Result<Option<[u8; N]>, Reason> {
+fn fixed<const N: usize>(fields: &OptionFields<'_>, code: u8) -> Result<Option<[u8; N]>, Reason> {
     fields.find(code).map(|option| option.fixed().ok_or(Reason::BadOptionLength)).transpose()
 }
 
-fn address(fields: OptionFields<'_>, code: u8) -> Result<Option<Ipv4Addr>, Reason> {
+fn address(fields: &OptionFields<'_>, code: u8) -> Result<Option<Ipv4Addr>, Reason> {
     Ok(fixed::<4>(fields, code)?.map(Ipv4Addr::from))
 }
 
-fn client_identifier(fields: OptionFields<'_>) -> Result<Option<Box<[u8]>>, Reason> {
+fn client_identifier(fields: &OptionFields<'_>) -> Result<Option<Box<[u8]>>, Reason> {
     let Some(option) = fields.find(code::CLIENT_IDENTIFIER) else { return Ok(None) };
     match option.len() {
         0 => Ok(None),
@@ -141,14 +141,14 @@ fn client_identifier(fields: OptionFields<'_>) -> Result<Option<Box<[u8]>>, Reas
 }
 
 /// The host name as bytes: many are not UTF-8, and some end in NULs.
-fn host_name(fields: OptionFields<'_>) -> Option<Octets> {
+fn host_name(fields: &OptionFields<'_>) -> Option<Octets> {
     let name = fields.find(code::HOST_NAME)?.to_owned();
     let name = name.get(..HOST_NAME_LENGTH_MAX).unwrap_or(&name);
     let length = name.iter().rposition(|byte| *byte != 0)? + 1;
     name.get(..length).map(Octets::new)
 }
 
-fn relay_agent(fields: OptionFields<'_>) -> Result<Option<RelayAgentInformation>, Reason> {
+fn relay_agent(fields: &OptionFields<'_>) -> Result<Option<RelayAgentInformation>, Reason> {
     let Some(option) = fields.find(code::RELAY_AGENT_INFORMATION) else { return Ok(None) };
     let contents = option.to_owned();
     RelayAgentInformation::parse(&contents).map(Some).ok_or(Reason::BadRelayAgentInformation)

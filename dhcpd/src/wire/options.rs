@@ -2,7 +2,8 @@
 //!
 //! It promises that every option it shows lies inside its field, in the order in which RFC 3396
 //! reads the fields (options, file, sname), and that pieces of one option are one option, adjacent
-//! or not. It never interprets contents, and never allocates except for what it returns owned.
+//! or not. The options that a request is made of are found in the one walk that checks them all. It
+//! never interprets contents, and never allocates except for what it returns owned.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -12,12 +13,49 @@ use vestibule_core::{Octets, Reason};
 const PAD: u8 = 0;
 const END: u8 = 255;
 
+/// The options that a request is made of: what is found while a packet is checked, so that nobody has
+/// to walk its options again for each of them.
+const REMEMBERED: [u8; 12] = [
+    code::MESSAGE_TYPE,
+    code::CLIENT_IDENTIFIER,
+    code::REQUESTED_ADDRESS,
+    code::SERVER_IDENTIFIER,
+    code::PARAMETER_REQUEST_LIST,
+    code::MAXIMUM_MESSAGE_SIZE,
+    code::LEASE_TIME,
+    code::HOST_NAME,
+    code::SUBNET_SELECTION,
+    code::RAPID_COMMIT,
+    code::RELAY_AGENT_INFORMATION,
+    code::OVERLOAD,
+];
+
+/// The place of each code in [`REMEMBERED`], or beyond it.
+const PLACES: [u8; 256] = {
+    let mut places = [u8::MAX; 256];
+    let mut place = 0;
+    while place < REMEMBERED.len() {
+        places[REMEMBERED[place] as usize] = place as u8;
+        place += 1;
+    }
+    places
+};
+
+/// Where the first piece of an option is, and how long all of them are.
+#[derive(Clone, Copy, Debug)]
+struct Found<'a> {
+    first: &'a [u8],
+    length: usize,
+}
+
 /// The option fields of one packet, checked: no option overruns its field.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OptionFields<'a> {
     /// In the order of RFC 3396 section 5: options, file, sname; the latter two empty if they carry
     /// no options.
     fields: [&'a [u8]; 3],
+    /// By place in [`REMEMBERED`].
+    found: [Option<Found<'a>>; REMEMBERED.len()],
 }
 
 impl<'a> OptionFields<'a> {
@@ -35,47 +73,56 @@ impl<'a> OptionFields<'a> {
         file: &'a [u8],
         sname: &'a [u8],
     ) -> Result<Self, Reason> {
+        let mut fields = Self { fields: [options, &[], &[]], found: [None; REMEMBERED.len()] };
         let mut overload = 0;
-        let mut pieces = Pieces { rest: options };
-        for piece in &mut pieces {
-            if let (code::OVERLOAD, [value @ 1..=3]) = piece? {
+        for piece in (Pieces { rest: options }) {
+            let (code, contents) = piece?;
+            if let (code::OVERLOAD, [value @ 1..=3]) = (code, contents) {
                 overload = *value;
             }
+            fields.remember(code, contents);
         }
         let file = if overload & 1 == 0 { &[] } else { file };
         let sname = if overload & 2 == 0 { &[] } else { sname };
         for field in [file, sname] {
             for piece in (Pieces { rest: field }) {
-                piece?;
+                let (code, contents) = piece?;
+                fields.remember(code, contents);
             }
         }
-        Ok(Self { fields: [options, file, sname] })
+        fields.fields = [options, file, sname];
+        Ok(fields)
+    }
+
+    /// Notes a piece of an option, in the order in which pieces are joined.
+    fn remember(&mut self, code: u8, contents: &'a [u8]) {
+        let place = PLACES.get(usize::from(code)).copied().unwrap_or(u8::MAX);
+        if let Some(found) = self.found.get_mut(usize::from(place)) {
+            let found = found.get_or_insert(Found { first: contents, length: 0 });
+            found.length = found.length.saturating_add(contents.len());
+        }
     }
 
     /// Every piece of every option: code and contents.
-    pub(super) fn pieces(self) -> impl Iterator<Item = (u8, &'a [u8])> {
+    fn pieces(&self) -> impl Iterator<Item = (u8, &'a [u8])> {
         // Every piece is `Ok`: `check` has walked the same bytes.
         self.fields.into_iter().flat_map(|field| Pieces { rest: field }.map_while(Result::ok))
     }
 
-    /// Finds an option. Its pieces, if there are several, count as one (RFC 3396).
-    pub(super) fn find(self, wanted: u8) -> Option<Joined<'a>> {
-        let mut found: Option<Joined<'a>> = None;
-        for (code, contents) in self.pieces() {
-            if code == wanted {
-                let joined =
-                    found.get_or_insert(Joined { fields: self, code, first: contents, length: 0 });
-                joined.length = joined.length.saturating_add(contents.len());
-            }
-        }
-        found
+    /// One of the [remembered](REMEMBERED) options. Its pieces, if there are several, count as one
+    /// (RFC 3396).
+    pub(super) fn find(&self, wanted: u8) -> Option<Joined<'_>> {
+        debug_assert!(REMEMBERED.contains(&wanted), "{wanted} is not remembered");
+        let place = PLACES.get(usize::from(wanted)).copied().unwrap_or(u8::MAX);
+        let Found { first, length } = (*self.found.get(usize::from(place))?)?;
+        Some(Joined { fields: self, code: wanted, first, length })
     }
 }
 
 /// One option, joined from its pieces only when its contents are asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Joined<'a> {
-    fields: OptionFields<'a>,
+    fields: &'a OptionFields<'a>,
     code: u8,
     first: &'a [u8],
     length: usize,
@@ -167,24 +214,24 @@ mod tests {
     #[test]
     fn pieces_are_joined_in_the_order_of_options_file_sname() {
         let fields = check(
-            &[43, 1, b'a', 52, 1, 3, 43, 1, b'b', 12, 1, b'x', 43, 0, 255, 43],
-            &[43, 2, b'c', b'd', 255],
-            &[0, 0, 43, 1, b'e'],
+            &[61, 1, b'a', 52, 1, 3, 61, 1, b'b', 12, 1, b'x', 61, 0, 255, 61],
+            &[61, 2, b'c', b'd', 255],
+            &[0, 0, 61, 1, b'e'],
         );
-        assert_eq!(&*fields.find(43).unwrap().to_owned(), b"abcde");
-        assert_eq!(fields.find(43).unwrap().len(), 5);
-        assert_eq!(fields.find(43).unwrap().fixed(), Some(*b"abcde"));
-        assert_eq!(fields.find(43).unwrap().fixed::<4>(), None);
-        assert_eq!(fields.find(43).unwrap().to_owned_up_to(3), b"abc");
+        assert_eq!(&*fields.find(61).unwrap().to_owned(), b"abcde");
+        assert_eq!(fields.find(61).unwrap().len(), 5);
+        assert_eq!(fields.find(61).unwrap().fixed(), Some(*b"abcde"));
+        assert_eq!(fields.find(61).unwrap().fixed::<4>(), None);
+        assert_eq!(fields.find(61).unwrap().to_owned_up_to(3), b"abc");
         assert_eq!(&*fields.find(12).unwrap().to_owned(), b"x");
-        assert!(fields.find(1).is_none());
+        assert!(fields.find(82).is_none());
     }
 
     #[test]
     fn fields_that_are_not_overloaded_are_text_and_not_read() {
         for overload in [&[][..], &[52, 1, 0], &[52, 1, 4], &[52, 0], &[52, 2, 1, 1]] {
-            let fields = check(overload, &[99; 128], &[99; 64]);
-            assert!(fields.find(99).is_none(), "{overload:?}");
+            let fields = check(overload, &[12; 128], &[12; 64]);
+            assert!(fields.find(12).is_none(), "{overload:?}");
         }
         assert!(OptionFields::check(&[52, 1, 1], &[99; 128], &[]).is_err());
         assert!(OptionFields::check(&[52, 1, 2], &[], &[99; 64]).is_err());
@@ -192,8 +239,8 @@ mod tests {
 
     #[test]
     fn an_overload_inside_an_overloaded_field_means_nothing() {
-        let fields = check(&[52, 1, 1], &[52, 1, 3, 255], &[99; 64]);
-        assert!(fields.find(99).is_none());
+        let fields = check(&[52, 1, 1], &[52, 1, 3, 255], &[12; 64]);
+        assert!(fields.find(12).is_none());
     }
 
     #[test]

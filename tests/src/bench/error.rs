@@ -24,6 +24,8 @@ pub enum BenchError {
     File(PathBuf, io::Error),
     /// Machine: the C compiler, or what it said.
     Compiler(String),
+    /// Machine: no control group, so that no server can be given a part of a processor.
+    NoShare(PathBuf, io::Error),
     /// Machine: signals cannot be caught, so that nothing would be cleaned up.
     Signals(io::Error),
     /// A run of the load client ended badly.
@@ -64,6 +66,12 @@ impl fmt::Display for BenchError {
                     "the slow disk cannot be made: cc: {said}; tests/setup.sh bench installs it"
                 )
             }
+            Self::NoShare(path, error) => write!(
+                f,
+                "{}: {error}: a server cannot be given a part of a processor here; leave out the measures \
+                 share and overload with --measure",
+                path.display()
+            ),
             Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
             Self::Load { what, said } => write!(f, "{what}: the load client failed: {said}"),
             Self::Result(error) => write!(f, "{error}"),

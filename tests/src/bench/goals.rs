@@ -15,6 +15,8 @@ const ALONE_MICROSECONDS_MAX: f64 = 100.0;
 const HALF_P99_MICROSECONDS_MAX: f64 = 10_000.0;
 /// Part of the rate that is left on a slow disk.
 const SLOW_DISK_MIN: f64 = 0.9;
+/// Part of the rate that is left when many times more is offered.
+const OVERLOAD_MIN: f64 = 0.8;
 
 /// A goal, and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,6 +90,13 @@ pub fn goals(rows: &[Row], sync: SyncTime) -> Vec<Goal> {
                 .map(|p99| p99.median),
         });
         goals.push(Goal {
+            what: format!("{ours}: rate with {}, to that rate", Measure::Overload),
+            unit: "",
+            goal: OVERLOAD_MIN,
+            is_at_least: true,
+            measured: ratio(rate(Measure::Overload, ours), rate(Measure::Share, ours)),
+        });
+        goals.push(Goal {
             what: format!("{ours}: median of {}, two syncs and 100 µs", Measure::Alone),
             unit: "µs",
             goal: 2.0 * sync.p50_microseconds as f64 + ALONE_MICROSECONDS_MAX,
@@ -136,13 +145,15 @@ mod tests {
             row(Measure::Crowd, Server::Vestibule, 60_000.0, 10.0),
             row(Measure::CrowdSlowDisk, Server::Vestibule, 53_000.0, 10.0),
             row(Measure::Alone, Server::Vestibule, 2_000.0, 10.0),
+            row(Measure::Share, Server::Vestibule, 20_000.0, 10.0),
+            row(Measure::Overload, Server::Vestibule, 16_001.0, 10.0),
         ];
         let reached =
             |rows: &[Row]| goals(rows, sync).iter().map(Goal::is_reached).collect::<Vec<_>>();
-        // To Kea, to null, slow disk, half, alone; then the same with the gate.
-        let unknown = [None; 5];
-        assert_eq!(reached(&rows)[..5], [None, Some(true), Some(false), None, Some(true)]);
-        assert_eq!(reached(&rows)[5..], unknown);
+        // To Kea, to null, slow disk, half, overload, alone; then the same with the gate.
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(reached(&rows)[..6], [None, yes, no, None, yes, yes]);
+        assert_eq!(reached(&rows)[6..], [None; 6]);
         rows.push(row(Measure::Peak, Server::Kea, 10_001.0, 90.0));
         assert_eq!(reached(&rows)[0], Some(false));
         rows[1].doras_per_second.median = 60_006.0;

@@ -20,6 +20,7 @@ pub mod goals;
 pub mod interrupt;
 pub mod plan;
 pub mod play;
+pub mod share;
 pub mod table;
 
 pub use error::BenchError;

@@ -13,6 +13,10 @@ pub const IN_FLIGHT: u32 = 64;
 pub const CROWD_IN_FLIGHT: u32 = 2000;
 /// Milliseconds that a slow disk adds to each sync.
 pub const SLOW_MILLISECONDS: u32 = 8;
+/// Hundredths of a processor that a server has where it is offered more than it can serve.
+pub const SHARE_PERCENT: u32 = 50;
+/// How many times what it serves with that it is offered then.
+pub const OVERLOAD_TIMES: u32 = 5;
 /// More clients than any server serves in a second here; nobody is to run out of strangers.
 const CLIENTS_PER_SECOND: u32 = 300_000;
 /// Clients of a run, at most; the pools have room for them.
@@ -35,17 +39,39 @@ pub enum Measure {
     Half,
     /// One exchange after the other.
     Alone,
+    /// As fast as it goes with [`CROWD_IN_FLIGHT`] and [`SHARE_PERCENT`] of a processor.
+    Share,
+    /// With the same share, [`OVERLOAD_TIMES`] as many arrivals a second as the server's own median of
+    /// [`Measure::Share`].
+    Overload,
 }
 
 impl Measure {
     /// All of them, in the order in which they are run: first the one that is compared with the time of
-    /// a sync, which has just been measured then; [`Measure::Half`] after what it is half of.
-    pub const ALL: [Self; 6] =
-        [Self::Alone, Self::Peak, Self::PeakSlowDisk, Self::Crowd, Self::CrowdSlowDisk, Self::Half];
+    /// a sync, which has just been measured then; [`Measure::Half`] and [`Measure::Overload`] after what
+    /// they are a part or a multiple of.
+    pub const ALL: [Self; 8] = [
+        Self::Alone,
+        Self::Peak,
+        Self::PeakSlowDisk,
+        Self::Crowd,
+        Self::CrowdSlowDisk,
+        Self::Half,
+        Self::Share,
+        Self::Overload,
+    ];
 
     /// All of them, in the order in which they are read: the main table first.
-    pub const READ: [Self; 6] =
-        [Self::Peak, Self::PeakSlowDisk, Self::Crowd, Self::CrowdSlowDisk, Self::Half, Self::Alone];
+    pub const READ: [Self; 8] = [
+        Self::Peak,
+        Self::PeakSlowDisk,
+        Self::Crowd,
+        Self::CrowdSlowDisk,
+        Self::Half,
+        Self::Alone,
+        Self::Share,
+        Self::Overload,
+    ];
 
     /// A name for files and for the machine-readable result.
     #[must_use]
@@ -57,6 +83,8 @@ impl Measure {
             Self::CrowdSlowDisk => "crowd-slow-disk",
             Self::Half => "half",
             Self::Alone => "alone",
+            Self::Share => "share",
+            Self::Overload => "overload",
         }
     }
 
@@ -64,6 +92,26 @@ impl Measure {
     #[must_use]
     pub const fn is_slow_disk(self) -> bool {
         matches!(self, Self::PeakSlowDisk | Self::CrowdSlowDisk)
+    }
+
+    /// The hundredths of a processor that the server has, if it has not all of them.
+    #[must_use]
+    pub const fn share_percent(self) -> Option<u32> {
+        match self {
+            Self::Share | Self::Overload => Some(SHARE_PERCENT),
+            _ => None,
+        }
+    }
+
+    /// The measure whose median says how many arrivals a second this one has, and how many times that
+    /// it has.
+    #[must_use]
+    pub fn follows(self) -> Option<(Self, f64)> {
+        match self {
+            Self::Half => Some((Self::Peak, 0.5)),
+            Self::Overload => Some((Self::Share, f64::from(OVERLOAD_TIMES))),
+            _ => None,
+        }
     }
 
     /// Whose figures of this kind say something. Kea and the null responder never sync, so a slow disk
@@ -74,19 +122,19 @@ impl Measure {
         match self {
             Self::Peak | Self::Half | Self::Alone => true,
             Self::PeakSlowDisk => is_ours || server == Server::Isc,
-            Self::Crowd | Self::CrowdSlowDisk => is_ours,
+            Self::Crowd | Self::CrowdSlowDisk | Self::Share | Self::Overload => is_ours,
         }
     }
 
-    /// The load client's scenario; `per_second` is what [`Measure::Half`] sends.
+    /// The load client's scenario; `per_second` is what a measure sends that [follows](Self::follows) another.
     #[must_use]
     pub fn scenario(self, seconds: u32, per_second: f64) -> String {
         let (arrivals, clients) = match self {
             Self::Peak | Self::PeakSlowDisk => (format!("{{ in-flight = {IN_FLIGHT} }}"), None),
-            Self::Crowd | Self::CrowdSlowDisk => {
+            Self::Crowd | Self::CrowdSlowDisk | Self::Share => {
                 (format!("{{ in-flight = {CROWD_IN_FLIGHT} }}"), None)
             }
-            Self::Half => {
+            Self::Half | Self::Overload => {
                 let clients = (per_second * f64::from(seconds) * 1.1) as u32 + 100;
                 (format!("{{ per-second = {per_second:.1} }}"), Some(clients))
             }
@@ -114,6 +162,13 @@ impl fmt::Display for Measure {
             }
             Self::Half => f.write_str("half the peak rate"),
             Self::Alone => f.write_str("one exchange at a time"),
+            Self::Share => {
+                write!(f, "{CROWD_IN_FLIGHT} in flight, {SHARE_PERCENT} % of a processor")
+            }
+            Self::Overload => write!(
+                f,
+                "{OVERLOAD_TIMES} times that rate offered, {SHARE_PERCENT} % of a processor"
+            ),
         }
     }
 }

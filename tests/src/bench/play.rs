@@ -7,6 +7,7 @@ use super::BenchError;
 use super::figures::{Figures, Played, Spread};
 use super::interrupt::Interrupt;
 use super::plan::{Measure, RELAYS, SLOW_MILLISECONDS, Turn};
+use super::share::Share;
 use super::table::{Extent, count, time};
 use crate::lab::{LabError, Process, peer, program};
 use crate::servers::{Ground, Networks, RELAY_STEP, SERVER, Server};
@@ -96,10 +97,8 @@ impl Stage {
     pub fn play(&self, turns: &[Turn], played: &mut Vec<Played>) -> Result<(), BenchError> {
         for (index, &turn) in turns.iter().enumerate() {
             let Turn { measure, server, repetition } = turn;
-            let per_second = match measure {
-                Measure::Half => half(played, server),
-                _ => 0.0,
-            };
+            let per_second =
+                measure.follows().map_or(0.0, |(of, times)| times * median(played, of, server));
             eprint!("[{:2}/{}] {measure}: {server} ({repetition}) ... ", index + 1, turns.len());
             let result = self.turn(turn, per_second).inspect_err(|_| eprintln!())?;
             let figures = Figures::of(&result);
@@ -144,8 +143,13 @@ impl Stage {
             ),
             _ => String::new(),
         };
+        // Dropped after the process, which then has left it.
+        let share = measure.share_percent().map(Share::new).transpose()?;
         // Dropped at the end of this function, and so killed.
         let process = self.ground.start(server, networks, store, &environment)?;
+        if let Some(share) = &share {
+            share.hold(process.process_id())?;
+        }
         let id = process_id_in_lab(&process)?;
         let scenario = format!("/run/{}.toml", measure.key());
         let text = measure.scenario(self.extent.seconds, per_second);
@@ -195,14 +199,14 @@ impl Stage {
     }
 }
 
-/// Half of a server's median rate with a fixed number in flight.
-fn half(played: &[Played], server: Server) -> f64 {
+/// A server's median rate in a measure; 1 if there is none.
+fn median(played: &[Played], measure: Measure, server: Server) -> f64 {
     let rates = played
         .iter()
-        .filter(|played| played.turn.measure == Measure::Peak && played.turn.server == server)
+        .filter(|played| played.turn.measure == measure && played.turn.server == server)
         .map(|played| played.result.doras_per_second())
         .collect();
-    Spread::of(rates).map_or(1.0, |spread| (spread.median / 2.0).max(1.0))
+    Spread::of(rates).map_or(1.0, |spread| spread.median.max(1.0))
 }
 
 /// A process's number in the lab's own namespace (proc(5), `NSpid`), where the load client looks.
@@ -288,7 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_rate_is_half_of_the_median_and_never_nothing() {
-        assert_eq!(half(&[], Server::Kea).to_bits(), 1.0_f64.to_bits());
+    fn without_a_run_a_rate_is_not_nothing() {
+        let median = median(&[], Measure::Peak, Server::Kea);
+        assert_eq!(median.to_bits(), 1.0_f64.to_bits());
     }
 }

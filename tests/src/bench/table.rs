@@ -78,6 +78,8 @@ fn title(measure: Measure) -> String {
             "Half of what each server does with 64 in flight, at a steady rate".to_owned()
         }
         Measure::Alone => "One exchange at a time".to_owned(),
+        Measure::Share => format!("A slow server: {measure}"),
+        Measure::Overload => format!("Overload: {measure}"),
     }
 }
 

@@ -88,6 +88,10 @@ enum MeasureName {
     Half,
     /// One exchange at a time.
     Alone,
+    /// 2,000 exchanges in flight, for a server with half a processor.
+    Share,
+    /// Five times the rate of `share`, which is measured too.
+    Overload,
 }
 
 impl MeasureName {
@@ -99,6 +103,8 @@ impl MeasureName {
             Self::CrowdSlowDisk => Measure::CrowdSlowDisk,
             Self::Half => Measure::Half,
             Self::Alone => Measure::Alone,
+            Self::Share => Measure::Share,
+            Self::Overload => Measure::Overload,
         }
     }
 }
@@ -148,8 +154,11 @@ impl Arguments {
     fn measures(&self) -> Vec<Measure> {
         let named: Vec<Measure> = self.measure.iter().map(|name| name.measure()).collect();
         let is_wanted = |measure: &Measure| {
-            // Half of a rate needs the rate.
-            let needed = *measure == Measure::Peak && named.contains(&Measure::Half);
+            // A part or a multiple of a rate needs the rate.
+            let needed = named
+                .iter()
+                .filter_map(|named| named.follows())
+                .any(|(followed, _)| followed == *measure);
             named.is_empty() || named.contains(measure) || needed
         };
         Measure::ALL.into_iter().filter(is_wanted).collect()

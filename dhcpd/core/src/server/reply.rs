@@ -181,10 +181,12 @@ fn push_configured(
             .or_else(|| network.options.get(code))
             .or_else(|| (code == code::SUBNET_MASK).then_some(mask.as_slice()))
     };
-    let push = |code: u8, reply: &mut Reply| {
-        if reply.option(code).is_none()
+    let mut there = Codes::of(reply);
+    let mut push = |code: u8, reply: &mut Reply| {
+        if !there.has(code)
             && let Some(contents) = find(code)
         {
+            there.add(code);
             reply.options.push((code, contents.into()));
         }
     };
@@ -206,6 +208,27 @@ fn push_configured(
     }
     for (code, _) in own.into_iter().flat_map(crate::OptionSet::iter) {
         push(code, reply);
+    }
+}
+
+/// Which options a reply has: a bit for each code.
+struct Codes([u128; 2]);
+
+impl Codes {
+    fn of(reply: &Reply) -> Self {
+        let mut codes = Self([0; 2]);
+        for (code, _) in &reply.options {
+            codes.add(*code);
+        }
+        codes
+    }
+
+    const fn add(&mut self, code: u8) {
+        self.0[(code >> 7) as usize] |= 1 << (code & 127);
+    }
+
+    const fn has(&self, code: u8) -> bool {
+        self.0[(code >> 7) as usize] >> (code & 127) & 1 != 0
     }
 }
 

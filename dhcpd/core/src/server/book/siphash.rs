@@ -16,11 +16,11 @@ pub(in crate::server) fn hash(key: HashKey, bytes: &[u8]) -> u64 {
         key.0 ^ 0x6c79_6765_6e65_7261,
         key.1 ^ 0x7465_6462_7974_6573,
     ];
-    let mut words = bytes.chunks_exact(8);
-    for word in words.by_ref() {
-        absorb(&mut state, word_of(word));
+    let (words, rest) = bytes.as_chunks();
+    for word in words {
+        absorb(&mut state, u64::from_le_bytes(*word));
     }
-    let last = word_of(words.remainder()) | (bytes.len() as u64) << 56;
+    let last = word_of(rest) | (bytes.len() as u64) << 56;
     absorb(&mut state, last);
     state[2] ^= 0xff;
     for _ in 0..3 {
@@ -31,11 +31,7 @@ pub(in crate::server) fn hash(key: HashKey, bytes: &[u8]) -> u64 {
 
 /// Up to eight bytes as a number, little-endian.
 fn word_of(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    for (to, from) in word.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    u64::from_le_bytes(word)
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 fn absorb(state: &mut [u64; 4], word: u64) {
