@@ -7,7 +7,7 @@
 //!   lost hurts more than one that comes late, and an OFFER is worth nothing whose REQUEST is shed;
 //! - within a kind every relay has its turn, one packet each, so that none takes more than its share;
 //! - when [`ARRIVALS_WAITING_MAX`](crate::limits::ARRIVALS_WAITING_MAX) wait, one gives way: the oldest
-//!   of the relay that has most waiting, among the DISCOVERs if there are any, then among the others,
+//!   of the relay that has most waiting (the newcomer counts with its own), among the DISCOVERs if there are any, then among the others,
 //!   renewals last;
 //! - anybody can call a packet a renewal: so each of the two other kinds has an eighth of the turns and
 //!   of the places, whatever comes;
@@ -69,11 +69,21 @@ impl Kind {
     }
 }
 
-/// What makes two packets the same message.
-type Message = (HardwareAddress, u32, MessageType);
+/// What makes two packets the same message: transaction, message type, hardware address; as numbers,
+/// the one that differs most often first, because a flood compares little else.
+type Message = [u64; 1 + HardwareAddress::LENGTH_MAX / 8];
 
 fn message_of(request: &Request) -> Message {
-    (request.hardware, request.xid, request.message_type)
+    let Request { hardware, xid, message_type, .. } = request;
+    let mut address = [0; HardwareAddress::LENGTH_MAX / 8];
+    for (index, byte) in hardware.bytes().iter().enumerate() {
+        address[index / 8] |= u64::from(*byte) << (index % 8 * 8);
+    }
+    let length = hardware.bytes().len() as u64;
+    let kind = u64::from(*message_type as u8);
+    let head = u64::from(*xid) << 32 | u64::from(hardware.hardware_type()) << 16 | length << 8;
+    let [first, second] = address;
+    [head | kind, first, second]
 }
 
 #[derive(Debug)]
@@ -127,20 +137,34 @@ impl Admission {
     /// Takes a packet in. What is shed for it, and why: itself, or one that waited.
     #[must_use = "what is shed has to be counted"]
     pub fn offer(&mut self, request: Request, now: Timestamp) -> Option<(Request, Reason)> {
-        if self.messages.contains(&message_of(&request)) {
+        let is_full = self.len() >= ARRIVALS_WAITING_MAX;
+        let message = message_of(&request);
+        if !self.messages.insert(message) {
             return Some((request, Reason::DuplicateWaiting));
         }
         let kind = Kind::of(&request);
+        let relay = request.giaddr;
         let mut shed = None;
-        if self.len() >= ARRIVALS_WAITING_MAX {
-            let Some((victim_kind, relay)) = self.victim(kind) else {
+        if is_full {
+            let Some((victim_kind, victim_length, victim)) = self.victim(kind) else {
+                self.messages.remove(&message);
                 return Some((request, Reason::Overload));
             };
+            // With the newcomer its own relay has most waiting: then it takes the place of the oldest
+            // there, and nothing else changes.
+            let own = self
+                .queues
+                .get_mut(&(kind, relay))
+                .filter(|own| victim_kind == kind && own.len() + 1 >= victim_length);
+            if let Some(own) = own {
+                own.push_back(Waiting { since: now, request });
+                let oldest = own.pop_front()?;
+                self.messages.remove(&message_of(&oldest.request));
+                return Some((oldest.request, Reason::Overload));
+            }
             shed =
-                self.remove(victim_kind, relay).map(|waiting| (waiting.request, Reason::Overload));
+                self.remove(victim_kind, victim).map(|waiting| (waiting.request, Reason::Overload));
         }
-        self.messages.insert(message_of(&request));
-        let relay = request.giaddr;
         let queue = self.queues.entry((kind, relay)).or_default();
         queue.push_back(Waiting { since: now, request });
         let length = queue.len();
@@ -150,8 +174,8 @@ impl Admission {
         shed
     }
 
-    /// Whose oldest packet gives way to a newcomer when all places are taken.
-    fn victim(&self, newcomer: Kind) -> Option<(Kind, Ipv4Addr)> {
+    /// Whose oldest packet gives way to a newcomer when all places are taken, and how many wait there.
+    fn victim(&self, newcomer: Kind) -> Option<(Kind, usize, Ipv4Addr)> {
         let waiting = |kind: Kind| self.waiting[kind as usize];
         let has_too_few = waiting(newcomer) < newcomer.places_kept();
         let gives_way = |kind: &Kind| match kind.cmp(&newcomer) {
@@ -162,7 +186,7 @@ impl Admission {
         };
         let kind = Kind::ALL.into_iter().rev().find(gives_way)?;
         let longest = (kind, 0, Ipv4Addr::UNSPECIFIED)..=(kind, usize::MAX, Ipv4Addr::BROADCAST);
-        self.lengths.range(longest).next_back().map(|(kind, _, relay)| (*kind, *relay))
+        self.lengths.range(longest).next_back().copied()
     }
 
     /// The packet that is served next; `on_shed` gets those that have waited for too long.
@@ -350,6 +374,49 @@ mod tests {
             let (shed, reason) = admission.offer(newcomer, NOW).unwrap();
             assert_eq!((shed.xid, reason), (victim, Reason::Overload));
             assert_eq!(admission.len(), ARRIVALS_WAITING_MAX);
+        }
+    }
+
+    #[test]
+    fn a_relay_that_has_most_waiting_with_its_newcomer_gives_way_itself() {
+        let mut admission = Admission::new();
+        let most = u32::try_from(ARRIVALS_WAITING_MAX).unwrap();
+        let relays = |device: u32| if device % 2 == 0 { 1 } else { 2 };
+        take_in(&mut admission, (0..most).map(|device| discover(device, relays(device))));
+        // Both have as many: each newcomer takes the place of its own relay's oldest.
+        for device in [1, 3, 0, 5, 2] {
+            let shed = admission.offer(discover(most + device, relays(device)), NOW).unwrap();
+            assert_eq!((shed.0.xid, shed.1), (device, Reason::Overload));
+        }
+        // A third one has none, and takes from whoever has most.
+        let (shed, _) = admission.offer(discover(2 * most, 3), NOW).unwrap();
+        assert_eq!(shed.xid, 7, "of two that have as many, the one with the higher address");
+        assert_eq!(admission.len(), ARRIVALS_WAITING_MAX);
+        // What was shed may come again; what waits may not.
+        assert_eq!(admission.offer(discover(1, 2), NOW).unwrap().1, Reason::Overload);
+        assert_eq!(admission.offer(discover(1, 2), NOW).unwrap().1, Reason::DuplicateWaiting);
+        assert_eq!(served(&mut admission).len(), ARRIVALS_WAITING_MAX);
+    }
+
+    #[test]
+    fn messages_are_the_same_only_if_everything_that_names_them_is() {
+        let one = discover(1, 1);
+        let other = |change: fn(&mut Request)| {
+            let mut request = one.clone();
+            change(&mut request);
+            message_of(&request) == message_of(&one)
+        };
+        assert!(other(|request| request.secs = 9));
+        assert!(!other(|request| request.xid = 2));
+        assert!(!other(|request| request.message_type = MessageType::Request));
+        for hardware in [
+            HardwareAddress::new(1, &[2, 0, 0, 0, 0]),
+            HardwareAddress::new(6, &[2, 0, 0, 0, 0, 1]),
+            HardwareAddress::new(1, &[2, 0, 0, 0, 0, 1, 0]),
+            HardwareAddress::new(32, &[2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]),
+        ] {
+            let request = Request { hardware: hardware.unwrap(), ..one.clone() };
+            assert_ne!(message_of(&request), message_of(&one), "{hardware:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Steps from which on a group is full: turns beyond it wait for the next one.
-pub const GROUP_STEPS_MAX: usize = 1024;
+pub const GROUP_STEPS_MAX: usize = 2048;
 
 /// Turns that wait for the barrier at most. What the decide thread decides beyond it goes into the turn
 /// that it could not hand over yet.

@@ -239,7 +239,11 @@ impl Channel {
         let socket = udp_socket()?;
         let what = format!("set up the UDP socket of {address}");
         let setup = |fd: BorrowedFd<'_>| {
-            system::set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+            // Bound to one address, it is told nothing new by what the kernel says of each packet, but
+            // which attached LAN a packet came by.
+            if !plan.interfaces.is_empty() {
+                system::set_option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+            }
             system::set_option(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
         };
         setup(socket.as_fd()).map_err(kernel(&what))?;

@@ -49,7 +49,7 @@ impl Sender {
             self.shared.send_errors.count(errno);
             on_error(position, errno);
         };
-        let mut routed = Vec::with_capacity(batch.len());
+        let mut routed: Vec<Routed<'_>> = Vec::with_capacity(batch.len());
         for (position, outgoing) in batch.iter().enumerate() {
             match self.route(outgoing) {
                 Ok((way, datagram)) => routed.push(Routed { position, way, datagram }),
@@ -57,7 +57,9 @@ impl Sender {
             }
         }
         // Stable: replies that leave by one socket leave in the order of the batch.
-        routed.sort_by_key(|routed| routed.way);
+        if !routed.is_sorted_by_key(|routed| routed.way) {
+            routed.sort_by_key(|routed| routed.way);
+        }
         for group in routed.chunk_by(|one, other| one.way == other.way) {
             if let Some(socket) = group.first().and_then(|routed| self.socket(routed.way)) {
                 send_group(socket, group, &mut failed);
@@ -86,11 +88,11 @@ impl Sender {
                     Some(Unicast::Own(_)) => Way { channel: index, unicast: true },
                     Some(Unicast::OfRelays(relays)) => Way { channel: *relays, unicast: false },
                 };
-                let target = Target::Udp {
-                    to,
-                    source: outgoing.source,
-                    interface: lan.map_or(0, |lan| lan.interface),
-                };
+                // The kernel takes the address that the socket is bound to by itself.
+                let is_plain = lan.is_none() && outgoing.source == channel.address;
+                let interface = lan.map_or(0, |lan| lan.interface);
+                let from = (!is_plain).then_some((outgoing.source, interface));
+                let target = Target::Udp { to, from };
                 let headers = [0; frame::HEADERS_LENGTH];
                 return Ok((way, Datagram { target, headers, payload: outgoing.bytes }));
             }

@@ -164,7 +164,8 @@ pub(super) struct Circumstances {
     pub(super) truncated: bool,
     /// Who sent it; UDP sockets only.
     pub(super) source: Option<SocketAddrV4>,
-    /// The destination in its IP header and the interface it came in by; UDP sockets only.
+    /// The destination in its IP header and the interface it came in by; UDP sockets only, and only
+    /// those that were told to say so.
     pub(super) destination: Option<(Ipv4Addr, c_int)>,
     /// Whether its UDP checksum is not to be looked at; packet sockets only.
     pub(super) checksum_not_needed: bool,
@@ -255,10 +256,9 @@ pub(super) enum Target {
     Udp {
         /// To whom.
         to: SocketAddrV4,
-        /// From which of our addresses.
-        source: Ipv4Addr,
-        /// Out of which interface; 0 leaves it to the routing table.
-        interface: c_int,
+        /// From which of our addresses, and out of which interface; interface 0 leaves it to the routing
+        /// table. `None`: from the one that the socket is bound to, by the routing table.
+        from: Option<(Ipv4Addr, c_int)>,
     },
     /// By a packet socket.
     Link {
@@ -302,12 +302,14 @@ pub(super) fn send<'a>(
         second.iov_base = datagram.payload.as_ptr().cast_mut().cast();
         second.iov_len = datagram.payload.len();
         match datagram.target {
-            Target::Udp { to, source, interface } => {
+            Target::Udp { to, from } => {
                 *name = SocketName::from(to);
                 header.msg_hdr.msg_namelen = socklen_t_of::<libc::sockaddr_in>();
-                *control = PacketInformation::new(source, interface);
-                header.msg_hdr.msg_control = (control as *mut PacketInformation).cast();
-                header.msg_hdr.msg_controllen = size_of::<PacketInformation>() as _;
+                if let Some((source, interface)) = from {
+                    *control = PacketInformation::new(source, interface);
+                    header.msg_hdr.msg_control = (control as *mut PacketInformation).cast();
+                    header.msg_hdr.msg_controllen = size_of::<PacketInformation>() as _;
+                }
             }
             Target::Link { interface, hardware } => {
                 *name = SocketName { link: link_address(interface, hardware) };

@@ -15,7 +15,7 @@ const END: u8 = 255;
 
 /// The options that a request is made of: what is found while a packet is checked, so that nobody has
 /// to walk its options again for each of them.
-const REMEMBERED: [u8; 12] = [
+const REMEMBERED: [u8; 11] = [
     code::MESSAGE_TYPE,
     code::CLIENT_IDENTIFIER,
     code::REQUESTED_ADDRESS,
@@ -27,10 +27,14 @@ const REMEMBERED: [u8; 12] = [
     code::SUBNET_SELECTION,
     code::RAPID_COMMIT,
     code::RELAY_AGENT_INFORMATION,
-    code::OVERLOAD,
 ];
 
 /// The place of each code in [`REMEMBERED`], or beyond it.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "computed when it is compiled: there are fewer than 255, and a wrong index does not compile"
+)]
 const PLACES: [u8; 256] = {
     let mut places = [u8::MAX; 256];
     let mut place = 0;
