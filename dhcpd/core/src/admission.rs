@@ -71,7 +71,11 @@ impl Kind {
 
 /// What makes two packets the same message: transaction, message type, hardware address; as numbers,
 /// the one that differs most often first, because a flood compares little else.
-type Message = [u64; 1 + HardwareAddress::LENGTH_MAX / 8];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Message {
+    head: u64,
+    address: (u64, u64),
+}
 
 fn message_of(request: &Request) -> Message {
     let Request { hardware, xid, message_type, .. } = request;
@@ -83,7 +87,7 @@ fn message_of(request: &Request) -> Message {
     let kind = u64::from(*message_type as u8);
     let head = u64::from(*xid) << 32 | u64::from(hardware.hardware_type()) << 16 | length << 8;
     let [first, second] = address;
-    [head | kind, first, second]
+    Message { head: head | kind, address: (first, second) }
 }
 
 #[derive(Debug)]

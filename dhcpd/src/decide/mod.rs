@@ -47,11 +47,14 @@ const STEPS_WAITING_FOR_CALLS_MAX: u64 = 1024;
 /// decided is durable three groups later at the latest, and what is not decided yet is shed by rule.
 const STEPS_WAITING_FOR_PACKETS_MAX: u64 = 2 * crate::commit::GROUP_STEPS_MAX as u64;
 
-/// Packets that are taken from the sockets in one turn at most.
-const PACKETS_RECEIVED_PER_TURN_MAX: usize = 1024;
-
 /// Packets that are decided in one turn at most.
 const PACKETS_DECIDED_PER_TURN_MAX: usize = 256;
+
+/// Packets that are taken from the sockets in one turn at most: twice as many as can be decided. To read
+/// a packet and shed it by rule costs a tenth of what it costs to serve one; if all were read whatever
+/// comes, a flood would leave no time to serve anybody (receive livelock; Mogul and Ramakrishnan, 1996).
+/// What comes beyond it, the kernel drops at the end of the socket's queue, and counts.
+const PACKETS_RECEIVED_PER_TURN_MAX: usize = 2 * PACKETS_DECIDED_PER_TURN_MAX;
 
 /// The longest sleep: a bound for what a lost wake-up could cost.
 const SLEEP_MAX: Duration = Duration::from_secs(1);

@@ -92,12 +92,10 @@ fn in_a_gated_network_the_kernel_is_told_what_is_left_and_nothing_is_written() {
 fn a_host_whose_side_of_the_gate_is_being_changed_gets_a_lease_that_is_written() {
     let mut bench = Bench::new(2);
     let address = bench.lease(1).unwrap();
-    let register = Command::Register {
-        target: RegistrationTarget::Hardware(hardware(1)),
-        owner: None,
+    let register = Command::Register(Register {
         expires: Some(bench.now.plus_seconds(60)),
-        replaces: None,
-    };
+        ..Register::of(RegistrationTarget::Hardware(hardware(1)))
+    });
     bench.input(Input::Command(Ticket(1), register));
     bench.packet(renewal(1, address));
     // The end of its registration is decided, and not in the kernel yet.
