@@ -385,7 +385,7 @@ mod tests {
     fn a_relay_that_has_most_waiting_with_its_newcomer_gives_way_itself() {
         let mut admission = Admission::new();
         let most = u32::try_from(ARRIVALS_WAITING_MAX).unwrap();
-        let relays = |device: u32| if device % 2 == 0 { 1 } else { 2 };
+        let relays = |device: u32| 1 + u8::try_from(device % 2).unwrap();
         take_in(&mut admission, (0..most).map(|device| discover(device, relays(device))));
         // Both have as many: each newcomer takes the place of its own relay's oldest.
         for device in [1, 3, 0, 5, 2] {
