@@ -21,7 +21,7 @@ pub const DISCOVER_WAIT_MILLISECONDS_MAX: u64 = 2000;
 
 /// Leases, offers and registrations that one input lets run out at most; the rest follows with the
 /// next one, so that no packet pays for an hour's expiries.
-pub const ENDINGS_PER_STEP_MAX: usize = 256;
+pub const ENDINGS_PER_STEP_MAX: usize = 64;
 
 /// Former addresses of one client that it can be found by, and of one hardware address. Older ones are
 /// still known by their address.

@@ -5,8 +5,9 @@
 //! is there once, and not twice, while the core takes it over.
 
 use super::record;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp};
 
 /// Superseded records that are put up with before the rest is moved together.
@@ -41,8 +42,35 @@ struct Kept {
 /// The place of the newest record of each thing, counted from 0 in the order of replay.
 #[derive(Debug, Default)]
 struct Newest {
-    leases: HashMap<Ipv4Addr, usize>,
+    leases: Places,
     registrations: HashMap<HardwareAddress, usize>,
+}
+
+/// A place for each address, by pages of 256 addresses: leases stand close together, and a million of
+/// them have to be found again before the server is ready.
+#[derive(Debug, Default)]
+struct Places(BTreeMap<[u8; 3], Box<[Option<NonZeroU32>; 256]>>);
+
+impl Places {
+    /// The place that the address had before.
+    fn insert(&mut self, address: Ipv4Addr, place: usize) -> Option<NonZeroU32> {
+        let [a, b, c, d] = address.octets();
+        // A book in memory has fewer records than a u32 has values.
+        let place = u32::try_from(place + 1).ok().and_then(NonZeroU32::new);
+        let page = self.0.entry([a, b, c]).or_insert_with(|| Box::new([None; 256]));
+        std::mem::replace(&mut page[usize::from(d)], place)
+    }
+
+    fn remove(&mut self, address: Ipv4Addr) -> Option<NonZeroU32> {
+        let [a, b, c, d] = address.octets();
+        self.0.get_mut(&[a, b, c])?[usize::from(d)].take()
+    }
+
+    fn get(&self, address: Ipv4Addr) -> Option<usize> {
+        let [a, b, c, d] = address.octets();
+        let place = self.0.get(&[a, b, c])?[usize::from(d)]?;
+        usize::try_from(place.get() - 1).ok()
+    }
 }
 
 /// The time that a record states to have been, if it does: the ends of leases and registrations lie
@@ -58,30 +86,33 @@ pub(super) fn time_of(record: &Record) -> Option<Timestamp> {
 }
 
 impl Book {
-    /// Replays one record.
-    pub(super) fn apply(&mut self, record: &Record) {
+    /// Replays one record; `bytes` are those that it was decoded from.
+    pub(super) fn apply(&mut self, record: &Record, bytes: &[u8]) {
         self.replayed += 1;
         self.newest_time = time_of(record).map_or(self.newest_time, |t| t.max(self.newest_time));
         let place = self.kept.records;
-        let before = match record {
-            Record::Lease(lease) => self.newest.leases.insert(lease.address, place),
-            Record::LeaseForgotten(address) => self.newest.leases.remove(address),
+        let newest = &mut self.newest;
+        let supersedes = match record {
+            Record::Lease(lease) => newest.leases.insert(lease.address, place).is_some(),
+            Record::LeaseForgotten(address) => newest.leases.remove(*address).is_some(),
             Record::Registration(registration) => {
-                self.newest.registrations.insert(registration.hardware, place)
+                newest.registrations.insert(registration.hardware, place).is_some()
             }
-            Record::RegistrationRemoved(hardware) => self.newest.registrations.remove(hardware),
+            Record::RegistrationRemoved(hardware) => {
+                newest.registrations.remove(hardware).is_some()
+            }
             Record::Time(time) => {
                 self.time = self.time.max(Some(*time));
-                None
+                false
             }
             Record::HoldOff(found) => {
                 self.hold_off = Some(self.hold_off.map_or(*found, |before| before.and(*found)));
-                None
+                false
             }
         };
-        self.superseded += usize::from(before.is_some());
+        self.superseded += usize::from(supersedes);
         if matches!(record, Record::Lease(_) | Record::Registration(_)) {
-            self.kept.push(record);
+            self.kept.push(bytes);
         }
         if self.superseded >= SUPERSEDED_MIN && self.superseded > self.kept.records / 2 {
             self.move_together();
@@ -115,33 +146,42 @@ impl Book {
     }
 
     fn move_together(&mut self) {
-        let kept = std::mem::take(&mut self.kept);
-        let newest = std::mem::take(&mut self.newest);
+        let (kept, newest) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.newest));
         self.superseded = 0;
-        for (_, record) in kept.into_records().filter(|(place, record)| newest.is(*place, record)) {
-            let place = self.kept.records;
-            match &record {
-                Record::Lease(lease) => {
-                    self.newest.leases.insert(lease.address, place);
+        let mut place = 0;
+        for chunk in kept.chunks {
+            let mut records = record::decode(&chunk);
+            while let Some(record) = records.next() {
+                let record = record.expect(KEPT);
+                if newest.is(place, &record) {
+                    match &record {
+                        Record::Lease(lease) => {
+                            self.newest.leases.insert(lease.address, self.kept.records);
+                        }
+                        Record::Registration(registration) => {
+                            let hardware = registration.hardware;
+                            self.newest.registrations.insert(hardware, self.kept.records);
+                        }
+                        _ => {}
+                    }
+                    self.kept.push(records.last_bytes());
                 }
-                Record::Registration(registration) => {
-                    self.newest.registrations.insert(registration.hardware, place);
-                }
-                _ => {}
+                place += 1;
             }
-            self.kept.push(&record);
         }
     }
 }
 
+/// What was decoded before it was kept can be decoded again.
+const KEPT: &str = "what is kept was decoded before";
+
 impl Kept {
-    fn push(&mut self, record: &Record) {
-        if self.chunks.last().is_none_or(|chunk| chunk.len() >= CHUNK_BYTES) {
-            self.chunks.push(Vec::with_capacity(CHUNK_BYTES + record::RECORD_BYTES_MAX));
+    fn push(&mut self, record: &[u8]) {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() + record.len() > CHUNK_BYTES) {
+            self.chunks.push(Vec::with_capacity(CHUNK_BYTES));
         }
         if let Some(chunk) = self.chunks.last_mut() {
-            // It was decoded from as many bytes, so they fit.
-            record::encode(record, chunk).expect("a record that was read is not too long");
+            chunk.extend_from_slice(record);
             self.records += 1;
         }
     }
@@ -154,7 +194,7 @@ impl Kept {
                 let mut offset = 0;
                 std::iter::from_fn(move || {
                     let mut rest = record::decode(chunk.get(offset..)?);
-                    let record = rest.next()?.expect("what was encoded can be decoded");
+                    let record = rest.next()?.expect(KEPT);
                     offset = chunk.len() - rest.bytes_left();
                     Some(record)
                 })
@@ -167,11 +207,13 @@ impl Newest {
     /// Whether the record at this place is the newest of its thing.
     fn is(&self, place: usize, record: &Record) -> bool {
         let newest = match record {
-            Record::Lease(lease) => self.leases.get(&lease.address),
-            Record::Registration(registration) => self.registrations.get(&registration.hardware),
+            Record::Lease(lease) => self.leases.get(lease.address),
+            Record::Registration(registration) => {
+                self.registrations.get(&registration.hardware).copied()
+            }
             _ => None,
         };
-        newest == Some(&place)
+        newest == Some(place)
     }
 }
 
@@ -186,19 +228,25 @@ mod tests {
         Record::Registration(Registration::of(hardware, Timestamp::from_seconds(time)))
     }
 
+    fn apply(book: &mut Book, record: &Record) {
+        let mut bytes = Vec::new();
+        record::encode(record, &mut bytes).unwrap();
+        book.apply(record, &bytes);
+    }
+
     #[test]
     fn the_newest_image_of_each_thing_stays_in_the_order_of_its_last_record() {
         let mut book = Book::default();
         for round in 0..10 {
             for number in 0..2000 {
-                book.apply(&registration(number, round * 10_000 + u64::from(number)));
+                apply(&mut book, &registration(number, round * 10_000 + u64::from(number)));
             }
         }
-        book.apply(&registration(5, 200_000));
-        book.apply(&Record::Time(Timestamp::from_seconds(9)));
+        apply(&mut book, &registration(5, 200_000));
+        apply(&mut book, &Record::Time(Timestamp::from_seconds(9)));
         let Record::Registration(gone) = registration(7, 0) else { unreachable!() };
-        book.apply(&Record::RegistrationRemoved(gone.hardware));
-        book.apply(&Record::RegistrationRemoved(gone.hardware));
+        apply(&mut book, &Record::RegistrationRemoved(gone.hardware));
+        apply(&mut book, &Record::RegistrationRemoved(gone.hardware));
         assert_eq!(book.replayed(), 20_004);
         assert_eq!(book.newest_time(), Timestamp::from_seconds(200_000));
         let mut expected: Vec<Record> = (0..2000)

@@ -143,7 +143,7 @@ pub fn check_store(directory: &Path, disk: &dyn Disk) -> Result<CheckReport, Sto
         .iter()
         .map(|number| {
             let file = FileName::Snapshot(*number).path(directory);
-            let records = snapshot::read(disk, &file, &mut |_| ())
+            let records = snapshot::read(disk, &file, &mut |_, _| ())
                 .map(|summary| summary.records)
                 .map_err(|fault| fault.to_string());
             SnapshotCheck { segment: *number, file, records }

@@ -160,15 +160,23 @@ pub struct Records<'a> {
     rest: Reader<'a>,
     /// Records gone by, those skipped included.
     passed: u32,
+    /// The record that came last.
+    last: &'a [u8],
 }
 
 /// The records in `bytes`.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Records<'_> {
-    Records { rest: Reader::new(bytes), passed: 0 }
+    Records { rest: Reader::new(bytes), passed: 0, last: &[] }
 }
 
-impl Records<'_> {
+impl<'a> Records<'a> {
+    /// The bytes of the record that came last.
+    #[must_use]
+    pub fn last_bytes(&self) -> &'a [u8] {
+        self.last
+    }
+
     /// Records gone by so far, those of unknown types included.
     #[must_use]
     pub fn passed(&self) -> u32 {
@@ -187,8 +195,10 @@ impl Iterator for Records<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
+            let mut from = self.rest;
             match decode_one(&mut self.rest) {
                 Ok(record) => {
+                    self.last = from.take(from.len() - self.rest.len()).unwrap_or_default();
                     self.passed = self.passed.saturating_add(1);
                     if let Some(record) = record {
                         return Some(Ok(record));

@@ -158,7 +158,7 @@ fn read_snapshot(
     for number in files.snapshots.iter().rev() {
         let path = FileName::Snapshot(*number).path(directory);
         let mut book = Book::default();
-        match snapshot::read(disk, &path, &mut |record| book.apply(&record)) {
+        match snapshot::read(disk, &path, &mut |record, bytes| book.apply(&record, bytes)) {
             Ok(summary)
                 if summary.header.identity == identity && summary.header.file_number == *number =>
             {
@@ -284,8 +284,9 @@ impl SegmentBytes<'_> {
                 break;
             };
             let mut records = record::decode(payload);
-            for record in records.by_ref() {
-                book.apply(&record.map_err(|error| self.bad_record(offset, &error))?);
+            while let Some(record) = records.next() {
+                let record = record.map_err(|error| self.bad_record(offset, &error))?;
+                book.apply(&record, records.last_bytes());
             }
             if records.passed() != header.records {
                 return Err(self.damaged(offset, "the number of records is not what it says"));

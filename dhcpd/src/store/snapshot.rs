@@ -54,16 +54,19 @@ pub(super) struct SnapshotSummary {
     pub(super) bytes: u64,
 }
 
-/// Reads a snapshot from its first byte to its last; each record goes to `take`.
+/// Reads a snapshot from its first byte to its last; each record goes to `take`, with its bytes.
 ///
 /// The caller throws away what it has taken if this ends in a fault.
 pub(super) fn read(
     disk: &dyn Disk,
     path: &Path,
-    take: &mut dyn FnMut(Record),
+    take: &mut dyn FnMut(Record, &[u8]),
 ) -> Result<SnapshotSummary, SnapshotFault> {
     let file = disk.open_for_reading(path).map_err(SnapshotFault::Disk)?;
     let mut buffer = vec![0; HEADER_BYTES];
+    // One for all parts: a large allocation that comes and goes has the allocator keep what the book
+    // gives back for itself.
+    let mut payload = Vec::with_capacity(PART_BYTES + record::RECORD_BYTES_MAX);
     read_exactly(file.as_ref(), &mut buffer, 0)?;
     let header = header::decode(&buffer, FileKind::Snapshot).map_err(|error| match error {
         HeaderError::Newer { .. } => SnapshotFault::Newer(error.to_string()),
@@ -87,7 +90,7 @@ pub(super) fn read(
             })
             .ok_or_else(|| damaged("no part of this snapshot begins there"))?;
         let payload_bytes = part.payload_bytes as usize;
-        let mut payload = vec![0; payload_bytes];
+        payload.resize(payload_bytes, 0);
         read_exactly(file.as_ref(), &mut payload, offset + FRAME_HEADER_BYTES as u64)?;
         if !frame::is_intact(&part, key, &buffer, &payload) {
             return Err(damaged("the checksum does not hold"));
@@ -102,11 +105,12 @@ pub(super) fn read(
             };
         }
         let mut in_part = record::decode(&payload);
-        for record in in_part.by_ref() {
-            take(record.map_err(|error| match error {
+        while let Some(record) = in_part.next() {
+            let record = record.map_err(|error| match error {
                 RecordError::Newer { .. } => SnapshotFault::Newer(error.to_string()),
                 RecordError::Malformed(_) => damaged(&error.to_string()),
-            })?);
+            })?;
+            take(record, in_part.last_bytes());
         }
         if in_part.passed() != part.records {
             return Err(damaged("the number of records is not what the part says"));
@@ -237,7 +241,7 @@ impl SnapshotWriter {
         file.forget_cached().map_err(StoreError::disk("read back", &temporary))?;
         drop(file);
         let summary =
-            read(disk.as_ref(), &temporary, &mut |_| ()).map_err(|fault| match fault {
+            read(disk.as_ref(), &temporary, &mut |_, _| ()).map_err(|fault| match fault {
                 SnapshotFault::Disk(error) => StoreError::disk("read back", &temporary)(error),
                 SnapshotFault::Damaged(offset, what) => StoreError::damaged(
                     &temporary,

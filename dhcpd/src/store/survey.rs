@@ -138,9 +138,9 @@ impl Survey {
             let path = FileName::Snapshot(number).path(directory);
             let mut book = Book::default();
             let mut longest = 0;
-            let read = snapshot::read(disk, &path, &mut |record| {
+            let read = snapshot::read(disk, &path, &mut |record, bytes| {
                 longest = longest.max(duration_of(&record));
-                book.apply(&record);
+                book.apply(&record, bytes);
             });
             let fault = match read {
                 Ok(summary)
@@ -341,9 +341,9 @@ impl Survey {
         self.checksum = Some(header.checksum);
         self.frames += 1;
         let mut records = record::decode(payload);
-        for record in records.by_ref() {
+        while let Some(record) = records.next() {
             match record {
-                Ok(record) => self.apply(record),
+                Ok(record) => self.apply(&record, records.last_bytes()),
                 Err(error @ RecordError::Newer { .. }) => {
                     let file = path.to_owned();
                     return Err(StoreError::Newer { file, what: error.to_string() });
@@ -360,17 +360,17 @@ impl Survey {
         Ok(())
     }
 
-    fn apply(&mut self, record: Record) {
-        self.longest_milliseconds = self.longest_milliseconds.max(duration_of(&record));
+    fn apply(&mut self, record: &Record, bytes: &[u8]) {
+        self.longest_milliseconds = self.longest_milliseconds.max(duration_of(record));
         if self.wants_time
-            && let Some(time) = time_of(&record)
+            && let Some(time) = time_of(record)
         {
             self.wants_time = false;
             for lost in self.lost.iter_mut().filter(|lost| lost.before.is_none()) {
                 lost.before = Some(time);
             }
         }
-        self.book.apply(&record);
+        self.book.apply(record, bytes);
     }
 
     fn lose(&mut self, last: Option<u64>) {

@@ -120,7 +120,7 @@ impl Server {
 }
 
 /// Whether the record of a lease would stay what it is, but for its times.
-fn says_the_same(request: &Request, client: &ClientIdentifier, lease: &Entry) -> bool {
+fn says_the_same(request: &Request, client: &ClientIdentifier, lease: Entry<'_>) -> bool {
     let relay_agent = request.relay_agent.as_ref().map(|relay_agent| relay_agent.raw());
     let same_place = !request.is_relayed()
         || (lease.relay() == Some(request.giaddr) && lease.relay_agent() == relay_agent);

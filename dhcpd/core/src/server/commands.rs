@@ -193,7 +193,8 @@ impl Server {
             .book
             .of_hardware(hardware)
             .filter(|lease| {
-                super::book::side_of(&self.topology, &self.registrations, lease, self.now).is_some()
+                super::book::side_of(&self.topology, &self.registrations, *lease, self.now)
+                    .is_some()
             })
             .map(super::book::Entry::address)
             .collect();

@@ -164,7 +164,7 @@ impl Server {
         for record in records {
             match record {
                 Record::Lease(lease) => book.load(&lease),
-                Record::LeaseForgotten(address) => book.forget(address.into()),
+                Record::LeaseForgotten(address) => book.unload(address.into()),
                 Record::Registration(registration) => {
                     registrations.insert(registration);
                 }
@@ -258,6 +258,7 @@ impl Server {
         if commits && waiting >= limits::STEPS_UNCOMMITTED_MAX {
             return step.unanswered(request, Reason::Overload);
         }
+        self.book.look_ahead(request);
         match request.message_type {
             MessageType::Discover => self.discover(request, step),
             MessageType::Request => self.request(request, step),

@@ -67,7 +67,7 @@ impl Server {
         }
     }
 
-    fn view(&self, lease: &Entry, now: Timestamp) -> LeaseView {
+    fn view(&self, lease: Entry<'_>, now: Timestamp) -> LeaseView {
         let network = self.topology.network_of(lease.address());
         let registration = self.registrations.valid(lease.hardware(), now);
         let configuration = self.topology.configuration();

@@ -1,14 +1,16 @@
 //! One address's lease as the book keeps it: all of it, in as few bytes as it takes.
 //!
 //! A server may know a million leases, so each byte here is a megabyte. What every lease has stands in
-//! the entry itself; what has no fixed length, or what few leases have, stands in one block behind it.
-//! Most hardware addresses are Ethernet, and most clients go by theirs, with or without the type before
-//! it (RFC 2132 section 9.14): then it stands there once.
+//! a slot of 64 bytes, one line of the processor's cache; what has no fixed length, or what few leases
+//! have, stands in one [block](super::blocks). Most hardware addresses are Ethernet, and most clients go
+//! by theirs, with or without the type before it (RFC 2132 section 9.14): then it stands there once.
 
 use super::Standing;
+use super::blocks::{BlockId, Blocks};
+use super::ends::Place;
 use super::siphash::{self, HashKey};
 use super::table::SlotId;
-use crate::{BindingState, ClientIdentifier, HardwareAddress, Lease, Timestamp};
+use crate::{BindingState, ClientIdentifier, HardwareAddress, Lease, Request, Timestamp};
 use std::net::Ipv4Addr;
 
 const STATE: u8 = 0b0000_0011;
@@ -32,80 +34,96 @@ const HAS_HOST_NAME: u8 = 0b1000_0000;
 /// Bytes of an option 61 that is an Ethernet address with its type.
 const TYPED_ETHERNET_BYTES: usize = 7;
 
-/// See the module. The links belong to the [finder](super::finder) and to the
+/// What every lease has. The links belong to the [finder](super::finder) and to the
 /// [queue of ends](super::ends).
 #[derive(Debug)]
-pub(in crate::server) struct Entry {
+#[repr(align(64))]
+pub(super) struct Slot {
     started: Timestamp,
     changed: Timestamp,
     ends: Timestamp,
-    /// In this order, each only if the shape says so: hardware address, client, contents of option 82,
-    /// host name.
-    block: Box<[u8]>,
     address: u32,
     relay: u32,
+    /// In this order, each only if the shape says so: hardware address, client, contents of option 82,
+    /// host name.
+    block: BlockId,
     pub(super) next_of_client: SlotId,
     pub(super) next_of_hardware: SlotId,
     pub(super) queue_before: SlotId,
     pub(super) queue_after: SlotId,
+    pub(super) queued: Place,
     ethernet: [u8; 6],
     shape: u8,
     standing: Standing,
 }
 
-impl Entry {
+impl Slot {
+    /// A slot for a lease, whose block still has to be written.
     pub(super) fn new(lease: &Lease) -> Self {
-        let mut entry = Self {
+        let mut slot = Self {
             started: lease.started,
             changed: lease.changed,
             ends: lease.ends,
-            block: Box::default(),
             address: lease.address.into(),
             relay: 0,
+            block: BlockId::EMPTY,
             next_of_client: SlotId::NONE,
             next_of_hardware: SlotId::NONE,
             queue_before: SlotId::NONE,
             queue_after: SlotId::NONE,
+            queued: Place::NONE,
             ethernet: [0; 6],
             shape: 0,
             standing: Standing::Ended,
         };
-        entry.write_shape(lease);
-        entry.block = block_of(lease, entry.shape);
-        entry
+        slot.write_shape(lease);
+        slot
     }
 
     /// Puts another lease of the same address in place of this one. The links stay.
-    pub(super) fn replace(&mut self, lease: &Lease) {
-        let keeps_block = self.is_of(&lease.client, lease.hardware)
-            && self.relay_agent() == lease.relay_agent.as_deref()
-            && self.host_name() == lease.host_name.as_deref();
+    pub(super) fn replace(&mut self, lease: &Lease, blocks: &mut Blocks, scratch: &mut Vec<u8>) {
+        let old = Entry { slot: self, blocks };
+        let keeps_block = old.is_of(&lease.client, lease.hardware)
+            && old.relay_agent() == lease.relay_agent.as_deref()
+            && old.host_name() == lease.host_name.as_deref();
         self.started = lease.started;
         self.changed = lease.changed;
         self.ends = lease.ends;
         self.write_shape(lease);
         if !keeps_block {
-            self.block = block_of(lease, self.shape);
+            self.write_block(lease, blocks, scratch);
         }
     }
 
+    /// Writes the block for a lease that the slot is of.
+    pub(super) fn write_block(
+        &mut self,
+        lease: &Lease,
+        blocks: &mut Blocks,
+        scratch: &mut Vec<u8>,
+    ) {
+        scratch.clear();
+        push_block(lease, self.shape, scratch);
+        self.block = blocks.replace(self.block, scratch);
+    }
+
     /// Lets go of what it holds beyond itself: nobody looks at it any more.
-    pub(super) fn clear(&mut self) {
-        self.block = Box::default();
-        self.shape &= !(HAS_RELAY_AGENT | HAS_HOST_NAME);
+    pub(super) fn clear(&mut self, blocks: &mut Blocks) {
+        blocks.remove(std::mem::replace(&mut self.block, BlockId::EMPTY));
     }
 
     fn write_shape(&mut self, lease: &Lease) {
+        let ethernet = ethernet_of(lease.hardware);
         self.shape = match lease.state {
             BindingState::Active => STATE_ACTIVE,
             BindingState::Released => STATE_RELEASED,
             BindingState::Declined => STATE_DECLINED,
         };
         self.relay = lease.relay.map_or(0, u32::from);
-        self.ethernet = ethernet_of(lease.hardware).unwrap_or_default();
+        self.ethernet = ethernet.unwrap_or_default();
         let mut set = |bit: u8, is_so: bool| self.shape |= if is_so { bit } else { 0 };
         set(HAS_RELAY, lease.relay.is_some());
-        set(IS_ETHERNET, ethernet_of(lease.hardware).is_some());
+        set(IS_ETHERNET, ethernet.is_some());
         set(HAS_RELAY_AGENT, lease.relay_agent.is_some());
         set(HAS_HOST_NAME, lease.host_name.is_some());
         self.shape |= match &lease.client {
@@ -113,16 +131,14 @@ impl Entry {
                 CLIENT_IS_HARDWARE
             }
             ClientIdentifier::Hardware(_) => CLIENT_HARDWARE_IN_BLOCK,
-            ClientIdentifier::Option61(bytes)
-                if ethernet_of(lease.hardware).is_some_and(|e| **bytes == typed(e)) =>
-            {
+            ClientIdentifier::Option61(bytes) if ethernet.is_some_and(|e| **bytes == typed(e)) => {
                 CLIENT_IS_TYPED_ETHERNET
             }
             ClientIdentifier::Option61(_) => CLIENT_IN_BLOCK,
         };
     }
 
-    pub(in crate::server) const fn standing(&self) -> Standing {
+    pub(super) const fn standing(&self) -> Standing {
         self.standing
     }
 
@@ -130,24 +146,50 @@ impl Entry {
         self.standing = standing;
     }
 
-    pub(in crate::server) fn address(&self) -> Ipv4Addr {
+    /// Whether its end changes how its address stands.
+    pub(super) fn waits_for_its_end(&self) -> bool {
+        self.standing != Standing::Ended
+    }
+
+    pub(super) fn address(&self) -> Ipv4Addr {
         self.address.into()
     }
 
-    pub(in crate::server) const fn started(&self) -> Timestamp {
-        self.started
-    }
-
-    pub(in crate::server) const fn changed(&self) -> Timestamp {
-        self.changed
-    }
-
-    pub(in crate::server) const fn ends(&self) -> Timestamp {
+    pub(super) const fn ends(&self) -> Timestamp {
         self.ends
     }
+}
 
-    pub(in crate::server) const fn state(&self) -> BindingState {
-        match self.shape & STATE {
+/// The newest lease of an address.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct Entry<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) blocks: &'a Blocks,
+}
+
+impl<'a> Entry<'a> {
+    pub(in crate::server) const fn standing(self) -> Standing {
+        self.slot.standing
+    }
+
+    pub(in crate::server) fn address(self) -> Ipv4Addr {
+        self.slot.address()
+    }
+
+    pub(in crate::server) const fn started(self) -> Timestamp {
+        self.slot.started
+    }
+
+    pub(in crate::server) const fn changed(self) -> Timestamp {
+        self.slot.changed
+    }
+
+    pub(in crate::server) const fn ends(self) -> Timestamp {
+        self.slot.ends
+    }
+
+    pub(in crate::server) const fn state(self) -> BindingState {
+        match self.slot.shape & STATE {
             STATE_ACTIVE => BindingState::Active,
             STATE_RELEASED => BindingState::Released,
             _ => BindingState::Declined,
@@ -155,29 +197,29 @@ impl Entry {
     }
 
     /// As [`Lease::is_held`].
-    pub(in crate::server) fn is_held(&self, now: Timestamp) -> bool {
-        self.shape & STATE == STATE_ACTIVE && now < self.ends
+    pub(in crate::server) fn is_held(self, now: Timestamp) -> bool {
+        self.state() == BindingState::Active && now < self.slot.ends
     }
 
     /// As [`Lease::is_blocked`].
-    pub(in crate::server) fn is_blocked(&self, now: Timestamp) -> bool {
-        self.shape & STATE != STATE_RELEASED && now < self.ends
+    pub(in crate::server) fn is_blocked(self, now: Timestamp) -> bool {
+        self.state() != BindingState::Released && now < self.slot.ends
     }
 
-    pub(in crate::server) fn relay(&self) -> Option<Ipv4Addr> {
-        (self.shape & HAS_RELAY != 0).then(|| self.relay.into())
+    pub(in crate::server) fn relay(self) -> Option<Ipv4Addr> {
+        (self.slot.shape & HAS_RELAY != 0).then(|| self.slot.relay.into())
     }
 
-    pub(in crate::server) fn hardware(&self) -> HardwareAddress {
-        if self.shape & IS_ETHERNET != 0 {
-            return HardwareAddress::ethernet(self.ethernet);
+    pub(in crate::server) fn hardware(self) -> HardwareAddress {
+        if self.slot.shape & IS_ETHERNET != 0 {
+            return HardwareAddress::ethernet(self.slot.ethernet);
         }
-        Block(&self.block).hardware()
+        self.block().hardware()
     }
 
     /// Whether this client holds or held it.
-    pub(in crate::server) fn has_client(&self, client: &ClientIdentifier) -> bool {
-        match (self.shape & CLIENT, client) {
+    pub(in crate::server) fn has_client(self, client: &ClientIdentifier) -> bool {
+        match (self.slot.shape & CLIENT, client) {
             (CLIENT_IS_HARDWARE, ClientIdentifier::Hardware(hardware)) => {
                 self.hardware() == *hardware
             }
@@ -185,7 +227,7 @@ impl Entry {
                 self.behind_hardware().hardware() == *hardware
             }
             (CLIENT_IS_TYPED_ETHERNET, ClientIdentifier::Option61(bytes)) => {
-                **bytes == typed(self.ethernet)
+                **bytes == typed(self.slot.ethernet)
             }
             (CLIENT_IN_BLOCK, ClientIdentifier::Option61(bytes)) => {
                 self.behind_hardware().counted() == &**bytes
@@ -196,7 +238,7 @@ impl Entry {
 
     /// Whether it is of this client on this device.
     pub(in crate::server) fn is_of(
-        &self,
+        self,
         client: &ClientIdentifier,
         hardware: HardwareAddress,
     ) -> bool {
@@ -204,80 +246,91 @@ impl Entry {
     }
 
     /// Whether it has the same client as another one.
-    pub(super) fn shares_client_with(&self, other: &Self) -> bool {
-        let is_inline = |entry: &Self| entry.shape & CLIENT == CLIENT_IS_TYPED_ETHERNET;
-        if is_inline(self) && is_inline(other) {
-            return self.ethernet == other.ethernet;
+    pub(super) fn shares_client_with(self, other: Entry<'_>) -> bool {
+        let is_inline = |slot: &Slot| slot.shape & CLIENT == CLIENT_IS_TYPED_ETHERNET;
+        if is_inline(self.slot) && is_inline(other.slot) {
+            return self.slot.ethernet == other.slot.ethernet;
         }
         self.has_client(&other.client())
     }
 
-    fn client(&self) -> ClientIdentifier {
-        match self.shape & CLIENT {
+    fn client(self) -> ClientIdentifier {
+        match self.slot.shape & CLIENT {
             CLIENT_IS_HARDWARE => ClientIdentifier::Hardware(self.hardware()),
-            CLIENT_IS_TYPED_ETHERNET => ClientIdentifier::Option61(typed(self.ethernet).into()),
+            CLIENT_IS_TYPED_ETHERNET => {
+                ClientIdentifier::Option61(typed(self.slot.ethernet).into())
+            }
             CLIENT_IN_BLOCK => ClientIdentifier::Option61(self.behind_hardware().counted().into()),
             _ => ClientIdentifier::Hardware(self.behind_hardware().hardware()),
         }
     }
 
     /// The hash of its client, as of [`hash_of_client`].
-    pub(super) fn client_hash(&self, key: HashKey) -> u64 {
-        match self.shape & CLIENT {
+    pub(super) fn client_hash(self, key: HashKey) -> u64 {
+        match self.slot.shape & CLIENT {
             CLIENT_IS_HARDWARE => hash_of_hardware(key, self.hardware()),
-            CLIENT_IS_TYPED_ETHERNET => hash_of_option_61(key, &typed(self.ethernet)),
+            CLIENT_IS_TYPED_ETHERNET => hash_of_option_61(key, &typed(self.slot.ethernet)),
             CLIENT_IN_BLOCK => hash_of_option_61(key, self.behind_hardware().counted()),
             _ => hash_of_hardware(key, self.behind_hardware().hardware()),
         }
     }
 
     /// The hash of its hardware address, as of [`hash_of_hardware`].
-    pub(super) fn hardware_hash(&self, key: HashKey) -> u64 {
+    pub(super) fn hardware_hash(self, key: HashKey) -> u64 {
         hash_of_hardware(key, self.hardware())
     }
 
-    pub(in crate::server) fn relay_agent(&self) -> Option<&[u8]> {
-        (self.shape & HAS_RELAY_AGENT != 0).then(|| self.behind_client().counted())
+    pub(in crate::server) fn relay_agent(self) -> Option<&'a [u8]> {
+        (self.slot.shape & HAS_RELAY_AGENT != 0).then(|| self.behind_client().counted())
     }
 
-    pub(in crate::server) fn host_name(&self) -> Option<&[u8]> {
-        if self.shape & HAS_HOST_NAME == 0 {
+    pub(in crate::server) fn host_name(self) -> Option<&'a [u8]> {
+        if self.slot.shape & HAS_HOST_NAME == 0 {
             return None;
         }
         let mut rest = self.behind_client();
-        if self.shape & HAS_RELAY_AGENT != 0 {
+        if self.slot.shape & HAS_RELAY_AGENT != 0 {
             rest.counted();
         }
         Some(rest.0)
     }
 
+    /// Reads a little of it, so that the rest is at hand when it is wanted. What it gives says nothing.
+    pub(super) fn touch(self) -> u8 {
+        self.slot.shape ^ self.blocks.get(self.slot.block).first().copied().unwrap_or_default()
+    }
+
     /// The whole lease.
-    pub(in crate::server) fn lease(&self) -> Lease {
+    pub(in crate::server) fn lease(self) -> Lease {
         Lease {
             address: self.address(),
             client: self.client(),
             hardware: self.hardware(),
             state: self.state(),
-            started: self.started,
-            changed: self.changed,
-            ends: self.ends,
+            started: self.started(),
+            changed: self.changed(),
+            ends: self.ends(),
             relay: self.relay(),
             relay_agent: self.relay_agent().map(Box::from),
             host_name: self.host_name().map(Box::from),
         }
     }
 
-    fn behind_hardware(&self) -> Block<'_> {
-        let mut rest = Block(&self.block);
-        if self.shape & IS_ETHERNET == 0 {
+    fn block(self) -> Block<'a> {
+        Block(self.blocks.get(self.slot.block))
+    }
+
+    fn behind_hardware(self) -> Block<'a> {
+        let mut rest = self.block();
+        if self.slot.shape & IS_ETHERNET == 0 {
             rest.hardware();
         }
         rest
     }
 
-    fn behind_client(&self) -> Block<'_> {
+    fn behind_client(self) -> Block<'a> {
         let mut rest = self.behind_hardware();
-        match self.shape & CLIENT {
+        match self.slot.shape & CLIENT {
             CLIENT_IN_BLOCK => {
                 rest.counted();
             }
@@ -287,6 +340,14 @@ impl Entry {
             _ => {}
         }
         rest
+    }
+}
+
+/// The hash by which whoever sends a packet is found: its client's.
+pub(super) fn hash_of_sender(key: HashKey, request: &Request) -> u64 {
+    match &request.client_identifier {
+        Some(bytes) => hash_of_option_61(key, bytes),
+        None => hash_of_hardware(key, request.hardware),
     }
 }
 
@@ -322,23 +383,21 @@ fn typed(ethernet: [u8; 6]) -> [u8; TYPED_ETHERNET_BYTES] {
     [HardwareAddress::ETHERNET, a, b, c, d, e, f]
 }
 
-fn block_of(lease: &Lease, shape: u8) -> Box<[u8]> {
-    let mut block = Vec::new();
+fn push_block(lease: &Lease, shape: u8, block: &mut Vec<u8>) {
     if shape & IS_ETHERNET == 0 {
-        push_hardware(&mut block, lease.hardware);
+        push_hardware(block, lease.hardware);
     }
     match (&lease.client, shape & CLIENT) {
-        (ClientIdentifier::Option61(bytes), CLIENT_IN_BLOCK) => push_counted(&mut block, bytes),
+        (ClientIdentifier::Option61(bytes), CLIENT_IN_BLOCK) => push_counted(block, bytes),
         (ClientIdentifier::Hardware(hardware), CLIENT_HARDWARE_IN_BLOCK) => {
-            push_hardware(&mut block, *hardware);
+            push_hardware(block, *hardware);
         }
         _ => {}
     }
     if let Some(relay_agent) = &lease.relay_agent {
-        push_counted(&mut block, relay_agent);
+        push_counted(block, relay_agent);
     }
     block.extend_from_slice(lease.host_name.as_deref().unwrap_or_default());
-    block.into()
 }
 
 fn push_hardware(block: &mut Vec<u8>, hardware: HardwareAddress) {
@@ -380,12 +439,13 @@ impl<'a> Block<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::Table;
     use super::*;
     use proptest::prelude::*;
 
     #[test]
     fn an_entry_is_as_small_as_the_documentation_says() {
-        assert_eq!(size_of::<Entry>(), 72);
+        assert_eq!(size_of::<Slot>(), 64);
     }
 
     fn hardware() -> impl Strategy<Value = HardwareAddress> {
@@ -438,18 +498,23 @@ mod tests {
         #[test]
         fn what_goes_in_comes_out(first in lease(), second in lease()) {
             let key = HashKey(1, 2);
-            let mut entry = Entry::new(&first);
+            let mut table = Table::default();
+            let id = table.insert(&first);
             for lease in [&first, &second, &second] {
-                entry.replace(lease);
+                table.replace(id, lease);
+                let entry = table.entry(id);
                 prop_assert_eq!(&entry.lease(), lease);
                 prop_assert!(entry.is_of(&lease.client, lease.hardware));
                 prop_assert_eq!(entry.client_hash(key), hash_of_client(key, &lease.client));
                 prop_assert_eq!(entry.hardware_hash(key), hash_of_hardware(key, lease.hardware));
             }
-            entry.replace(&first);
+            table.replace(id, &first);
+            let mut others = Table::default();
+            let other = others.insert(&second);
+            let entry = table.entry(id);
             let is_shared = first.client == second.client;
             prop_assert_eq!(entry.has_client(&second.client), is_shared);
-            prop_assert_eq!(Entry::new(&second).shares_client_with(&entry), is_shared);
+            prop_assert_eq!(others.entry(other).shares_client_with(entry), is_shared);
             for now in [first.ends, first.changed, Timestamp::ZERO] {
                 prop_assert_eq!(entry.is_held(now), first.is_held(now));
                 prop_assert_eq!(entry.is_blocked(now), first.is_blocked(now));

@@ -7,11 +7,12 @@
 //!
 //! | file | idea |
 //! | --- | --- |
-//! | `entry` | a lease in few bytes |
+//! | `entry`, `blocks` | a lease in few bytes |
 //! | `table` | where entries stand, and which address has which |
 //! | `finder`, `siphash` | entries by client and by hardware address |
 //! | `ends` | which lease ends next |
 
+mod blocks;
 mod ends;
 mod entry;
 mod finder;
@@ -27,7 +28,7 @@ use super::registrations::Registrations;
 use super::topology::{NetworkIndex, Topology};
 use crate::{
     BindingState, Class, ClientIdentifier, GateChange, HardwareAddress, Lease, PerClass,
-    Registration, RegistrationState, Side, Timestamp, limits,
+    Registration, RegistrationState, Request, Side, Timestamp, limits,
 };
 use ends::Ends;
 use finder::{By, Finder};
@@ -88,8 +89,7 @@ impl Counters {
 pub(super) struct Book {
     key: HashKey,
     table: Table,
-    by_client: Finder,
-    by_hardware: Finder,
+    finder: Finder,
     ends: Ends,
     counters: Vec<Counters>,
 }
@@ -112,7 +112,7 @@ pub(super) fn pass_of<'r>(
 pub(super) fn side_of(
     topology: &Topology,
     registrations: &Registrations,
-    lease: &Entry,
+    lease: Entry<'_>,
     now: Timestamp,
 ) -> Option<(Side, u64)> {
     let network = topology.network_of(lease.address())?;
@@ -135,8 +135,7 @@ impl Book {
         Self {
             key,
             table: Table::default(),
-            by_client: Finder::new(By::Client, key),
-            by_hardware: Finder::new(By::Hardware, key),
+            finder: Finder::new(key),
             ends: Ends::default(),
             counters: vec![Counters::default(); topology.configuration().networks.len()],
         }
@@ -151,29 +150,42 @@ impl Book {
     }
 
     /// The newest lease of an address.
-    pub(super) fn entry(&self, address: u32) -> Option<&Entry> {
-        self.table.find(address).map(|id| self.table.get(id))
+    pub(super) fn entry(&self, address: u32) -> Option<Entry<'_>> {
+        self.table.find(address).map(|id| self.table.entry(id))
     }
 
     /// Entries above an address, ascending.
-    pub(super) fn entries_above(&self, after: Option<u32>) -> impl Iterator<Item = &Entry> {
-        self.table.above(after).map(|(_, id)| self.table.get(id))
+    pub(super) fn entries_above(&self, after: Option<u32>) -> impl Iterator<Item = Entry<'_>> {
+        self.table.above(after).map(|(_, id)| self.table.entry(id))
     }
 
     /// What a client has or had, the last one that it came to first.
-    pub(super) fn of_client(&self, client: &ClientIdentifier) -> impl Iterator<Item = &Entry> {
-        self.by_client
-            .candidates(&self.table, entry::hash_of_client(self.key, client))
-            .map(|id| self.table.get(id))
+    pub(super) fn of_client(&self, client: &ClientIdentifier) -> impl Iterator<Item = Entry<'_>> {
+        self.finder
+            .candidates(By::Client, &self.table, entry::hash_of_client(self.key, client))
+            .map(|id| self.table.entry(id))
             .filter(move |entry| entry.has_client(client))
     }
 
     /// What a device has or had, the last one that it came to first.
-    pub(super) fn of_hardware(&self, hardware: HardwareAddress) -> impl Iterator<Item = &Entry> {
-        self.by_hardware
-            .candidates(&self.table, entry::hash_of_hardware(self.key, hardware))
-            .map(|id| self.table.get(id))
+    pub(super) fn of_hardware(&self, hardware: HardwareAddress) -> impl Iterator<Item = Entry<'_>> {
+        self.finder
+            .candidates(By::Hardware, &self.table, entry::hash_of_hardware(self.key, hardware))
+            .map(|id| self.table.entry(id))
             .filter(move |entry| entry.hardware() == hardware)
+    }
+
+    /// Reads what a packet will most likely need, the address that it names and what its sender has or
+    /// had, before any of it is needed. With a million leases none of it is in the processor's cache.
+    /// One after the other, in the course of the decision, each look into memory would wait for the one
+    /// before; here they wait together.
+    pub(super) fn look_ahead(&self, request: &Request) {
+        let named = request.requested_address.unwrap_or(request.ciaddr);
+        let sender = self.finder.newest(entry::hash_of_sender(self.key, request));
+        let found = [self.table.find(named.into()), sender[0].some(), sender[1].some()];
+        let touched = found.map(|id| id.map(|id| self.table.entry(id).touch()));
+        // Otherwise nothing would be read, because nothing is done with it.
+        std::hint::black_box(touched);
     }
 
     /// Finds out what ends next, of those that stand as held or in quarantine; looks at `count_max` of
@@ -192,34 +204,31 @@ impl Book {
         self.ends.not_before()
     }
 
-    /// Takes a lease over from the journal or a snapshot, in place of what stood there. The pools and
-    /// the gate are told by a later [`Book::settle_loaded`].
+    /// Takes a lease over from the journal or a snapshot, in place of what stood there. Only before
+    /// [`Book::settle_loaded`]: until then it is found by its address alone, and the pools and the gate
+    /// know nothing of it.
     pub(super) fn load(&mut self, lease: &Lease) {
-        let address = u32::from(lease.address);
-        match self.table.find(address) {
-            Some(id) => {
-                self.unlink(id);
-                self.table.get_mut(id).replace(lease);
-                self.link(id);
-            }
-            None => {
-                let id = self.table.insert(address, Entry::new(lease));
-                self.link(id);
-            }
-        }
+        // In the order of loading, because that is the order in which a client came to its addresses.
+        self.table.remove(lease.address.into());
+        self.table.append(lease);
+    }
+
+    /// Takes back what was loaded for an address: nobody has or had it. Only before
+    /// [`Book::settle_loaded`].
+    pub(super) fn unload(&mut self, address: u32) {
+        self.table.remove(address);
     }
 
     /// Forgets an address: nobody has or had it.
     pub(super) fn forget(&mut self, address: u32) {
         let Some(id) = self.table.find(address) else { return };
-        if self.table.get(id).standing() != Standing::Ended {
-            self.ends.remove(&mut self.table, id);
-        }
+        self.ends.remove(&mut self.table, id);
         self.unlink(id);
         self.table.remove(address);
     }
 
-    /// Tells the pools how everything stands that was loaded.
+    /// Takes up everything that was loaded: finds it by client and device from now on, and tells the
+    /// pools how it stands.
     pub(super) fn settle_loaded(
         &mut self,
         topology: &Topology,
@@ -235,28 +244,37 @@ impl Book {
             .map(|(address, _)| address)
             .collect();
         for address in gone {
-            self.forget(address);
+            self.table.remove(address);
         }
-        let known: Vec<(u32, SlotId)> = self.table.above(None).collect();
-        for (address, id) in &known {
-            let entry = self.table.get(*id);
-            if topology.reserved_for(*address).is_none() {
-                pools.take(topology, *address, Timestamp::ZERO);
+        self.finder.reserve(self.table.len());
+        for id in self.table.ids() {
+            if self.table.is_in_use(id) {
+                self.link(id);
+            }
+        }
+        let mut after = None;
+        let mut ended = Vec::new();
+        loop {
+            let next = self.table.above(after).next();
+            let Some((address, id)) = next else { break };
+            after = Some(address);
+            let entry = self.table.entry(id);
+            if topology.reserved_for(address).is_none() {
+                pools.take(topology, address, Timestamp::ZERO);
             }
             let standing = standing_of(topology, registrations, entry, now);
             if standing == Standing::Ended {
-                pools.give_back(topology, *address, entry.ends());
-            } else {
-                self.ends.insert(&mut self.table, *id);
+                pools.give_back(topology, address, entry.ends());
+                ended.push(id);
             }
-            self.table.get_mut(*id).set_standing(standing);
-            self.count(topology, *address, standing, |number| number + 1);
+            self.table.slot_mut(id).set_standing(standing);
+            if standing != Standing::Ended {
+                self.ends.insert(&mut self.table, id);
+            }
+            self.count(topology, address, standing, |number| number + 1);
         }
-        for (_, id) in known {
-            let entry = self.table.get(id);
-            if entry.standing() == Standing::Ended {
-                self.trim(id);
-            }
+        for id in ended {
+            self.trim(id);
         }
     }
 
@@ -277,33 +295,31 @@ impl Book {
         let mut same_client = false;
         let mut is_linked = false;
         let id = if let Some(id) = self.table.find(address) {
-            let old = self.table.get(id);
+            let old = self.table.entry(id);
             old_standing = old.standing();
             same_client = old.is_of(&lease.client, lease.hardware);
             // What has ended may have been trimmed.
             is_linked = same_client && old_standing != Standing::Ended;
-            if old_standing != Standing::Ended {
-                self.ends.remove(&mut self.table, id);
-            }
+            self.ends.let_change(&mut self.table, id);
             if !is_linked {
                 self.unlink(id);
             }
-            self.table.get_mut(id).replace(lease);
+            self.table.replace(id, lease);
             self.count(topology, address, old_standing, |number| number - 1);
             id
         } else {
-            self.table.insert(address, Entry::new(lease))
+            self.table.insert(lease)
         };
         if !is_linked {
             self.link(id);
         }
-        let entry = self.table.get(id);
+        let entry = self.table.entry(id);
         let standing = standing_of(topology, registrations, entry, now);
         let side = side_of(topology, registrations, entry, now);
         if standing == Standing::Ended && old_standing != Standing::Ended {
             pools.give_back(topology, address, lease.ends);
         }
-        self.table.get_mut(id).set_standing(standing);
+        self.table.slot_mut(id).set_standing(standing);
         self.count(topology, address, standing, |number| number + 1);
         if standing != Standing::Ended {
             self.ends.insert(&mut self.table, id);
@@ -326,7 +342,7 @@ impl Book {
         now: Timestamp,
     ) -> Option<GateChange> {
         let id = self.table.find(address)?;
-        let entry = self.table.get(id);
+        let entry = self.table.entry(id);
         let old = entry.standing();
         let standing = standing_of(topology, registrations, entry, now);
         if standing == old {
@@ -335,9 +351,9 @@ impl Book {
         let side = side_of(topology, registrations, entry, now);
         if standing == Standing::Ended {
             pools.give_back(topology, address, entry.ends());
-            self.ends.remove(&mut self.table, id);
+            self.ends.let_change(&mut self.table, id);
         }
-        self.table.get_mut(id).set_standing(standing);
+        self.table.slot_mut(id).set_standing(standing);
         self.count(topology, address, old, |number| number - 1);
         self.count(topology, address, standing, |number| number + 1);
         // A lease that has run out took its elements with it: they carry the same time.
@@ -363,40 +379,39 @@ impl Book {
     }
 
     fn link(&mut self, id: SlotId) {
-        self.by_client.insert(&mut self.table, id);
-        self.by_hardware.insert(&mut self.table, id);
+        self.finder.insert(&mut self.table, id);
     }
 
     fn unlink(&mut self, id: SlotId) {
-        self.by_client.remove(&mut self.table, id);
-        self.by_hardware.remove(&mut self.table, id);
+        for by in By::ALL {
+            self.finder.remove(by, &mut self.table, id);
+        }
     }
 
     /// Leaves the client and the device of an entry only their newest former addresses to be found by:
     /// each packet walks through them all.
     fn trim(&mut self, id: SlotId) {
-        let entry = self.table.get(id);
+        let entry = self.table.entry(id);
         let client_hash = entry.client_hash(self.key);
         let hardware_hash = entry.hardware_hash(self.key);
-        let of_client = |other: &Entry| other.shares_client_with(entry);
-        let of_hardware = |other: &Entry| other.hardware() == entry.hardware();
-        let former = |candidates: &mut dyn Iterator<Item = SlotId>,
-                      is_its: &dyn Fn(&Entry) -> bool| {
-            candidates
-                .filter(|id| self.table.get(*id).standing() == Standing::Ended)
-                .filter(|id| is_its(self.table.get(*id)))
+        let of_client = |other: Entry<'_>| other.shares_client_with(entry);
+        let of_hardware = |other: Entry<'_>| other.hardware() == entry.hardware();
+        let former = |by: By, hash: u64, is_its: &dyn Fn(Entry<'_>) -> bool| {
+            self.finder
+                .candidates(by, &self.table, hash)
+                .filter(|id| self.table.slot(*id).standing() == Standing::Ended)
+                .filter(|id| is_its(self.table.entry(*id)))
                 .skip(limits::FORMER_LEASES_MAX)
                 .collect::<Vec<SlotId>>()
         };
-        let by_client =
-            former(&mut self.by_client.candidates(&self.table, client_hash), &of_client);
-        let by_hardware =
-            former(&mut self.by_hardware.candidates(&self.table, hardware_hash), &of_hardware);
-        for id in by_client {
-            self.by_client.remove(&mut self.table, id);
-        }
-        for id in by_hardware {
-            self.by_hardware.remove(&mut self.table, id);
+        let gone = [
+            (By::Client, former(By::Client, client_hash, &of_client)),
+            (By::Hardware, former(By::Hardware, hardware_hash, &of_hardware)),
+        ];
+        for (by, ids) in gone {
+            for id in ids {
+                self.finder.remove(by, &mut self.table, id);
+            }
         }
     }
 
@@ -412,7 +427,7 @@ impl Book {
 fn standing_of(
     topology: &Topology,
     registrations: &Registrations,
-    lease: &Entry,
+    lease: Entry<'_>,
     now: Timestamp,
 ) -> Standing {
     if !lease.is_blocked(now) {
