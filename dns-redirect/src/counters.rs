@@ -53,6 +53,12 @@ counters! {
     forwarded,
     /// Questions answered by what an upstream resolver said a short time ago.
     forwarded_from_cache,
+    /// Questions answered by what is older than it should be, because no resolver gave a better answer.
+    forwarded_stale,
+    /// True answers held back because the gate could not be opened for their addresses: SERVFAIL.
+    garden_unavailable,
+    /// True answers held back because there was no room for more addresses: SERVFAIL.
+    garden_full,
     /// Questions that no upstream resolver answered: SERVFAIL.
     forward_failed,
     /// Questions that found no free look-up slot: SERVFAIL.

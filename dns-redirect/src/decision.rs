@@ -185,6 +185,12 @@ impl Rules {
         self.names.contains(name)
     }
 
+    /// The entry by which `name` is answered truly: itself, or the nearest wildcard, without its star.
+    pub fn entry(&self, name: &DomainName) -> Option<&DomainName> {
+        let above = || name.above().find_map(|name| self.below.get(name));
+        self.names.get(name).or_else(above)
+    }
+
     /// What `query` gets.
     ///
     /// The order is that of the faults: first what makes the rest of the message meaningless. The

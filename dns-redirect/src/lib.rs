@@ -7,7 +7,8 @@
 //!
 //! The way of a question: [`bind`](Service::bind) opens the sockets, `dns_udp` and `dns_tcp` read,
 //! `resolver` has `handler` decode, [`decision`] decides, `upstream` asks the true resolvers where
-//! the decision is to forward and `cache` has nothing, and `handler` encodes. Plain questions are read
+//! the decision is to forward and `cache` has nothing (`flights` has it ask the same question once), `garden`
+//! has the gate opened for what the answer leads to, and `handler` encodes. Plain questions are read
 //! and answered by hand in `plain`. The limits are all in [`limits`].
 //!
 //! It promises that lies never wait for anything, that nothing grows without a limit, that every
@@ -24,6 +25,8 @@ mod counters;
 pub mod decision;
 mod dns_tcp;
 mod dns_udp;
+mod flights;
+mod garden;
 mod handler;
 mod kernel_drops;
 pub mod limits;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 /// Look-ups that may wait for an upstream resolver at once, over all clients. One more is answered
-/// SERVFAIL at once. Also the most tasks that UDP queries can cause.
+/// SERVFAIL at once.
 pub const UPSTREAM_LOOKUPS_MAX: usize = 256;
 
 /// Of these, look-ups of names that only a wildcard of the walled garden lets pass. Anybody can make
@@ -19,7 +19,15 @@ pub const UPSTREAM_LOOKUPS_MADE_UP_MAX: usize = 192;
 /// host that asks for random names below the walled garden does not take every slot.
 pub const UPSTREAM_LOOKUPS_PER_SOURCE_MAX: usize = 16;
 
-/// Answers of upstream resolvers that are kept at once.
+/// Questions that wait at once, for a look-up, which is the same for all who ask the same, or for the
+/// gate. One more is answered SERVFAIL at once. Also the most tasks that UDP queries can cause.
+pub const WAITING_MAX: usize = 4096;
+
+/// As [`WAITING_MAX`], for one client address.
+pub const WAITING_PER_SOURCE_MAX: usize = 32;
+
+/// Answers of upstream resolvers that are kept at once, for names that the garden spells out; and as many
+/// for names that only a wildcard lets pass.
 pub const CACHE_ENTRIES_MAX: usize = 8192;
 
 /// Bytes of one of them; longer ones are asked for anew.
@@ -27,6 +35,43 @@ pub const CACHE_MESSAGE_BYTES_MAX: usize = 4096;
 
 /// Seconds that one of them is kept at most, whatever its records allow: where the portal is may change.
 pub const CACHE_SECONDS_MAX: u32 = 60;
+
+/// How often room is made in a full cache at most.
+pub const CACHE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Seconds that "I could not find out" is kept (RFC 9520, section 3.2: at least 1).
+pub const CACHE_FAILURE_SECONDS: u32 = 1;
+
+/// Seconds after its end that an answer is still given if no resolver gives a better one.
+pub const STALE_SECONDS_MAX: u32 = 3600;
+
+/// Seconds that a client may keep such an answer (RFC 8767, section 4).
+pub const STALE_TTL_SECONDS: u32 = 30;
+
+/// Seconds that a client may keep an answer for a name in the garden: the gate opens for this long.
+pub const GARDEN_TTL_SECONDS_MAX: u32 = 3600;
+
+/// Seconds that the gate is open beyond that: an answer takes its time, and so does a first packet.
+pub const GARDEN_SLACK_SECONDS: u32 = 60;
+
+/// Aliases followed from a question to its addresses.
+pub const GARDEN_ALIASES_MAX: usize = 8;
+
+/// Addresses that one entry of the garden may lead to at once: whoever rules over names below a wildcard
+/// must not take the room of the others.
+pub const GARDEN_ADDRESSES_PER_ENTRY_MAX: usize = 256;
+
+/// Requests to the gate's owner that wait at once.
+pub const GARDEN_REQUESTS_MAX: usize = 256;
+
+/// How long the gate's owner may take.
+pub const GARDEN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long requests are refused at once after it could not be reached.
+pub const GARDEN_RECONNECT_REST: Duration = Duration::from_millis(500);
+
+/// Seconds until it is asked again about an address that no name may open.
+pub const GARDEN_VERDICT_SECONDS: u32 = 60;
 
 /// Upstream resolvers that one look-up is sent to, one after the other.
 pub const UPSTREAM_ATTEMPTS_MAX: usize = 2;

@@ -7,17 +7,19 @@ use crate::bind::{self, BindError};
 use crate::cache::Cache;
 use crate::counters::{Counters, Counts};
 use crate::decision::{DomainName, Rules};
+use crate::flights::Flights;
+use crate::garden::Link;
 use crate::handler::Handler;
 use crate::limits::{
     COUNTERS_LOG_INTERVAL, DNS_CONNECTIONS_MAX, DNS_CONNECTIONS_PER_SOURCE_MAX,
     REDIRECT_CONNECTIONS_MAX, REDIRECT_CONNECTIONS_PER_SOURCE_MAX, UPSTREAM_LOOKUPS_MADE_UP_MAX,
-    UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
+    UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX, WAITING_MAX, WAITING_PER_SOURCE_MAX,
 };
 use crate::redirect::Redirect;
-use crate::resolver::Resolver;
+use crate::resolver::{Lookups, Resolver};
 use crate::slots::Slots;
 use crate::upstream::Upstream;
-use crate::{dns_tcp, dns_udp, kernel_drops, redirect};
+use crate::{dns_tcp, dns_udp, garden, kernel_drops, redirect};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -34,6 +36,7 @@ pub struct Service {
     http: Vec<TcpListener>,
     resolver: Arc<Resolver>,
     redirect: Arc<Redirect>,
+    garden_link: Option<Link>,
     counters: Arc<Counters>,
 }
 
@@ -83,15 +86,22 @@ impl Service {
         let counters = Arc::new(Counters::default());
         let handler =
             Handler::new(rules, portal.address, dns.lie_ttl_seconds, Arc::clone(&counters));
+        let (garden, garden_link) = garden::garden(gate.garden_socket.clone());
         let resolver = Resolver {
             handler,
-            upstream: Upstream::new(&dns.upstream),
-            cache: Cache::default(),
-            lookups: Slots::new(UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX),
-            lookups_made_up: Slots::new(
-                UPSTREAM_LOOKUPS_MADE_UP_MAX,
-                UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
-            ),
+            lookups: Arc::new(Lookups {
+                upstream: Upstream::new(&dns.upstream),
+                cache: Cache::default(),
+                cache_made_up: Cache::default(),
+                flights: Flights::default(),
+                slots: Slots::new(UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX),
+                slots_made_up: Slots::new(
+                    UPSTREAM_LOOKUPS_MADE_UP_MAX,
+                    UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
+                ),
+            }),
+            garden,
+            waiting: Slots::new(WAITING_MAX, WAITING_PER_SOURCE_MAX),
             counters: Arc::clone(&counters),
         };
         let listen = || dns.listen.iter().copied();
@@ -104,6 +114,7 @@ impl Service {
                 .collect::<Result<_, _>>()?,
             resolver: Arc::new(resolver),
             redirect: Arc::new(redirect),
+            garden_link,
             counters,
         })
     }
@@ -154,12 +165,16 @@ impl Service {
             let (redirect, counters) = (Arc::clone(&self.redirect), Arc::clone(&self.counters));
             parts.spawn(redirect::serve(listener, Arc::clone(&slots), redirect, counters));
         }
+        if let Some(link) = self.garden_link {
+            parts.spawn(link.run());
+        }
         parts.spawn(log_counters(Arc::clone(&self.counters), udp));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             _ended = parts.join_next() => Err(Stopped),
         };
         parts.shutdown().await;
+        self.resolver.lookups.flights.end().await;
         outcome
     }
 }

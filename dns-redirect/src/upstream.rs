@@ -6,10 +6,9 @@
 //! there is none, only a few look-ups at once still try, so that a dead resolver costs its clients
 //! a quick SERVFAIL and not a time-out each, and gets no storm when it comes back. Each question
 //! has a socket of its own, so that its source port is as hard to guess as its number, and the
-//! kernel drops what comes from elsewhere. What may be kept it puts into the cache.
+//! kernel drops what comes from elsewhere.
 
-use crate::cache::Cache;
-use crate::handler::{Forwarding, Handler, Upstream as Reply};
+use crate::handler::{Handler, Inquiry, Upstream as Reply};
 use crate::limits::{
     UPSTREAM_ATTEMPTS_MAX, UPSTREAM_DATAGRAMS_MAX, UPSTREAM_FAILURES_MAX,
     UPSTREAM_PROBES_MADE_UP_MAX, UPSTREAM_PROBES_MAX, UPSTREAM_PROBES_PER_SOURCE_MAX,
@@ -44,6 +43,17 @@ struct Health {
     down_until: Option<Instant>,
 }
 
+/// What a resolver answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// As it came.
+    pub(crate) message: Arc<[u8]>,
+    /// For how many seconds it may be kept.
+    pub(crate) seconds: u32,
+    /// It says that it could not find out.
+    pub(crate) failed: bool,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 enum Failure {
@@ -63,13 +73,8 @@ impl Upstream {
         }
     }
 
-    /// The answer for the client; `None` if no resolver gave one.
-    pub(crate) async fn ask(
-        &self,
-        handler: &Handler,
-        cache: &Cache,
-        forwarding: &Forwarding,
-    ) -> Option<Vec<u8>> {
+    /// The answer; `None` if no resolver gave one.
+    pub(crate) async fn ask(&self, inquiry: &Inquiry) -> Option<Answer> {
         let mut attempts = 0;
         for server in &self.servers {
             if attempts == UPSTREAM_ATTEMPTS_MAX {
@@ -79,7 +84,7 @@ impl Upstream {
                 continue;
             }
             attempts += 1;
-            if let Some(answer) = server.try_once(handler, cache, forwarding).await {
+            if let Some(answer) = server.try_once(inquiry).await {
                 return Some(answer);
             }
         }
@@ -87,11 +92,11 @@ impl Upstream {
             return None;
         }
         // All of them are down, as far as we know.
-        let made_up = forwarding.made_up().then(|| self.probes_made_up.take(forwarding.source()));
+        let made_up = inquiry.made_up.then(|| self.probes_made_up.take(inquiry.source));
         let _made_up = made_up.transpose().ok()?;
-        let _probe = self.probes.take(forwarding.source()).ok()?;
+        let _probe = self.probes.take(inquiry.source).ok()?;
         for server in self.servers.iter().take(UPSTREAM_ATTEMPTS_MAX) {
-            if let Some(answer) = server.try_once(handler, cache, forwarding).await {
+            if let Some(answer) = server.try_once(inquiry).await {
                 return Some(answer);
             }
         }
@@ -100,13 +105,8 @@ impl Upstream {
 }
 
 impl Server {
-    async fn try_once(
-        &self,
-        handler: &Handler,
-        cache: &Cache,
-        forwarding: &Forwarding,
-    ) -> Option<Vec<u8>> {
-        let outcome = timeout(UPSTREAM_TIMEOUT, self.ask(handler, cache, forwarding)).await;
+    async fn try_once(&self, inquiry: &Inquiry) -> Option<Answer> {
+        let outcome = timeout(UPSTREAM_TIMEOUT, self.ask(inquiry)).await;
         match outcome.unwrap_or(Err(Failure::TimedOut)) {
             Ok(answer) => {
                 self.succeeded();
@@ -119,56 +119,44 @@ impl Server {
         }
     }
 
-    async fn ask(
-        &self,
-        handler: &Handler,
-        cache: &Cache,
-        forwarding: &Forwarding,
-    ) -> Result<Vec<u8>, Failure> {
+    async fn ask(&self, inquiry: &Inquiry) -> Result<Answer, Failure> {
         let unspecified: SocketAddr = match self.address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = UdpSocket::bind(unspecified).await?;
         socket.connect(self.address).await?;
-        socket.send(&forwarding.bytes).await?;
+        socket.send(&inquiry.bytes).await?;
         let mut buffer = vec![0; usize::from(u16::MAX)];
         for _ in 0..UPSTREAM_DATAGRAMS_MAX {
             let length = socket.recv(&mut buffer).await?;
             let message = buffer.get(..length).unwrap_or_default();
-            match handler.upstream(forwarding, message) {
+            match Handler::upstream(inquiry, message) {
                 Reply::Other => {}
-                Reply::Answer(answer, seconds) => {
-                    keep(cache, forwarding, message, seconds);
-                    return Ok(answer);
+                Reply::Answer { seconds, failed } => {
+                    return Ok(Answer { message: message.into(), seconds, failed });
                 }
                 Reply::Truncated => {
                     // One descriptor at a time for each look-up: the limits count on it.
                     drop(socket);
-                    return self.ask_over_tcp(handler, cache, forwarding).await;
+                    return self.ask_over_tcp(inquiry).await;
                 }
             }
         }
         Err(Failure::TooManyOthers)
     }
 
-    async fn ask_over_tcp(
-        &self,
-        handler: &Handler,
-        cache: &Cache,
-        forwarding: &Forwarding,
-    ) -> Result<Vec<u8>, Failure> {
+    async fn ask_over_tcp(&self, inquiry: &Inquiry) -> Result<Answer, Failure> {
         let mut stream = TcpStream::connect(self.address).await?;
-        let length = u16::try_from(forwarding.bytes.len()).map_err(io::Error::other)?;
+        let length = u16::try_from(inquiry.bytes.len()).map_err(io::Error::other)?;
         let mut framed = length.to_be_bytes().to_vec();
-        framed.extend_from_slice(&forwarding.bytes);
+        framed.extend_from_slice(&inquiry.bytes);
         stream.write_all(&framed).await?;
         let mut buffer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut buffer).await?;
-        match handler.upstream(forwarding, &buffer) {
-            Reply::Answer(answer, seconds) => {
-                keep(cache, forwarding, &buffer, seconds);
-                Ok(answer)
+        match Handler::upstream(inquiry, &buffer) {
+            Reply::Answer { seconds, failed } => {
+                Ok(Answer { message: buffer.into(), seconds, failed })
             }
             Reply::Other | Reply::Truncated => Err(Failure::TooManyOthers),
         }
@@ -215,12 +203,6 @@ impl Server {
     fn health(&self) -> std::sync::MutexGuard<'_, Health> {
         // Nothing inside a lock can panic half-way, so a poisoned one is still right.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn keep(cache: &Cache, forwarding: &Forwarding, message: &[u8], seconds: u32) {
-    if let Some(key) = &forwarding.cache_key {
-        cache.put(key.clone(), message, seconds, Instant::now());
     }
 }
 

@@ -6,26 +6,21 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::channel::{Channel, SetChanges};
 use crate::existing::{self, Existing};
 use crate::flows::Flows;
-use crate::message::{Elements, Subject, Transaction};
-use crate::netlink::Socket;
+use crate::garden::{self, Garden, Learnt};
+use crate::message::{Elements, Subject};
 use crate::ruleset::SetName;
-use crate::{FirewallError, Ruleset, Watch, wire};
+use crate::{FirewallError, Ruleset, Watch};
 use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::io;
 use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use vestibule_core::{GateChange, Side};
 
-/// Bytes that the send buffer holds at least, if the kernel grants them.
-const SEND_BUFFER_BYTES_MIN: usize = 16 << 20;
-/// Bytes of a transaction for each element of a replacement.
-const ELEMENT_BYTES: usize = 40;
 /// Times that a read or a replacement is tried because somebody changes something meanwhile.
 const ATTEMPTS_MAX: usize = 16;
-/// An address that no host has: what the kernel's abilities are tried with.
-const PROBE_ADDRESS: Ipv4Addr = Ipv4Addr::BROADCAST;
 
 /// Which messages are used for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,24 +31,13 @@ pub enum Dialect {
     Portable,
 }
 
-/// What the kernel can do with elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Abilities {
-    /// Takes an element out if it is there (Linux 6.3).
-    destroys: bool,
-    /// Putting in an element that is there gives it the new lifetime (Linux 6.12).
-    restarts: bool,
-}
-
 /// The table, and the socket it is changed through.
 pub struct Gate {
     ruleset: Ruleset,
-    socket: Socket,
-    /// The longest transaction that the kernel takes.
-    bytes_max: usize,
-    transaction: Transaction,
-    abilities: Abilities,
+    channel: Channel,
     flows: Flows,
+    /// What names in the garden lead to, shared with the [`Garden`] that learns it.
+    learnt: Arc<Mutex<Learnt>>,
 }
 
 impl Gate {
@@ -94,35 +78,15 @@ impl Gate {
         contents: &[(Ipv4Addr, Side, u64)],
     ) -> Result<(Self, Watch), FirewallError> {
         let mut gate = Self::prepare(ruleset)?;
-        let watch = Watch::open(&gate.ruleset.table, gate.socket.port_id())?;
+        let watch = Watch::open(&gate.ruleset.table, gate.channel.socket.port_id())?;
         gate.start(contents, Dialect::Probed)?;
         Ok((gate, watch))
     }
 
     fn prepare(ruleset: Ruleset) -> Result<Self, FirewallError> {
         ruleset.check()?;
-        let table = CString::new(ruleset.table.as_str()).map_err(|_| {
-            FirewallError::RulesetInvalid { reason: "the table's name has a zero byte" }
-        })?;
-        let socket = Socket::open(0).map_err(|source| match source.raw_os_error() {
-            Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => FirewallError::KernelLacks {
-                feature: "nfnetlink (CONFIG_NETFILTER_NETLINK)".into(),
-            },
-            _ => FirewallError::Netlink { operation: "opening the socket", source },
-        })?;
-        let elements = usize::try_from(ruleset.elements_max).unwrap_or(usize::MAX);
-        let wanted = elements.saturating_mul(ELEMENT_BYTES + 8).max(SEND_BUFFER_BYTES_MIN);
-        let bytes_max = socket.grow_send_buffer(wanted).map_err(|source| {
-            FirewallError::Netlink { operation: "sizing the send buffer", source }
-        })?;
-        Ok(Self {
-            transaction: Transaction::new(&table),
-            abilities: Abilities { destroys: false, restarts: false },
-            flows: Flows::default(),
-            ruleset,
-            socket,
-            bytes_max,
-        })
+        let channel = Channel::open(&ruleset, ruleset.elements_max)?;
+        Ok(Self { ruleset, channel, flows: Flows::default(), learnt: Arc::default() })
     }
 
     fn start(
@@ -130,10 +94,11 @@ impl Gate {
         contents: &[(Ipv4Addr, Side, u64)],
         dialect: Dialect,
     ) -> Result<(), FirewallError> {
+        self.take_over_the_garden()?;
         self.replace(contents)?;
         if dialect == Dialect::Probed {
-            self.abilities = self.probe()?;
-            self.flows.probe(&mut self.socket)?;
+            self.channel.probe()?;
+            self.flows.probe(&mut self.channel.socket)?;
         }
         Ok(())
     }
@@ -182,12 +147,12 @@ impl Gate {
                 forgotten.push(change.address);
             }
         }
-        self.begin(4 * last.len());
-        self.change(SetName::Registered, &registered);
-        self.change(SetName::Unregistered, &unregistered);
-        let committed = self.commit();
+        self.channel.begin(4 * last.len());
+        self.channel.change(SetName::Registered, &registered);
+        self.channel.change(SetName::Unregistered, &unregistered);
+        let committed = self.channel.commit();
         let forgot = match committed {
-            Ok(()) => self.flows.forget(&mut self.socket, &forgotten),
+            Ok(()) => self.flows.forget(&mut self.channel.socket, &forgotten),
             Err(_) => Ok(()),
         };
         // Also after an error: nobody may know whether the change is in.
@@ -223,16 +188,19 @@ impl Gate {
         let mut attempts = 0;
         loop {
             let existing = self.existing()?;
-            let besides = existing.chains_foreign.len() + existing.sets.len();
-            self.begin(last.len().saturating_add(besides));
-            self.transaction.only_if_generation_is(existing.generation);
-            self.transaction.add_table();
-            self.transaction.clear(&existing);
-            self.transaction.add_ruleset(&self.ruleset, &existing.sets_kept);
-            self.transaction.elements(SetName::Registered, Elements::Put, &registered);
-            self.transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
+            // After what is: whatever is learnt from here on is noticed as a change.
+            let names = garden::elements(&self.learnt, Instant::now());
+            let besides = existing.chains_foreign.len() + existing.sets.len() + names.len();
+            self.channel.begin(last.len().saturating_add(besides));
+            self.channel.transaction.only_if_generation_is(existing.generation);
+            self.channel.transaction.add_table();
+            self.channel.transaction.clear(&existing);
+            self.channel.transaction.add_ruleset(&self.ruleset, &existing.sets_kept);
+            self.channel.transaction.elements(SetName::Registered, Elements::Put, &registered);
+            self.channel.transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
+            self.channel.transaction.elements(SetName::GardenNames, Elements::Put, &names);
             attempts += 1;
-            match self.commit() {
+            match self.channel.commit() {
                 // Somebody changed something, perhaps in our table, after we read it.
                 Err(FirewallError::Unsteady) if attempts < ATTEMPTS_MAX => {}
                 Err(error) => return Err(error),
@@ -240,8 +208,8 @@ impl Gate {
             }
         }
         // After the commit: the chains that it made are what loads tracking into the kernel.
-        Flows::check(&mut self.socket)?;
-        let learned = self.flows.learn(&mut self.socket);
+        Flows::check(&mut self.channel.socket)?;
+        let learned = self.flows.learn(&mut self.channel.socket);
         self.flows.expect(last.into_keys());
         learned.map_err(|source| FirewallError::Flows { source })
     }
@@ -269,10 +237,31 @@ impl Gate {
     /// # Errors
     /// [`FirewallError`]; then the table is as it was.
     pub fn remove(mut self) -> Result<(), FirewallError> {
-        self.begin(0);
-        self.transaction.add_table();
-        self.transaction.delete_table();
-        self.commit()
+        self.channel.begin(0);
+        self.channel.transaction.add_table();
+        self.channel.transaction.delete_table();
+        self.channel.commit()
+    }
+
+    /// The way for addresses that names in the garden lead to. What it learns is in the set as long as
+    /// this gate makes the table, whatever becomes of the table meanwhile.
+    ///
+    /// # Errors
+    /// [`FirewallError`] if there is no socket.
+    pub fn garden(&self) -> Result<Garden, FirewallError> {
+        Garden::open(&self.ruleset, self.channel.abilities, Arc::clone(&self.learnt))
+    }
+
+    /// Keeps in mind what a former daemon had learnt, as far as this one would have learnt it: hosts use
+    /// the answers that they have got.
+    fn take_over_the_garden(&mut self) -> Result<(), FirewallError> {
+        let name = SetName::GardenNames.name().to_bytes_with_nul();
+        if !self.existing()?.sets.iter().any(|set| **set == *name) {
+            return Ok(());
+        }
+        let found = self.dump(SetName::GardenNames)?;
+        garden::take_over(&self.learnt, &self.ruleset, &found, Instant::now());
+        Ok(())
     }
 
     /// What the table was made from.
@@ -285,112 +274,13 @@ impl Gate {
     /// [`replace`](Self::replace) takes 40 for each address and about 16,000 more.
     #[must_use]
     pub fn transaction_bytes_max(&self) -> usize {
-        self.bytes_max
-    }
-
-    fn begin(&mut self, elements: usize) {
-        let sequence = self.socket.reserve_sequence(Transaction::messages_max(elements));
-        self.transaction.begin(sequence);
-    }
-
-    fn change(&mut self, name: SetName, changes: &SetChanges) {
-        let SetChanges { put, take } = changes;
-        let transaction = &mut self.transaction;
-        if self.abilities.destroys {
-            transaction.elements(name, Elements::TakeIfThere, take);
-        } else {
-            // After the first message it is certainly there.
-            transaction.elements(name, Elements::Put, take);
-            transaction.elements(name, Elements::Take, take);
-        }
-        if self.abilities.restarts {
-            transaction.elements(name, Elements::Put, put);
-        } else {
-            if self.abilities.destroys {
-                transaction.elements(name, Elements::TakeIfThere, put);
-            } else {
-                transaction.elements(name, Elements::Put, put);
-                transaction.elements(name, Elements::Take, put);
-            }
-            transaction.elements(name, Elements::PutNew, put);
-        }
-    }
-
-    fn commit(&mut self) -> Result<(), FirewallError> {
-        let bytes_max = self.bytes_max;
-        let failed = |operation| move |source| FirewallError::Netlink { operation, source };
-        self.socket.discard().map_err(failed("receiving"))?;
-        let bytes = self.transaction.end();
-        if bytes.len() > bytes_max {
-            return Err(FirewallError::BatchTooLarge { bytes: bytes.len(), bytes_max });
-        }
-        self.socket.send(bytes).map_err(failed("sending a transaction"))?;
-        let mut acknowledged = false;
-        let mut refused = None;
-        loop {
-            let received = match self.socket.receive() {
-                Ok(Some(received)) => received,
-                Ok(None) => break,
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    return Err(FirewallError::OutcomeUnknown);
-                }
-                Err(source) => return Err(failed("receiving")(source)),
-            };
-            for message in wire::messages(received) {
-                match (message.error_number(), self.transaction.subject(message.sequence)) {
-                    (Some(0), Some(_)) => acknowledged = true,
-                    (Some(number), Some(subject)) if refused.is_none() => {
-                        refused = Some((number, subject));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        match refused {
-            Some((number, subject)) => Err(refusal(&self.ruleset, number, subject)),
-            None if acknowledged => Ok(()),
-            None => Err(FirewallError::OutcomeUnknown),
-        }
-    }
-
-    /// Tries out what the kernel understands, with an element that no packet has.
-    fn probe(&mut self) -> Result<Abilities, FirewallError> {
-        const FIRST_MILLISECONDS: u64 = 60_000;
-        const SECOND_MILLISECONDS: u64 = 600_000;
-        let put = |gate: &mut Self, milliseconds| {
-            gate.begin(1);
-            let element = [(PROBE_ADDRESS, milliseconds)];
-            gate.transaction.elements(SetName::Unregistered, Elements::Put, &element);
-            gate.commit()
-        };
-        put(self, FIRST_MILLISECONDS)?;
-        put(self, SECOND_MILLISECONDS)?;
-        let name = SetName::Unregistered;
-        let life = existing::element(&mut self.socket, &self.ruleset.table, name, PROBE_ADDRESS)
-            .map_err(|source| self.unread(Subject::Elements(name), source))?;
-        let restarts = life.is_some_and(|life| life > FIRST_MILLISECONDS);
-        self.begin(1);
-        let element = [(PROBE_ADDRESS, 0)];
-        self.transaction.elements(SetName::Unregistered, Elements::TakeIfThere, &element);
-        let destroys = match self.commit() {
-            Ok(()) => true,
-            Err(FirewallError::Refused { source, .. })
-                if matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) =>
-            {
-                self.begin(1);
-                self.transaction.elements(SetName::Unregistered, Elements::Take, &element);
-                self.commit()?;
-                false
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Abilities { destroys, restarts })
+        self.channel.bytes_max
     }
 
     fn dump(&mut self, set: SetName) -> Result<Vec<(Ipv4Addr, u64)>, FirewallError> {
         for _ in 0..ATTEMPTS_MAX {
-            let read = existing::elements(&mut self.socket, &self.ruleset.table, set)
-                .map_err(|source| self.unread(Subject::Elements(set), source))?;
+            let read = existing::elements(&mut self.channel.socket, &self.ruleset.table, set)
+                .map_err(|source| self.channel.unread(Subject::Elements(set), &source))?;
             if let Some(elements) = read {
                 return Ok(elements);
             }
@@ -399,59 +289,19 @@ impl Gate {
     }
 
     fn existing(&mut self) -> Result<Existing, FirewallError> {
-        Existing::read(&mut self.socket, &self.ruleset).map_err(|source| {
+        Existing::read(&mut self.channel.socket, &self.ruleset).map_err(|source| {
             match source.raw_os_error() {
                 Some(libc::EPERM) => FirewallError::CapabilityMissing,
                 // There is no such subsystem.
-                Some(libc::EINVAL) => refusal(&self.ruleset, libc::EOPNOTSUPP, Subject::Batch),
-                _ => self.unread(Subject::Table, source),
+                Some(libc::EINVAL) => self.channel.refusal(libc::EOPNOTSUPP, Subject::Batch),
+                _ => self.channel.unread(Subject::Table, &source),
             }
         })
-    }
-
-    fn unread(&self, subject: Subject, source: io::Error) -> FirewallError {
-        match source.raw_os_error() {
-            Some(number) => refusal(&self.ruleset, number, subject),
-            None => FirewallError::AnswerMalformed,
-        }
     }
 }
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate").field("ruleset", &self.ruleset).finish_non_exhaustive()
-    }
-}
-
-/// What happens to one set.
-#[derive(Default)]
-struct SetChanges {
-    put: Vec<(Ipv4Addr, u64)>,
-    take: Vec<(Ipv4Addr, u64)>,
-}
-
-/// What the kernel's error number means for a message about `subject`.
-fn refusal(ruleset: &Ruleset, number: i32, subject: Subject) -> FirewallError {
-    match (number, subject) {
-        (libc::ERESTART, Subject::Batch) => FirewallError::Unsteady,
-        (libc::EPERM, Subject::Batch) => FirewallError::CapabilityMissing,
-        (libc::EPERM, _) => FirewallError::TableOwned { table: ruleset.table.clone() },
-        (libc::EOPNOTSUPP, Subject::Batch | Subject::Table) | (libc::EAFNOSUPPORT, _) => {
-            FirewallError::KernelLacks {
-                feature: "nf_tables for the family inet (CONFIG_NF_TABLES_INET)".into(),
-            }
-        }
-        (
-            libc::ENOENT | libc::EOPNOTSUPP,
-            Subject::Rule(_) | Subject::Chain(_) | Subject::Set(_),
-        ) => FirewallError::KernelLacks { feature: format!("what {subject} needs of nf_tables") },
-        (libc::ENFILE, Subject::Elements(_)) => {
-            FirewallError::SetFull { elements_max: ruleset.elements_max }
-        }
-        (libc::ENOENT, Subject::Elements(_)) => FirewallError::TableMissing,
-        _ => FirewallError::Refused {
-            subject: subject.to_string(),
-            source: io::Error::from_raw_os_error(number),
-        },
     }
 }

@@ -14,13 +14,15 @@
 //! else changed ours.
 //!
 //! The way through the files: [`Ruleset`] (what the table says), `message` and `expression` (nf_tables
-//! messages), `wire` and `netlink` (framing, the socket), `existing` (what the kernel has), [`Gate`]
-//! (transactions), `flows` (tracked flows), [`Watch`].
+//! messages), `wire` and `netlink` (framing, the socket), `channel` (a transaction's way to the kernel), `existing` (what the
+//! kernel has), [`Gate`], `flows` (tracked flows), [`Garden`] (what names in the garden lead to), [`Watch`].
 
+mod channel;
 mod error;
 mod existing;
 mod expression;
 mod flows;
+mod garden;
 mod gate;
 mod message;
 mod netlink;
@@ -29,13 +31,17 @@ mod watch;
 mod wire;
 
 pub use error::FirewallError;
+pub use garden::{
+    GARDEN_ADDRESSES_MAX, GARDEN_SECONDS_MAX, GARDEN_SECONDS_MIN, Garden, GardenVerdict,
+};
 pub use gate::{Dialect, Gate};
 pub use ruleset::{Ruleset, TABLE_DEFAULT};
 pub use watch::{Interference, Watch};
 
-/// Both may be made on one thread and used on another.
+/// They may be made on one thread and used on another.
 const _: () = {
     const fn is_send<T: Send>() {}
     is_send::<Gate>();
+    is_send::<Garden>();
     is_send::<Watch>();
 };

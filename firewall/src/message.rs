@@ -12,6 +12,7 @@
 
 use crate::existing::Existing;
 use crate::expression;
+use crate::garden::GARDEN_ADDRESSES_MAX;
 use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Family, Hook, Range, Rule, Ruleset, SetName};
 use crate::wire;
 use nftnl::set::{Set, SetKey};
@@ -272,6 +273,8 @@ impl Transaction {
             }
             if name.has_timeouts() {
                 flags |= libc::NFT_SET_TIMEOUT;
+                let elements_max =
+                    if name == SetName::GardenNames { GARDEN_ADDRESSES_MAX } else { elements_max };
                 // Expired elements take room until they are collected.
                 set_number(&set, sys::NFTNL_SET_DESC_SIZE, elements_max.saturating_mul(2));
                 set_number(&set, sys::NFTNL_SET_GC_INTERVAL, COLLECTION_INTERVAL_MILLISECONDS);

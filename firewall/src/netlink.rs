@@ -157,12 +157,12 @@ impl Socket {
         }
     }
 
-    /// From now on, has the kernel drop notifications of changes made through `port_id` before they
+    /// From now on, has the kernel drop notifications of changes made through these port ids, before they
     /// take room in this socket's queue: a daemon's own replacement of 100,000 elements would
     /// overflow it.
-    pub(crate) fn ignore_changes_of(&self, port_id: u32) -> io::Result<()> {
+    pub(crate) fn ignore_changes_of(&self, port_ids: &[u32]) -> io::Result<()> {
         // Classic BPF: load the word at the port's offset in the netlink header (in network order,
-        // which is why the constant is turned round), keep nothing if it is the one, else all.
+        // which is why the constants are turned round), keep nothing if it is one of them, else all.
         const PORT_OFFSET: u32 = 12;
         let instruction = |code: u32, jt, jf, k| libc::sock_filter {
             code: u16::try_from(code).unwrap_or_default(),
@@ -170,13 +170,16 @@ impl Socket {
             jf,
             k,
         };
-        let mut program = [
-            instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, PORT_OFFSET),
-            instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, port_id.to_be()),
-            instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
-            instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
-        ];
-        let filter = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+        let mut program =
+            vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, PORT_OFFSET)];
+        for port_id in port_ids {
+            let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+            program.push(instruction(equal, 0, 1, port_id.to_be()));
+            program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0));
+        }
+        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX));
+        let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+        let filter = libc::sock_fprog { len, filter: program.as_mut_ptr() };
         self.set_option_raw(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
     }
 

@@ -7,7 +7,7 @@
 //!
 //! - in `registered`: forwarded like anybody;
 //! - in `unregistered`: its DNS goes to the lying resolver, its port 80 to the redirect, it reaches the
-//!   garden (the portal first of all), and is refused everything else at once, so that nothing hangs;
+//!   garden (the portal first of all, and what the garden's names lead to), and is refused everything else at once, so that nothing hangs;
 //! - in neither (no lease backs it): refused everything but DHCP.
 //!
 //! IPv6 of gated networks is refused for every host, registered or not: no lease of ours says whose an
@@ -63,6 +63,8 @@ pub(crate) enum SetName {
     Gated,
     GatedIpv6,
     Garden,
+    /// What names in the garden lead to, as the answers of the true resolvers say.
+    GardenNames,
     Servers,
     Unregistered,
     Registered,
@@ -71,10 +73,11 @@ pub(crate) enum SetName {
 }
 
 impl SetName {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Gated,
         Self::GatedIpv6,
         Self::Garden,
+        Self::GardenNames,
         Self::Servers,
         Self::Unregistered,
         Self::Registered,
@@ -86,6 +89,7 @@ impl SetName {
             Self::Gated => c"gated",
             Self::GatedIpv6 => c"gated_ipv6",
             Self::Garden => c"garden",
+            Self::GardenNames => c"garden_names",
             Self::Servers => c"servers",
             Self::Unregistered => c"unregistered",
             Self::Registered => c"registered",
@@ -103,11 +107,12 @@ impl SetName {
             Self::Registered => 5,
             Self::FlowBudgets => 6,
             Self::GatedIpv6 => 7,
+            Self::GardenNames => 8,
         }
     }
 
     /// Whether its elements are ranges and never end; otherwise they are addresses, and those of the
-    /// two sets that follow the leases end.
+    /// sets that follow leases and answers end.
     pub(crate) const fn is_interval(self) -> bool {
         matches!(self, Self::Gated | Self::GatedIpv6 | Self::Garden)
     }
@@ -121,7 +126,7 @@ impl SetName {
     }
 
     pub(crate) const fn has_timeouts(self) -> bool {
-        matches!(self, Self::Unregistered | Self::Registered)
+        matches!(self, Self::Unregistered | Self::Registered | Self::GardenNames)
     }
 }
 
@@ -290,6 +295,11 @@ impl Ruleset {
         Ok(())
     }
 
+    /// Whether unregistered hosts reach an address for ever: the portal's, and those of the garden.
+    pub(crate) fn garden_has(&self, address: Ipv4Addr) -> bool {
+        address == self.portal || self.garden_prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
     /// The ranges of one of the sets that never end, merged: first address, and the one after the last.
     pub(crate) fn ranges(&self, set: SetName) -> Vec<Range> {
         match set {
@@ -304,7 +314,8 @@ impl Ruleset {
                 prefixes.push(Ipv4Network::from(self.portal));
                 merged_ipv4(&prefixes)
             }
-            SetName::Servers
+            SetName::GardenNames
+            | SetName::Servers
             | SetName::Unregistered
             | SetName::Registered
             | SetName::FlowBudgets => Vec::new(),
@@ -377,6 +388,7 @@ impl Ruleset {
                 Match::Tcp,
                 Match::DestinationPort(PORT_HTTP),
                 Match::DestinationNotIn(SetName::Garden),
+                Match::DestinationNotIn(SetName::GardenNames),
             ],
             Action::SendTo(self.redirect),
         );
@@ -436,6 +448,13 @@ impl Ruleset {
             Action::Return,
         );
         self.services_and_garden(FROM_GATED, rule);
+        // Forwarded only: whoever rules over a name in the garden could give it an address of this host.
+        let unregistered = Match::SourceIn(SetName::Unregistered);
+        rule(
+            FROM_GATED,
+            &[unregistered, Match::DestinationIn(SetName::GardenNames)],
+            Action::Return,
+        );
         rule(FROM_GATED, &[], Action::Goto(REFUSE));
     }
 
@@ -452,12 +471,14 @@ impl Ruleset {
             &[Match::SourceIn(SetName::Servers), Match::Udp, Match::SourcePort(PORT_DHCP_SERVER)],
             Action::Return,
         );
-        rule(
-            TO_GATED,
-            &[unregistered, Match::SourceIn(SetName::Garden), Match::Tcp, Match::Opening],
-            Action::Goto(REFUSE),
-        );
-        rule(TO_GATED, &[unregistered, Match::SourceIn(SetName::Garden)], Action::Return);
+        for garden in [SetName::Garden, SetName::GardenNames].map(Match::SourceIn) {
+            rule(
+                TO_GATED,
+                &[unregistered, garden, Match::Tcp, Match::Opening],
+                Action::Goto(REFUSE),
+            );
+            rule(TO_GATED, &[unregistered, garden], Action::Return);
+        }
         for (protocol, service) in self.services() {
             // Before tracking turns the source back: that happens after this hook.
             rule(

@@ -8,7 +8,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::netlink::Socket;
-use crate::{FirewallError, wire};
+use crate::{FirewallError, Garden, wire};
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -45,7 +45,8 @@ impl fmt::Display for Interference {
 pub struct Watch {
     socket: Socket,
     table: Box<[u8]>,
-    own_port_id: u32,
+    /// Whose changes are our own.
+    own_port_ids: Vec<u32>,
     /// The table was touched by a transaction whose end has not been read yet.
     touched: bool,
 }
@@ -61,9 +62,25 @@ impl Watch {
                 FirewallError::Netlink { operation: "subscribing to notifications", source }
             }
         })?;
-        socket.ignore_changes_of(own_port_id).map_err(failed("filtering notifications"))?;
+        socket.ignore_changes_of(&[own_port_id]).map_err(failed("filtering notifications"))?;
         socket.grow_receive_buffer(RECEIVE_BUFFER_BYTES).map_err(failed("sizing the buffer"))?;
-        Ok(Self { socket, table: table.as_bytes().into(), own_port_id, touched: false })
+        Ok(Self {
+            socket,
+            table: table.as_bytes().into(),
+            own_port_ids: vec![own_port_id],
+            touched: false,
+        })
+    }
+
+    /// From now on, changes by `garden` are no interference.
+    ///
+    /// # Errors
+    /// [`FirewallError::Netlink`] if the socket failed.
+    pub fn ignore(&mut self, garden: &Garden) -> Result<(), FirewallError> {
+        self.own_port_ids.push(garden.port_id());
+        let operation = "filtering notifications";
+        let filtered = self.socket.ignore_changes_of(&self.own_port_ids);
+        filtered.map_err(|source| FirewallError::Netlink { operation, source })
     }
 
     /// Reads all that is there, without waiting. `None`: as far as the kernel told, the table is what
@@ -87,7 +104,7 @@ impl Watch {
                 }
             };
             for message in wire::messages(received) {
-                if message.port_id == self.own_port_id {
+                if self.own_port_ids.contains(&message.port_id) {
                     continue;
                 }
                 if is_end_of_transaction(&message) {
@@ -115,7 +132,7 @@ impl AsRawFd for Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("own_port_id", &self.own_port_id).finish_non_exhaustive()
+        f.debug_struct("Watch").field("own_port_ids", &self.own_port_ids).finish_non_exhaustive()
     }
 }
 

@@ -72,6 +72,9 @@ pub struct Gate {
     pub portal: Option<Portal>,
     /// What they may reach besides the portal.
     pub walled_garden: Vec<GardenEntry>,
+    /// Where `vestibule-dns` has `vestibule-dhcpd` open the gate for what names in the garden lead to, a
+    /// Unix socket; `None`: names open nothing.
+    pub garden_socket: Option<PathBuf>,
 }
 
 impl Gate {

@@ -180,6 +180,13 @@ fn gate(
         gate.walled_garden.iter().partition(|entry| matches!(entry, GardenEntry::Prefix(_)));
     writeln!(text, "  walled garden, names that are answered truly: {}", listed(&names))?;
     writeln!(text, "  walled garden, addresses that can be reached: {}", listed(&prefixes))?;
+    if let Some(path) = &gate.garden_socket {
+        writeln!(
+            text,
+            "  walled garden, what the names lead to can be reached: told at {}",
+            path.display()
+        )?;
+    }
     if gate.mode == GateMode::Local {
         writeln!(text, "  IPv6 that is refused: {}", listed(ipv6_prefixes))?;
     }

@@ -73,7 +73,7 @@ pub const RESERVATION: Section =
 /// `[gate]`
 pub const GATE: Section = Section {
     header: "[gate]",
-    keys: &["mode", "lying-resolver", "portal", "walled-garden", "redirect"],
+    keys: &["mode", "lying-resolver", "portal", "walled-garden", "garden-socket", "redirect"],
 };
 
 /// `gate.portal`

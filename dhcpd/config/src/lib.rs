@@ -15,6 +15,7 @@ mod captive;
 mod checked;
 mod classes;
 mod explain;
+pub mod garden_link;
 pub mod grammar;
 pub mod limits;
 mod mistake;

@@ -180,12 +180,23 @@ pub(crate) fn gate(reader: &mut Reader<'_>, file: &Table<'_>, dns: Option<&Dns>)
     let garden = reader.parsed_list(&table, "walled-garden", WALLED_GARDEN_MAX, garden_entry);
     let garden = garden.unwrap_or_default();
     let walled_garden = unique_by(reader, &table, "walled-garden", garden, GardenEntry::to_string);
+    let garden_socket = reader.parsed(&table, "garden-socket", absolute_path);
+    if let Some(socket) = &garden_socket
+        && mode.as_ref().is_some_and(|mode| mode.value == GateMode::Off)
+    {
+        let complaint = Complaint::new(
+            "without a gate there is nothing to open for the garden",
+            "remove garden-socket, or set gate.mode = \"local\"",
+        );
+        reader.complain_about(&table, "garden-socket", socket.at, complaint);
+    }
     Some(Gate {
         mode: mode?.value,
         lying_resolver: lying_resolver.map(|placed| placed.value),
         redirect,
         portal,
         walled_garden,
+        garden_socket: garden_socket.map(|placed| placed.value),
     })
 }
 

@@ -292,11 +292,13 @@ fn warn_of_garden(warnings: &mut Vec<String>, gate: &Gate) {
         GardenEntry::Below(_) => true,
         GardenEntry::Prefix(_) => false,
     });
-    if let Some(other) = other {
+    if let Some(other) = other
+        && gate.garden_socket.is_none()
+    {
         warnings.push(format!(
             "names in gate.walled-garden, such as {other}, are answered truly, but unregistered \
-             hosts reach only the portal and the addresses in the garden: add the prefixes that the \
-             names lead to"
+             hosts reach only the portal and the addresses in the garden: set gate.garden-socket if \
+             vestibule-dns runs on this host, or add the prefixes that the names lead to"
         ));
     }
     let probes = Probes::known();

@@ -180,6 +180,9 @@ fn the_walled_garden() {
         let truly = format!("gate.walled-garden has {garden}, so ");
         let named = format!("such as {garden}");
         check(GATED, "\"10.0.0.90\"", &format!("\"{garden}\""), &[IPV6, &named, &truly]);
+        // Names open what they lead to.
+        let learnt = format!("\"{garden}\"]\ngarden-socket = \"/run/garden\"");
+        check(GATED, "\"10.0.0.90\"]", &learnt, &[IPV6, &truly]);
     }
     let beside = "*.captive.apple.com";
     check(GATED, "\"10.0.0.90\"", &format!("\"{beside}\""), &[IPV6, beside]);

@@ -56,17 +56,17 @@ impl fmt::Display for ListenError {
             }
             Self::SocketInUse(path) => write!(
                 f,
-                "the API cannot listen on {}: another server answers there; end it, or choose another `api.listen`",
+                "cannot listen on {}: another server answers there; end it, or choose another path",
                 path.display()
             ),
             Self::NotASocket(path) => write!(
                 f,
-                "the API cannot listen on {}: there is a file of another kind; choose another `api.listen`",
+                "cannot listen on {}: there is a file of another kind; choose another path",
                 path.display()
             ),
             Self::Unix(path, error) => write!(
                 f,
-                "the API cannot listen on {}: {error}; the directory has to exist and to be writable for the server",
+                "cannot listen on {}: {error}; the directory has to exist and to be writable for the server",
                 path.display()
             ),
         }
@@ -84,6 +84,25 @@ fn tcp_remedy(f: &mut fmt::Formatter<'_>, port: u16, error: &io::Error, key: &st
             f.write_str("no interface of this host has that address")
         }
         _ => write!(f, "choose another `{key}`"),
+    }
+}
+
+/// A Unix socket, and its file, which goes with it.
+#[derive(Debug)]
+pub(crate) struct UnixSocket {
+    pub(crate) listener: UnixListener,
+    #[expect(dead_code, reason = "kept for its drop")]
+    file: SocketFile,
+}
+
+impl UnixSocket {
+    /// Opens it, for this server's user and group. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`] if somebody listens there, or the file cannot be made.
+    pub(crate) async fn bind(path: &Path) -> Result<Self, ListenError> {
+        let (listener, file) = bind_unix(path).await?;
+        Ok(Self { listener, file })
     }
 }
 

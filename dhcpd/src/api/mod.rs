@@ -65,6 +65,7 @@ pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
 pub(crate) use json::{is_active, text as json_text};
 pub use json::{parse_time, time_text};
+pub(crate) use listener::UnixSocket;
 pub use listener::{ListenError, Listener, reachable};
 pub use places::{
     CAPTIVE_CONNECTIONS_MAX, CAPTIVE_CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_KEPT_FOR_THIS_HOST,

@@ -19,6 +19,8 @@ pub enum StartError {
     Net(NetError),
     /// The operator's: the API's address cannot be had.
     Api(ListenError),
+    /// The operator's: the garden's socket cannot be had.
+    GardenSocket(ListenError),
     /// The operator's: the certificate for `captive.listen` cannot be used.
     Certificate(CertificateError),
     /// The disk's: the store cannot be opened or written.
@@ -52,7 +54,8 @@ impl fmt::Display for StartError {
         match self {
             Self::Configuration(mistakes) => mistakes.fmt(f),
             Self::Net(error) => error.fmt(f),
-            Self::Api(error) => error.fmt(f),
+            Self::Api(error) => write!(f, "{}{error}", api_listen(error)),
+            Self::GardenSocket(error) => write!(f, "gate.garden-socket: {error}"),
             Self::Certificate(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Gate(error) => write!(f, "the gate cannot be set up: {error}"),
@@ -68,6 +71,16 @@ impl fmt::Display for StartError {
                  the log above"
             ),
         }
+    }
+}
+
+/// Which socket it is, where the error does not say it.
+fn api_listen(error: &ListenError) -> &'static str {
+    match error {
+        ListenError::SocketInUse(_) | ListenError::NotASocket(_) | ListenError::Unix(..) => {
+            "api.listen: "
+        }
+        ListenError::Tcp(..) | ListenError::Captive(..) => "",
     }
 }
 

@@ -4,7 +4,7 @@ use crate::commit::Enforcement;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_config::{Captive, GardenEntry, GateMode, Vestibule};
 use vestibule_core::{GateChange, Side};
-use vestibule_firewall::{FirewallError, Gate, Ruleset, TABLE_DEFAULT, Watch};
+use vestibule_firewall::{FirewallError, Garden, Gate, Ruleset, TABLE_DEFAULT, Watch};
 
 /// The kernel sets as the barrier changes them.
 pub(super) struct LocalGate(Gate);
@@ -80,15 +80,25 @@ fn for_hosts(captive: &Captive) -> Option<SocketAddrV4> {
     captive.listen.filter(|listen| captive.tls.is_some() && !listen.ip().is_loopback())
 }
 
+/// What looks after a gate beside the barrier.
+pub(super) struct Beside {
+    /// Tells of changes by others.
+    pub(super) watch: Watch,
+    /// The way for addresses of the garden.
+    pub(super) garden: Garden,
+}
+
 /// Makes the table with these contents.
 pub(super) fn open(
     plan: Option<Ruleset>,
     elements: &[(Ipv4Addr, Side, u64)],
-) -> Result<(Option<LocalGate>, Option<Watch>), FirewallError> {
+) -> Result<(Option<LocalGate>, Option<Beside>), FirewallError> {
     let Some(ruleset) = plan else { return Ok((None, None)) };
     let ruleset = with_room_for(ruleset, elements.len());
-    let (gate, watch) = Gate::open_watched(ruleset, elements)?;
-    Ok((Some(LocalGate(gate)), Some(watch)))
+    let (gate, mut watch) = Gate::open_watched(ruleset, elements)?;
+    let garden = gate.garden()?;
+    watch.ignore(&garden)?;
+    Ok((Some(LocalGate(gate)), Some(Beside { watch, garden })))
 }
 
 /// Leases outlive the pools that they came from: after a pool was made smaller, those of the old pool

@@ -10,13 +10,14 @@
 //! | commit | kernel sets, journal, held replies |
 //! | snapshot | now and then, a snapshot |
 //! | index | follows the leases for searches |
-//! | api | the API's runtime, and a task that tells when somebody else touched the kernel sets |
+//! | api | the API's runtime, the garden's socket, and a task that tells when somebody else touched the kernel sets |
 //!
 //! SIGTERM and SIGINT: nothing more is taken in, what was decided is committed and answered, then the
 //! process ends with status 0. The kernel sets stay: their elements end with their leases.
 
 mod captive;
 mod error;
+mod garden;
 mod gate;
 mod outlet;
 mod search;
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
 use captive::CaptiveListener;
+use garden::GardenSocket;
 use outlet::DaemonOutlet;
 use search::IndexSearch;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -101,12 +103,14 @@ pub fn run(config: &Path) -> Result<(), StartError> {
         runtime.block_on(Listener::bind(&vestibule.api.listen)).map_err(StartError::Api)?
     };
     let captive = runtime.block_on(CaptiveListener::open(vestibule.captive.as_ref()))?;
+    let garden_socket =
+        runtime.block_on(GardenSocket::open(vestibule.gate.garden_socket.as_deref()))?;
     // Before anybody can know that there is somebody to signal.
     let signals = {
         let _runtime = runtime.enter();
         Signals::catch().map_err(StartError::Runtime)?
     };
-    let parts = Parts { vestibule, tokens, metrics, sockets, captive };
+    let parts = Parts { vestibule, tokens, metrics, sockets, captive, garden_socket };
     let serving = parts.start(&runtime, listener)?;
     serving.until_the_end(runtime, signals)
 }
@@ -141,6 +145,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     sockets: Sockets,
     captive: Option<CaptiveListener>,
+    garden_socket: Option<GardenSocket>,
 }
 
 /// What ends the daemon.
@@ -179,7 +184,7 @@ impl Parts {
         runtime: &tokio::runtime::Runtime,
         listener: Listener,
     ) -> Result<Serving, StartError> {
-        let Self { vestibule, tokens, metrics, sockets, captive } = self;
+        let Self { vestibule, tokens, metrics, sockets, captive, garden_socket } = self;
         let Sockets { receiver, sender, waker, monitor } = sockets;
         let state_dir = &vestibule.server.state_dir;
         let (mut store, recovered) =
@@ -237,8 +242,8 @@ impl Parts {
             // With a million leases they take 16 MB.
             drop(elements);
             let enforcement = match opened {
-                Ok((enforcement, watch)) => {
-                    let _told = opened_sender.send(Ok(watch));
+                Ok((enforcement, beside)) => {
+                    let _told = opened_sender.send(Ok(beside));
                     enforcement
                 }
                 Err(error) => {
@@ -255,7 +260,12 @@ impl Parts {
             end
         })?;
         match opened.recv() {
-            Ok(Ok(Some(watch))) => watch::start(runtime, watch, Arc::clone(&told))?,
+            Ok(Ok(Some(beside))) => {
+                watch::start(runtime, beside.watch, Arc::clone(&told))?;
+                if let Some(socket) = garden_socket {
+                    runtime.spawn(garden::serve(socket, beside.garden));
+                }
+            }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => return Err(StartError::Gate(error)),
             Err(mpsc::RecvError) => return Err(StartError::ThreadLost("commit")),

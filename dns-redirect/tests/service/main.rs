@@ -4,8 +4,10 @@
 
 mod answers;
 mod connections;
+mod crowd;
 mod dig;
 mod forwarding;
+mod garden;
 mod lab;
 mod redirect;
 mod start;
