@@ -6,11 +6,12 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-use vestibule_core::HardwareAddress;
 use vestibule_core::failover::{
     BindingStatus, BindingUpdate, Body, Connect, ConnectAcknowledgement, Message, PartnerState,
     Reject, Rejection, State, StateMessage,
 };
+use vestibule_core::failover::{HashBuckets, Role, Session, SessionEffect, Settings, Terms};
+use vestibule_core::{HardwareAddress, Timestamp};
 use vestibule_dhcpd::failover::{
     Broken, EncodeError, FrameReader, Refused, Unusable, decode, encode,
 };
@@ -328,4 +329,67 @@ fn what_is_too_long_leaves_nothing_behind() {
     let message = Message { time: 0, xid: 0, body: Body::BindingUpdate(update) };
     assert!(matches!(encode(&message, &mut out), Err(EncodeError::Length(_))));
     assert_eq!(out, [1, 2, 3]);
+}
+
+/// A session with what a captured server was configured with.
+fn session(role: Role, now: Timestamp, effects: &mut Vec<SessionEffect>) -> Session {
+    let settings = Settings {
+        role,
+        relationship: b"fo-pair"[..].into(),
+        unacknowledged_max: 10,
+        receive_timer_seconds: 30,
+        mclt_seconds: 120,
+        hash_buckets: HashBuckets::split(128),
+        vendor: b"isc-4.4.3-P1"[..].into(),
+    };
+    Session::open(settings, now, effects)
+}
+
+#[test]
+fn the_handshake_of_either_role_is_isc_dhcpds_byte_for_byte() {
+    let messages = capture("pair");
+    let connect = decode(&messages[0].bytes).expect("CONNECT");
+    let now = Timestamp::from_seconds(connect.time.into());
+    let mut effects = Vec::new();
+    let _ = session(Role::Primary, now, &mut effects);
+    let [SessionEffect::Send(ours)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(encoded(ours), messages[0].bytes);
+    effects.clear();
+    let mut secondary = session(Role::Secondary, now, &mut effects);
+    secondary.receive(now, connect, false, &mut effects);
+    let [SessionEffect::Send(ours), SessionEffect::Up(terms)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(encoded(ours), messages[1].bytes);
+    let expected = Terms {
+        unacknowledged_max: 10,
+        contact_seconds: 10,
+        mclt_seconds: Some(120),
+        hash_buckets: Some(HashBuckets::split(128)),
+    };
+    assert_eq!(*terms, expected);
+}
+
+#[test]
+fn a_captured_primary_is_listened_to_as_long_as_it_speaks() {
+    let mut now = Timestamp::ZERO;
+    let mut effects = Vec::new();
+    let mut listening = None;
+    let (mut connections, mut to_say) = (0, 0);
+    for captured in capture("pair").iter().filter(|captured| captured.sender == "primary") {
+        let message = decode(&captured.bytes).expect("a good message");
+        now = now.max(Timestamp::from_seconds(message.time.into()));
+        if matches!(message.body, Body::Connect(_)) {
+            connections += 1;
+            listening = Some(session(Role::Secondary, now, &mut effects));
+        }
+        to_say += usize::from(!matches!(captured.name.as_str(), "CONNECT" | "CONTACT" | "BNDACK"));
+        let session = listening.as_mut().expect("the primary speaks first");
+        session.receive(now, message, false, &mut effects);
+        session.tick(now, &mut effects);
+    }
+    assert!(!effects.iter().any(|effect| matches!(effect, SessionEffect::Close(_))), "{effects:?}");
+    assert_eq!(connections, 2, "before and after the partner's restart");
+    let said = effects.iter().filter(|effect| matches!(effect, SessionEffect::Said(_))).count();
+    assert_eq!((said, to_say), (40, 40));
 }

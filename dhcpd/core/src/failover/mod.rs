@@ -7,6 +7,7 @@
 //!
 //! - [`state`]: the states and what they mean for clients; [`transition`]: what leads from one to another,
 //! - [`message`]: what is said; [`binding`]: what is said of one address, and which of it is believed,
+//! - [`session`]: one connection, its handshake, timers and window,
 //! - [`lease_time`]: how long a lease may be; [`load_balance`] and [`balance`]: who answers, and with whose addresses.
 //!
 //! It never knows bytes, sockets or clocks; times come in with the calls.
@@ -16,6 +17,7 @@ pub mod binding;
 pub mod lease_time;
 pub mod load_balance;
 pub mod message;
+pub mod session;
 pub mod state;
 pub mod transition;
 
@@ -26,4 +28,5 @@ pub use load_balance::HashBuckets;
 pub use message::{
     BindingUpdate, Body, Connect, ConnectAcknowledgement, Message, Rejection, StateMessage,
 };
+pub use session::{CloseReason, Said, Session, SessionEffect, Settings, Terms};
 pub use state::{PartnerState, Role, Service, State};
