@@ -49,7 +49,8 @@ impl Reading {
     }
 
     /// What time it is, by the newest time in the store and the mark that it keeps.
-    fn time(&self, newest: Timestamp, mark: Option<&ClockMark>) -> Timestamp {
+    #[must_use]
+    pub fn time(&self, newest: Timestamp, mark: Option<&ClockMark>) -> Timestamp {
         let by_boot = mark.zip(self.since_boot.as_ref()).and_then(|(mark, (boot, since_boot))| {
             // A boot clock never goes back; where it seems to, the mark is of another machine's life.
             let passed = since_boot.checked_sub(mark.since_boot)?;

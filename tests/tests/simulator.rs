@@ -25,6 +25,8 @@ fn quarter(number: u64) {
     let acknowledged: u64 = outcomes.iter().map(|outcome| outcome.acknowledgements).sum();
     let restarts: u64 = outcomes.iter().map(|outcome| outcome.restarts).sum();
     assert!(acknowledged > 3_000 && restarts >= 25, "{acknowledged} ACKs, {restarts} restarts");
+    let shed: u64 = outcomes.iter().map(|outcome| outcome.shed).sum();
+    assert!(shed > 1_000, "{shed} packets shed for others");
 }
 
 #[test]

@@ -32,11 +32,12 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (mut acknowledgements, mut restarts, mut failed) = (0, 0, 0_u64);
+    let (mut acknowledgements, mut restarts, mut shed, mut failed) = (0, 0, 0, 0_u64);
     for seed in (arguments.from..).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
         let outcome = simulator::run(seed, arguments.steps);
         acknowledgements += outcome.acknowledgements;
         restarts += outcome.restarts;
+        shed += outcome.shed;
         if arguments.verbose {
             say(&outcome);
         }
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "{} seeds from {}: {failed} failed, {acknowledgements} ACKs, {restarts} restarts",
+        "{} seeds from {}: {failed} failed, {acknowledgements} ACKs, {restarts} restarts, {shed} packets shed",
         arguments.seeds, arguments.from
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -62,8 +63,13 @@ fn main() -> ExitCode {
 
 fn say(outcome: &Outcome) {
     println!(
-        "seed {}: trace {:016x}, {} events, {} ACKs, {} restarts",
-        outcome.seed, outcome.hash, outcome.events, outcome.acknowledgements, outcome.restarts
+        "seed {}: trace {:016x}, {} events, {} ACKs, {} restarts, {} packets shed",
+        outcome.seed,
+        outcome.hash,
+        outcome.events,
+        outcome.acknowledgements,
+        outcome.restarts,
+        outcome.shed
     );
 }
 

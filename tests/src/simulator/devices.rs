@@ -140,6 +140,11 @@ impl World {
         message.kind != Kind::Discover && self.devices[number].xid != message.xid
     }
 
+    /// Whether a device is still in this exchange.
+    pub(super) fn asks(&self, number: usize, xid: u32) -> bool {
+        self.devices.get(number).is_none_or(|device| device.xid == xid)
+    }
+
     /// A packet arrives at a device.
     pub(super) fn reply(&mut self, number: usize, bytes: &[u8]) {
         let now = self.now;

@@ -2,6 +2,7 @@
 
 use super::view::View;
 use vestibule_core::{Record, Timestamp};
+use vestibule_dhcpd::clock::ClockMark;
 
 /// A disk that outlives every process.
 #[derive(Debug, Default)]
@@ -10,6 +11,8 @@ pub(crate) struct Disk {
     pub(crate) durable: Vec<Record>,
     /// What the durable records end in.
     pub(crate) view: View,
+    /// What time it was at which moment since the machine booted.
+    pub(crate) mark: Option<ClockMark>,
     /// A group that is being synced.
     pub(crate) in_flight: Option<Vec<Record>>,
 }

@@ -11,6 +11,7 @@
 //! | `world` | time, events, and what outlives a process |
 //! | `process` | the server's process: core, codec, and the shell around them |
 //! | `host` | what the barrier has of the host |
+//! | `overload` | more packets than are served |
 //! | `devices` | clients, their network and the people who use them |
 //! | `disk`, `kernel`, `view` | models |
 //! | `checks` | one checker for each promise |
@@ -23,6 +24,7 @@ mod devices;
 mod disk;
 mod host;
 mod kernel;
+mod overload;
 pub(crate) mod plan;
 mod process;
 mod trace;
@@ -72,6 +74,8 @@ pub struct Outcome {
     pub acknowledgements: u64,
     /// Processes that ended.
     pub restarts: u64,
+    /// Packets that were shed for others.
+    pub shed: u64,
     /// The most that waited anywhere.
     pub most: Queues,
     /// The first broken promise.
@@ -96,6 +100,7 @@ pub fn run(seed: u64, milliseconds: Option<u64>) -> Outcome {
         events: world.trace.count(),
         acknowledgements: world.acknowledgements,
         restarts: world.restarts,
+        shed: world.checkers.admitted.most,
         most: world.checkers.bounded.most,
         violation: world.violation.clone(),
         last: world.trace.last(),
@@ -165,7 +170,8 @@ fn work(world: &Rc<RefCell<World>>, running: &mut Running) -> bool {
     world.hear_answers();
     let Some(process) = &mut world.process else { return true };
     process.waiting_for_gate = running.barrier.waiting_for_gate();
-    let is_quiet = process.work.is_empty() && process.waiting_for_gate == 0;
+    let is_quiet =
+        process.work.is_empty() && process.waiting_for_gate == 0 && process.inbox.is_empty();
     if let Some(rest) = retry
         && !std::mem::replace(&mut process.retry_is_arranged, true)
     {
@@ -207,4 +213,5 @@ fn converge(world: &Rc<RefCell<World>>, running: &mut Option<Running>) {
         drive(world, running, until);
     }
     world.borrow_mut().judge(verdict);
+    world.borrow_mut().shed_is_counted();
 }

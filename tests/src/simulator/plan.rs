@@ -37,6 +37,54 @@ pub(crate) struct Faults {
     pub(crate) time_step: u64,
 }
 
+/// More comes than is served. Rates are in packets in a millisecond, parts are of a thousand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overload {
+    /// Packets that the process decides at most.
+    pub(crate) served: usize,
+    /// Packets of strangers, about.
+    pub(crate) offered: u64,
+    /// When the strangers begin.
+    pub(crate) from: u64,
+    /// When they end.
+    pub(crate) until: u64,
+    /// Relays that they come through.
+    pub(crate) relays: u64,
+    /// What all but comes through one of them.
+    pub(crate) busiest: u64,
+    /// What they call renewals.
+    pub(crate) renewals: u64,
+    /// What they ask for without having been offered it.
+    pub(crate) completions: u64,
+    /// What they send again.
+    pub(crate) duplicates: u64,
+}
+
+impl Overload {
+    fn of(random: &mut Random) -> Option<Self> {
+        if random.below(24) != 0 {
+            return None;
+        }
+        let served = 1 + random.below(3);
+        let from = 1_000 + random.below(12_000);
+        // Enough that all places are taken, and some more.
+        let offered = 8 + random.below(30);
+        let packets = 5_000 + random.below(4_000);
+        let renewals = [0, 300, 900][to_usize(random.below(3))];
+        Some(Self {
+            served: to_usize(served),
+            offered,
+            from,
+            until: from + packets / offered,
+            relays: 1 + random.below(12),
+            busiest: [0, 500, 950][to_usize(random.below(3))],
+            renewals,
+            completions: [0, 50, 100, 1000 - renewals][to_usize(random.below(4))],
+            duplicates: [0, 100, 600][to_usize(random.below(3))],
+        })
+    }
+}
+
 /// One seed's world. All times are in milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -46,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) networks: usize,
     /// Addresses in the pool of each network.
     pub(crate) pool: usize,
+    /// Whether more comes than is served for a while.
+    pub(crate) overload: Option<Overload>,
     /// What goes wrong in the first phase.
     pub(crate) faults: Faults,
     /// The longest usual way of a packet.
@@ -83,9 +133,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The world of a seed; `milliseconds`: how long the first phase is, if not as the seed wants it.
+    /// The world of a seed; `aside`: where what came later is drawn from; `milliseconds`: how long the first phase is, if not as the seed wants it.
     #[must_use]
-    pub(crate) fn of(random: &mut Random, milliseconds: Option<u64>) -> Self {
+    pub(crate) fn of(random: &mut Random, aside: &mut Random, milliseconds: Option<u64>) -> Self {
         let crowd = random.below(1024) == 0;
         let devices = match random.below(8) {
             _ if crowd => 4_500 + random.below(1_000),
@@ -130,6 +180,7 @@ impl Plan {
             devices: to_usize(devices),
             networks: to_usize(networks),
             pool: to_usize(pool),
+            overload: Overload::of(aside).filter(|_| !crowd),
             faults,
             delay: 1 + random.below(20),
             delay_reordered: 50 + random.below(2_000),
@@ -231,6 +282,6 @@ pub(super) fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn to_u32(number: u64) -> u32 {
+pub(super) fn to_u32(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

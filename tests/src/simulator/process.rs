@@ -3,8 +3,10 @@
 //! The shell does what the daemon's decide thread does, without sockets and threads. What is in it dies
 //! with the process.
 
+use super::checks::Accounted;
 use super::checks::bounded::Queues;
 use super::gate_scene;
+use super::overload::Inbox;
 use super::plan::{self, SERVER};
 use super::world::{Event, World};
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +20,7 @@ use vestibule_core::{
     QueryAnswer, Reason, Record, Register, RegistrationTarget, Release, Reply, Sequence, Server,
     Side, SocketIndex, Ticket, Timestamp,
 };
+use vestibule_dhcpd::clock::ClockMark;
 use vestibule_dhcpd::commit::{Envelope, GateReplacement, HeldAnswer, Outbox, Work};
 use vestibule_dhcpd::metrics::Metrics;
 use vestibule_dhcpd::net::Outgoing;
@@ -37,11 +40,19 @@ pub(crate) struct Process {
     pub(super) retry_is_arranged: bool,
     pub(super) retry_is_due: bool,
     pub(super) waiting_for_gate: usize,
+    pub(super) inbox: Inbox,
     effects: Effects,
     committed: Sequence,
     tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     calls: Vec<(HardwareAddress, oneshot::Receiver<Answer>)>,
     calls_count: u64,
+}
+
+impl Process {
+    /// Steps that are decided and not known to be durable.
+    pub(super) fn waiting_for_barrier(&self) -> u64 {
+        self.server.sequence().0.saturating_sub(self.committed.0)
+    }
 }
 
 impl World {
@@ -52,13 +63,26 @@ impl World {
         }
         self.life += 1;
         self.committing.clear();
-        if self.chance(self.faults.time_step) {
-            self.wall_behind =
-                if self.random.below(2) == 0 { 0 } else { self.random.below(7_200_000) };
-        }
-        let wall = self.wall_right() - self.wall_behind;
-        let offset = wall.max(self.disk.newest().milliseconds()) - self.now;
+        let behind = self
+            .chance(self.faults.time_step)
+            .then(|| if self.random.below(2) == 0 { 0 } else { self.random.below(7_200_000) });
         let is_first = self.life == 1;
+        let has_booted = is_first || self.aside.below(2) == 0;
+        if has_booted {
+            self.wall_behind = behind.unwrap_or(self.wall_behind);
+            self.wall_step = 0;
+            self.boot += 1;
+            self.booted = self.now;
+        }
+        let clocks = self.clocks();
+        let time = clocks.time(self.disk.newest(), self.disk.mark.as_ref());
+        self.disk.mark =
+            clocks.since_boot.map(|(boot, since_boot)| ClockMark { boot, since_boot, time });
+        let offset = time.milliseconds() - self.now;
+        if !has_booted && offset != self.server_offset {
+            let what = format!("the time of leases went from {} to {offset}", self.server_offset);
+            self.judge(Err(super::checks::Violation::new("P1", what)));
+        }
         // The server's clock may stand lower than before, and what ended must not be asked for.
         let latest = self.server_now();
         if offset > self.server_offset && !is_first {
@@ -66,7 +90,10 @@ impl World {
         }
         self.server_offset = offset;
         let (now, server_now) = (self.now, self.server_now());
-        self.trace.note(now, format_args!("life {} starts at {server_now}", self.life));
+        self.trace.note(
+            now,
+            format_args!("life {} starts at {server_now}, boot {}", self.life, self.boot),
+        );
         self.disk.write(&[Record::Time(server_now)]);
         self.disk.synced();
         let records = self.disk.durable.iter().cloned();
@@ -80,6 +107,7 @@ impl World {
             retry_is_arranged: false,
             retry_is_due: false,
             waiting_for_gate: 0,
+            inbox: Inbox::default(),
             effects: Effects::new(),
             committed: Sequence::default(),
             tickets: BTreeMap::new(),
@@ -87,6 +115,7 @@ impl World {
             calls_count: 0,
         });
         self.checkers.accounted.started();
+        self.checkers.admitted.started();
         let beliefs = self.checkers.unique.held(now);
         let verdict = self.checkers.durable.restarted(&self.disk.view, beliefs, server_now, latest);
         self.judge(verdict);
@@ -116,6 +145,7 @@ impl World {
             return;
         }
         self.look(false);
+        self.shed_is_counted();
         self.trace.note(self.now, format_args!("life {} ends: {why}", self.life));
         self.process = None;
         self.restarts += 1;
@@ -144,7 +174,7 @@ impl World {
             attached: false,
         };
         match wire::decode(&bytes, arrival) {
-            Ok(request) => self.step(Input::Packet(&request)),
+            Ok(request) => self.arrive(request),
             Err(reason) => {
                 self.checkers.accounted.not_decoded();
                 self.unanswered(reason);
@@ -216,8 +246,7 @@ impl World {
     fn call(&mut self, hardware: HardwareAddress, command: Command, address: Option<Ipv4Addr>) {
         let server_now = self.server_now();
         let Some(process) = &mut self.process else { return };
-        let waiting = process.server.sequence().0.saturating_sub(process.committed.0);
-        if waiting >= STEPS_WAITING_FOR_CALLS_MAX {
+        if process.waiting_for_barrier() >= STEPS_WAITING_FOR_CALLS_MAX {
             return;
         }
         // Whom a command by address means is the core's business; any of them may change.
@@ -275,7 +304,7 @@ impl World {
     }
 
     /// One step of the core, and what follows from it.
-    fn step(&mut self, input: Input<'_>) {
+    pub(super) fn step(&mut self, input: Input<'_>) {
         let (now, server_now, instant) = (self.now, self.server_now(), self.instant());
         let is_packet = matches!(input, Input::Packet(_));
         let Some(mut process) = self.process.take() else { return };
@@ -322,7 +351,7 @@ impl World {
             self.leave(envelope, outgoing);
         }
         if is_packet {
-            let verdict = self.checkers.accounted.decided(ends);
+            let verdict = Accounted::decided(ends);
             self.judge(verdict);
         }
         let Some(process) = &mut self.process else { return };
@@ -363,7 +392,7 @@ impl World {
         }
     }
 
-    fn unanswered(&mut self, reason: Reason) {
+    pub(super) fn unanswered(&mut self, reason: Reason) {
         if let Some(process) = &self.process {
             process.metrics.unanswered(reason);
         }
@@ -376,6 +405,10 @@ impl World {
         let Some(reply) = vestibule_load::message::Reply::read(outgoing.bytes) else { return };
         let Some(number) = reply.hardware.client() else { return };
         let number = plan::to_usize(number.into());
+        if number >= self.devices.len() {
+            // A stranger's, who does not listen.
+            return;
+        }
         self.trace.note(
             self.now,
             format_args!(
@@ -405,15 +438,28 @@ impl World {
         let queues = Queues {
             work: process.work.len(),
             waiting_for_gate: process.waiting_for_gate,
-            uncommitted: process.server.sequence().0.saturating_sub(process.committed.0),
+            uncommitted: process.waiting_for_barrier(),
             calls: process.calls_count,
             offers,
+            arrivals: process.inbox.waiting(),
         };
         let unanswered =
             Reason::ALL.iter().map(|reason| process.metrics.unanswered_count(*reason)).sum();
         let verdict = self.checkers.bounded.look(queues);
         self.judge(verdict);
         let verdict = self.checkers.accounted.look(unanswered, is_quiet);
+        self.judge(verdict);
+    }
+
+    /// Has the checker of the admission look at what the metrics say was shed.
+    pub(super) fn shed_is_counted(&mut self) {
+        let Some(process) = &self.process else { return };
+        let verdict = if process.inbox.waiting() == self.checkers.admitted.len() {
+            self.checkers.admitted.counted(&process.metrics.encode_without_core())
+        } else {
+            let what = "others wait than should".to_owned();
+            Err(super::checks::Violation::new("P5", what))
+        };
         self.judge(verdict);
     }
 

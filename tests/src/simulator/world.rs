@@ -7,6 +7,7 @@ use super::checks::{Checkers, Verdict, Violation};
 use super::devices::Device;
 use super::disk::Disk;
 use super::kernel::Kernel;
+use super::overload::Strangers;
 use super::plan::{Faults, Plan};
 use super::process::Process;
 use super::trace::Trace;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use vestibule_core::{Record, Sequence, Timestamp};
+use vestibule_dhcpd::clock::Reading;
 use vestibule_load::message::Message;
 use vestibule_load::random::Random;
 
@@ -60,6 +62,10 @@ pub(crate) enum Event {
     Start,
     /// From now on nothing goes wrong.
     Heal,
+    /// A life's process decides what waits.
+    Turn(u64),
+    /// Strangers send something.
+    Strangers,
     /// Nothing but that time has passed.
     Nothing,
 }
@@ -70,6 +76,9 @@ pub(crate) struct World {
     pub(super) plan: Plan,
     pub(super) faults: Faults,
     pub(super) random: Random,
+    /// For what came to this simulator later: seeds whose stories are kept keep their course.
+    pub(super) aside: Random,
+    pub(super) strangers: Strangers,
     pub(super) now: u64,
     pub(super) trace: Trace,
     pub(super) devices: Vec<Device>,
@@ -81,8 +90,15 @@ pub(crate) struct World {
     pub(super) process: Option<Process>,
     /// Counts the processes.
     pub(super) life: u64,
-    /// The wall clock's error in milliseconds, as of the last start; never ahead.
+    /// How far the wall clock is behind the true time when the machine boots, in milliseconds; never
+    /// ahead: no server could tell (docs/storage.md, "Time").
     pub(super) wall_behind: u64,
+    /// What somebody has set the wall clock forth or back by since the machine booted.
+    pub(super) wall_step: i64,
+    /// Counts the machine's boots.
+    pub(super) boot: u64,
+    /// When it booted last.
+    pub(super) booted: u64,
     /// How far the server's clock is from the true time, in milliseconds after the epoch.
     pub(super) server_offset: u64,
     pub(super) checkers: Checkers,
@@ -101,7 +117,8 @@ impl World {
     #[must_use]
     pub(crate) fn new(seed: u64, milliseconds: Option<u64>) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::of(&mut random, milliseconds);
+        let mut aside = Random::new(!seed);
+        let plan = Plan::of(&mut random, &mut aside, milliseconds);
         let devices = (0..plan.devices).map(|number| Device::new(number, &plan, &mut random));
         let devices = devices.collect();
         let mut world = Self {
@@ -115,6 +132,9 @@ impl World {
             process: None,
             life: 0,
             wall_behind: 0,
+            wall_step: 0,
+            boot: 0,
+            booted: 0,
             server_offset: EPOCH,
             checkers: Checkers::default(),
             violation: None,
@@ -126,11 +146,16 @@ impl World {
             events: BTreeMap::new(),
             arranged: 0,
             random,
+            aside,
+            strangers: Strangers::default(),
             plan,
         };
         let heal = world.plan.heal;
         world.arrange(0, Event::Start);
         world.arrange(heal, Event::Heal);
+        if let Some(overload) = world.plan.overload {
+            world.arrange(overload.from, Event::Strangers);
+        }
         world.arrange(1_000, Event::Operator);
         world.arrange(world.plan.deeds, Event::Deed);
         world.arrange(world.plan.portal, Event::Portal);
@@ -169,9 +194,11 @@ impl World {
         Timestamp::from_milliseconds(self.server_offset + self.now)
     }
 
-    /// What a wall clock shows that is not wrong.
-    pub(super) const fn wall_right(&self) -> u64 {
-        EPOCH + self.now
+    /// What the machine's clocks show.
+    pub(super) fn clocks(&self) -> Reading {
+        let wall = (EPOCH + self.now - self.wall_behind).saturating_add_signed(self.wall_step);
+        let since_boot = Some((self.boot.to_string(), self.now - self.booted));
+        Reading { wall: Timestamp::from_milliseconds(wall), since_boot }
     }
 
     /// Notes what a checker says; the first violation counts.
@@ -231,6 +258,8 @@ impl World {
             Event::Operator => self.operator(),
             Event::Start => self.start(),
             Event::Heal => self.heal(),
+            Event::Turn(life) => self.turn_of_packets(life),
+            Event::Strangers => self.strangers(),
             Event::Nothing => {}
         }
     }
@@ -246,6 +275,11 @@ impl World {
             self.kernel.flush(with_table);
             let late = self.random.below(self.plan.notice + 1);
             self.arrange(late, Event::GateLost(self.life));
+        }
+        if self.faults.time_step > 0 && self.aside.below(1000) < self.faults.time_step {
+            let steps = [-3_600_000, 0, 86_400_000];
+            self.wall_step = steps[super::plan::to_usize(self.aside.below(3))];
+            self.trace.note(self.now, format_args!("the clock is set by {}", self.wall_step));
         }
         if self.chance(self.faults.kill) {
             self.end_of_process("killed");

@@ -15,12 +15,21 @@ impl Accounted {
         *self = Self::default();
     }
 
-    /// A packet arrived, and the core said so many times what becomes of it.
+    /// A packet arrived.
+    pub(crate) fn arrived(&mut self) {
+        self.received += 1;
+    }
+
+    /// The network is said to have lost a packet that had arrived.
+    pub(crate) fn lost(&mut self) {
+        self.received -= 1;
+    }
+
+    /// The core said so many times what becomes of a packet.
     ///
     /// # Errors
     /// [`Violation`] if that was not once.
-    pub(crate) fn decided(&mut self, ends: usize) -> Verdict {
-        self.received += 1;
+    pub(crate) fn decided(ends: usize) -> Verdict {
         if ends == 1 {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! P5: nothing that waits grows beyond its named limit.
 
 use super::{Verdict, Violation};
-use vestibule_core::limits::{OFFERS_MAX, STEPS_UNCOMMITTED_MAX};
+use vestibule_core::limits::{ARRIVALS_WAITING_MAX, OFFERS_MAX, STEPS_UNCOMMITTED_MAX};
 use vestibule_dhcpd::commit::WAITING_FOR_GATE_MAX;
 
 /// How much of each there is.
@@ -17,6 +17,8 @@ pub struct Queues {
     pub calls: u64,
     /// Offers.
     pub offers: u64,
+    /// Packets that wait to be decided.
+    pub arrivals: usize,
 }
 
 /// See the module.
@@ -37,11 +39,13 @@ impl Bounded {
         most.waiting_for_gate = most.waiting_for_gate.max(now.waiting_for_gate);
         most.uncommitted = most.uncommitted.max(now.uncommitted);
         most.offers = most.offers.max(now.offers);
+        most.arrivals = most.arrivals.max(now.arrivals);
         let offers = u64::try_from(OFFERS_MAX).unwrap_or(u64::MAX);
         let is_bounded = u64::try_from(now.work)
             .is_ok_and(|work| work <= STEPS_UNCOMMITTED_MAX + now.calls)
             && now.waiting_for_gate <= WAITING_FOR_GATE_MAX
             && now.uncommitted <= STEPS_UNCOMMITTED_MAX + now.calls
+            && now.arrivals <= ARRIVALS_WAITING_MAX
             && now.offers <= offers;
         if is_bounded { Ok(()) } else { Err(Violation::new("P5", format!("{now:?}"))) }
     }

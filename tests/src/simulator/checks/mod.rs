@@ -4,6 +4,7 @@
 //! the server, except where a promise is about just that.
 
 pub(crate) mod accounted;
+pub(crate) mod admitted;
 pub(crate) mod bounded;
 pub(crate) mod derived;
 pub(crate) mod durable;
@@ -12,6 +13,7 @@ pub(crate) mod live;
 pub(crate) mod unique;
 
 pub(crate) use accounted::Accounted;
+pub(crate) use admitted::Admitted;
 pub(crate) use bounded::Bounded;
 pub(crate) use derived::Derived;
 pub(crate) use durable::Durable;
@@ -62,6 +64,8 @@ pub(crate) struct Checkers {
     pub(crate) bounded: Bounded,
     /// P6.
     pub(crate) accounted: Accounted,
+    /// P5 and P6, while more comes than is served.
+    pub(crate) admitted: Admitted,
     /// P7.
     pub(crate) live: Live,
 }
