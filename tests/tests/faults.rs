@@ -2,7 +2,8 @@
 //! how it ends, and that every lease that it acknowledged is there when the disk is well again (P2, P7).
 //!
 //! The disks are real ones: a tmpfs of a few megabytes, and an ext4 file system on a loop device whose
-//! power is cut by the kernel (`FS_IOC_SHUTDOWN`): what had not been synced is gone.
+//! power is cut by the kernel (`FS_IOC_SHUTDOWN`): what had not been synced is gone. One that answers a single
+//! operation with EIO stands between the server and its C library (`shims/failing_disk.c`).
 
 #![allow(unsafe_code, reason = "the ioctl that shuts a file system down has no safe wrapper")]
 
@@ -54,8 +55,18 @@ struct Running {
 
 impl Running {
     fn start(name: &str, arguments: &str, log: &'static str) -> Self {
+        Self::start_with(name, arguments, log, &[])
+    }
+
+    fn start_with(
+        name: &str,
+        arguments: &str,
+        log: &'static str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let child = Command::new(program(name).unwrap())
             .args(arguments.split_whitespace())
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(log).unwrap())
@@ -96,7 +107,13 @@ fn set_up() {
 }
 
 fn start_server() -> Running {
-    let mut server = start_server_anyway();
+    start_server_with(&[])
+}
+
+fn start_server_with(environment: &[(&str, &str)]) -> Running {
+    let arguments = "--config /run/vestibule.toml";
+    let mut server =
+        Running::start_with("vestibule-dhcpd", arguments, "/run/server.log", environment);
     until("the server is ready", || {
         assert!(server.child.try_wait().unwrap().is_none(), "it ended: {}", server.log());
         server.log().contains("ready").then_some(())
@@ -272,6 +289,45 @@ fn a_disk_that_goes_away_under_load_ends_the_server_and_no_acknowledged_lease_is
         server.stop();
         unmount();
         println!("{rounds} cuts of a real ext4, {} ACKs, none lost", acknowledged());
+    });
+}
+
+/// What the failing sync had to make durable is gone; so an ACK that left for it would show.
+#[test]
+fn an_input_output_error_on_a_sync_or_a_write_ends_the_server_and_nobody_was_answered_for_it() {
+    const STRIKE: &str = "/run/strike";
+    const STRUCK: &str = "/run/struck";
+    vestibule_tests::isolated!(|| {
+        set_up();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shims/failing_disk.c");
+        command(&format!("cc -shared -fPIC -Wall -Werror -o /run/shim.so {source} -ldl"));
+        for (round, (operation, said)) in (0..).zip([("sync", "sync"), ("write", "write to")]) {
+            let mut server = start_server_with(&[
+                ("LD_PRELOAD", "/run/shim.so"),
+                ("FAILING_DISK_ON", operation),
+                ("FAILING_DISK_STRIKE", STRIKE),
+                ("FAILING_DISK_STRUCK", STRUCK),
+            ]);
+            let load = start_load(round * 20_000);
+            let enough = acknowledged() + 500;
+            until("the load runs", || (acknowledged() >= enough).then_some(()));
+            fs::write(STRIKE, "").unwrap();
+            let ended = server.wait_end();
+            let log = server.log();
+            assert_eq!(ended.code(), Some(74), "{log}");
+            assert!(log.contains("stable storage failed"), "{log}");
+            assert!(log.contains(&format!("cannot {said} /run/state/journal-")), "{log}");
+            assert!(log.contains("Input/output error") && log.contains("check the disk"), "{log}");
+            let struck = fs::read_to_string(STRUCK).unwrap();
+            assert_eq!(struck.lines().count(), 1, "it was tried again: {log}");
+            drop(load);
+            fs::remove_file(STRIKE).unwrap();
+            fs::remove_file(STRUCK).unwrap();
+            let server = start_server();
+            check_ledger();
+            server.stop();
+        }
+        println!("a failed sync, a failed write, {} ACKs, none lost", acknowledged());
     });
 }
 
