@@ -178,8 +178,9 @@ impl Shared {
             let failed_before = state.failure.as_ref().map(|failure| failure.0);
             state = self.work(state);
             let failed = state.failure.as_ref().map(|failure| failure.0);
-            // Whoever asks for one while this rests wakes it by notify.
-            if failed.is_some() && failed != failed_before && !state.is_ending {
+            // Whoever asks for one while this rests wakes it by notify; whoever has asked meanwhile does not
+            // wait for the end of a rest.
+            if failed.is_some() && failed != failed_before && !state.is_urgent && !state.is_ending {
                 let (woken, _) = self
                     .changed
                     .wait_timeout(state, RETRY_AFTER)
