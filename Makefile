@@ -62,7 +62,7 @@ deny:
 	@command -v cargo-deny >/dev/null || { echo "there is no cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny check licenses bans sources
 
-# Half an hour. Each test alone, so that the load of one does not slow the other.
+# A quarter of an hour. Each test alone, so that the load of one does not slow the other.
 crash:
 	@tests/setup.sh test
 	cargo build --workspace --bins

@@ -52,6 +52,12 @@ impl SnapshottingStore {
         stable
     }
 
+    /// Whether a snapshot is being written.
+    #[must_use]
+    pub fn is_writing_snapshot(&self) -> bool {
+        self.running.is_some()
+    }
+
     fn tell_health(&self) {
         let health = self.store.health();
         let spare_failed = health.spare_failure.is_some();

@@ -13,8 +13,10 @@ use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp};
 /// Superseded records that are put up with before the rest is moved together.
 const SUPERSEDED_MIN: usize = 4096;
 
-/// Bytes of records that are kept and let go of together, about.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes of records that are kept and let go of together, about. It is more than glibc ever takes from its
+/// heap (32 MiB), so that it goes back to the system when it is let go of, and leaves no holes between what
+/// the core makes of it meanwhile. Only what is written to takes memory.
+const CHUNK_BYTES: usize = 33 * 1024 * 1024;
 
 /// The records replayed so far, folded.
 #[derive(Debug, Default)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vestibule_tests::scale::costs::{self, Campus, KINDS};
 use vestibule_tests::scale::daemon::{self, Daemon, DaemonError};
+use vestibule_tests::scale::snapshot::{self, Groups};
 
 /// Measures the server with few leases and with many.
 #[derive(Debug, Parser)]
@@ -59,10 +60,36 @@ fn measure_daemon(arguments: &Arguments) -> Result<(), DaemonError> {
         None => beside()?,
     };
     let directory = tempfile::Builder::new().prefix("scale").tempdir_in(&arguments.directory)?;
-    println!("the daemon, {} leases in 500 subnets, gate off", arguments.leases);
+    println!("the daemon, {} leases in 500 subnets", arguments.leases);
     daemon::prepare(directory.path(), arguments.leases)?;
     one_start(&program, directory.path(), "first start, index made anew", arguments.index)?;
     one_start(&program, directory.path(), "second start", arguments.index)?;
+    daemon::configure(directory.path(), true)?;
+    one_start(&program, directory.path(), "gate on: all in a kernel set", false)?;
+    println!();
+    beside_a_snapshot(directory.path(), arguments.leases)
+}
+
+fn beside_a_snapshot(directory: &Path, leases: u32) -> Result<(), DaemonError> {
+    let Groups { mut without, mut beside, begun, ended, writing } =
+        snapshot::beside_a_snapshot(directory, leases)?;
+    println!(
+        "a group of {} renewals, committed every 2 ms, beside a snapshot of {leases} leases that takes {} ms",
+        snapshot::GROUP,
+        writing.as_millis()
+    );
+    for (name, samples) in [("without a snapshot", &mut without), ("beside it", &mut beside)] {
+        let [median, p99, p999, worst] =
+            [500, 990, 999, 1000].map(|thousandths| samples.quantile(thousandths) / 1000);
+        println!(
+            "  {name:<20} median {median:>6} us, p99 {p99:>6} us, p99.9 {p999:>6} us, worst {worst:>6} us"
+        );
+    }
+    println!(
+        "  the group that begins it {} us, the group that takes it into use {} us",
+        begun.as_micros(),
+        ended.as_micros()
+    );
     println!();
     Ok(())
 }

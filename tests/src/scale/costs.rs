@@ -19,7 +19,7 @@ pub const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
 pub struct Samples(Vec<Duration>);
 
 impl Samples {
-    fn add(&mut self, sample: Duration) {
+    pub(super) fn add(&mut self, sample: Duration) {
         self.0.push(sample);
     }
 
@@ -58,7 +58,8 @@ impl Campus {
         lease: impl Fn(u32, &mut Draw) -> vestibule_core::Lease,
     ) -> Self {
         let mut draw = Draw::new(1);
-        let records = (0..residents).map(|device| Record::Lease(lease(device, &mut draw)));
+        let records =
+            population::by_address(residents).map(|device| Record::Lease(lease(device, &mut draw)));
         let server = Server::new(configuration, [population::SERVER], records, NOW);
         Self { server, effects: Effects::new(), now: NOW, residents, draw: Draw::new(2) }
     }
@@ -165,7 +166,7 @@ pub fn first_allocations(residents: u32) -> Samples {
     let mut campus = Campus::new(residents);
     let mut samples = Samples::default();
     for subnet in 0..population::SUBNETS {
-        let device = population::DEVICES_PER_SUBNET * (population::SUBNETS + subnet);
+        let device = population::SUBNETS * population::DEVICES_PER_SUBNET + subnet;
         campus.granted(population::request(device, MessageType::Discover), &mut samples);
     }
     samples

@@ -2,7 +2,8 @@
 //!
 //! The store is written by the server's own store code: a snapshot of all leases, and behind it a
 //! journal tail of renewals, as a server leaves it that was killed. The daemon runs in a network
-//! namespace of its own, without a gate, with everything else that it has: sockets, API, index.
+//! namespace of its own, without a gate and then with one, and with everything else that it has: sockets, API,
+//! index.
 
 use super::costs::NOW;
 use super::population;
@@ -55,14 +56,22 @@ impl From<io::Error> for DaemonError {
     }
 }
 
+/// Writes the daemon's configuration into `directory`.
+///
+/// # Errors
+/// [`DaemonError`].
+pub fn configure(directory: &Path, is_gated: bool) -> Result<(), DaemonError> {
+    let text = population::configuration_file(&directory.display().to_string(), is_gated);
+    Ok(std::fs::write(directory.join("vestibule.toml"), text)?)
+}
+
 /// Writes the daemon's files into `directory`: configuration, token, and a store with the leases of
 /// `residents` devices.
 ///
 /// # Errors
 /// [`DaemonError`].
 pub fn prepare(directory: &Path, residents: u32) -> Result<(), DaemonError> {
-    let text = population::configuration_file(&directory.display().to_string());
-    std::fs::write(directory.join("vestibule.toml"), text)?;
+    configure(directory, false)?;
     let token = directory.join("token");
     std::fs::write(&token, "0123456789abcdef0123456789abcdef\n")?;
     std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
@@ -75,7 +84,7 @@ pub fn prepare(directory: &Path, residents: u32) -> Result<(), DaemonError> {
     // The snapshot has to have something to go behind.
     store.commit(&[lease(0, age(0))])?;
     let mut writer = store.begin_snapshot()?;
-    let devices: Vec<u32> = (0..residents).collect();
+    let devices: Vec<u32> = population::by_address(residents).collect();
     for page in devices.chunks(COMMIT_RECORDS_MAX) {
         let records: Vec<Record> = page.iter().map(|device| lease(*device, age(*device))).collect();
         writer.write(&records)?;

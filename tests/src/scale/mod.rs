@@ -7,3 +7,4 @@
 pub mod costs;
 pub mod daemon;
 pub mod population;
+pub mod snapshot;

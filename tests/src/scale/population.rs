@@ -77,13 +77,22 @@ pub fn configuration() -> Configuration {
     }
 }
 
-/// The same as a file for the daemon; `directory` takes the store and the API's socket.
+/// The same as a file for the daemon; `directory` takes the store and the API's socket. With `is_gated`
+/// every lease stands in a kernel set too.
 #[must_use]
-pub fn configuration_file(directory: &str) -> String {
+pub fn configuration_file(directory: &str, is_gated: bool) -> String {
     use std::fmt::Write as _;
+    let gate = if is_gated {
+        "mode = \"local\"\nlying-resolver = \"10.255.0.54\"\n\
+         portal = { address = \"10.255.0.80\", url = \"https://register.campus.example/\" }\n\
+         [dns]\nlisten = [\"10.255.0.54:53\"]\nredirect-listen = [\"10.255.0.54:8080\"]\n\
+         upstream = [\"10.255.0.53:53\"]\n"
+    } else {
+        "mode = \"off\"\n"
+    };
     let mut file = format!(
         "[server]\nname = \"scale\"\nstate-dir = \"{directory}/state\"\nrelay-listen = [\"127.0.0.1\"]\n\
-         [leases]\nlifetime = \"{LIFETIME_SECONDS}s\"\n[gate]\nmode = \"off\"\n\
+         [leases]\nlifetime = \"{LIFETIME_SECONDS}s\"\n[gate]\n{gate}\
          [api]\nlisten = \"{directory}/api.socket\"\ntoken-file = \"{directory}/token\"\n"
     );
     for network in configuration().networks {
@@ -92,7 +101,7 @@ pub fn configuration_file(directory: &str) -> String {
         let router = u32::from(subnet.prefix.network()) + 1;
         let written = write!(
             file,
-            "[[network]]\nname = \"{}\"\ngated = false\n[[network.subnet]]\nprefix = \"{}\"\n\
+            "[[network]]\nname = \"{}\"\ngated = {is_gated}\n[[network.subnet]]\nprefix = \"{}\"\n\
              pools = [\"{}-{}\"]\noptions = {{ routers = [\"{}\"], domain-name-servers = [\"{SERVER}\"], \
              domain-name = \"campus.example\" }}\n",
             network.name,
@@ -106,16 +115,24 @@ pub fn configuration_file(directory: &str) -> String {
     file
 }
 
-/// The subnet that a device lives in.
+/// The subnet that a device lives in: however few devices there are, they live in all of them.
 #[must_use]
 pub fn subnet_of(device: u32) -> u32 {
-    device / DEVICES_PER_SUBNET % SUBNETS
+    device % SUBNETS
 }
 
 /// The address that a device holds.
 #[must_use]
 pub fn address_of(device: u32) -> Ipv4Addr {
-    (subnet(subnet_of(device)) + POOL_OFFSET + device % DEVICES_PER_SUBNET).into()
+    let place = device / SUBNETS % DEVICES_PER_SUBNET;
+    (subnet(subnet_of(device)) + POOL_OFFSET + place).into()
+}
+
+/// So many devices in the order of their addresses, as they stand in a snapshot.
+pub fn by_address(residents: u32) -> impl Iterator<Item = u32> {
+    (0..SUBNETS).flat_map(move |subnet| {
+        (subnet..residents).step_by(usize::try_from(SUBNETS).unwrap_or(usize::MAX))
+    })
 }
 
 /// Its hardware address.
