@@ -6,7 +6,7 @@ help:
 	@echo "make demo                a gated campus, end to end: lease, gate, lying DNS, registration"
 	@echo "make test                format check, clippy, every test"
 	@echo "make build               the programs, into target/release"
-	@echo "make bench               beside Kea, ISC dhcpd and a null responder, in one run of eight minutes"
+	@echo "make bench               beside Kea, ISC dhcpd and a null responder, in one run of ten minutes"
 	@echo "make bench-peers         unpacks Kea and ISC dhcpd into target/peers; installs nothing"
 	@echo "make bench-scale         what a million leases cost in memory and time"
 	@echo "make bench-instructions  instructions of the packet's way, beside those that are kept"

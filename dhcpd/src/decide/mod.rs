@@ -33,8 +33,8 @@ use tokio::sync::oneshot;
 pub use told::Told;
 use vestibule_core::options::code;
 use vestibule_core::{
-    Admission, Answer, Effect, Effects, Input, Notice, Reason, Release, Reply, Request, Sequence,
-    Server, Ticket, Timestamp, Unanswered,
+    Admission, Answer, Effect, Effects, Input, MessageType, Notice, Reason, Release, Reply,
+    Request, Sequence, Server, Ticket, Timestamp, Unanswered,
 };
 
 /// Calls that are served between two batches of packets at most.
@@ -50,11 +50,10 @@ const STEPS_WAITING_FOR_PACKETS_MAX: u64 = 2 * crate::commit::GROUP_STEPS_MAX as
 /// Packets that are decided in one turn at most.
 const PACKETS_DECIDED_PER_TURN_MAX: usize = 256;
 
-/// Packets that are taken from the sockets in one turn at most: twice as many as can be decided. To read
-/// a packet and shed it by rule costs a tenth of what it costs to serve one; if all were read whatever
-/// comes, a flood would leave no time to serve anybody (receive livelock; Mogul and Ramakrishnan, 1996).
-/// What comes beyond it, the kernel drops at the end of the socket's queue, and counts.
-const PACKETS_RECEIVED_PER_TURN_MAX: usize = 2 * PACKETS_DECIDED_PER_TURN_MAX;
+/// Packets that are taken from the sockets in one turn at most: several times as many as can be decided,
+/// because the kernel would drop choices and renewals like everything else, and an OFFER is lost work
+/// when its REQUEST is dropped.
+const PACKETS_RECEIVED_PER_TURN_MAX: usize = 4 * PACKETS_DECIDED_PER_TURN_MAX;
 
 /// The longest sleep: a bound for what a lost wake-up could cost.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -211,10 +210,18 @@ impl Turn {
     /// Takes in and decodes what has come: one batch of each socket, and if that is not all, everything up
     /// to the limit of a turn. What cannot be decided in this turn, by rule, waits.
     fn receive(&mut self, receiver: &mut Receiver, requests: &mut Vec<Request>) {
-        let metrics = &self.metrics;
+        let (metrics, admission) = (&self.metrics, &mut self.admission);
+        let mut at_sight = Vec::new();
         let mut received = 0;
         loop {
             let count = receiver.receive(|bytes, arrival| {
+                if let Some(glance) = bytes.ok().and_then(wire::glance_at_discover)
+                    && admission.sheds_at_sight(glance.giaddr)
+                {
+                    metrics.received(MessageType::Discover);
+                    at_sight.push(glance);
+                    return;
+                }
                 match bytes.and_then(|bytes| wire::decode(bytes, arrival)) {
                     Ok(request) => {
                         metrics.received(request.message_type);
@@ -235,6 +242,10 @@ impl Turn {
             if receiver.wait(Some(Duration::ZERO)).is_err() {
                 break;
             }
+        }
+        for wire::Glance { hardware, giaddr } in at_sight {
+            let (reason, message_type) = (Reason::Overload, MessageType::Discover);
+            self.unanswered(Unanswered { reason, message_type, hardware, giaddr });
         }
     }
 

@@ -27,7 +27,7 @@ const VERSION: u32 = 1;
 /// gate, Kea, ISC dhcpd.
 ///
 /// Everything runs in network namespaces that end with the command; Kea and ISC dhcpd are what
-/// `make bench-peers` unpacked. Leave the machine alone meanwhile: about eight minutes.
+/// `make bench-peers` unpacked. Leave the machine alone meanwhile: about ten minutes.
 #[derive(Debug, Parser)]
 #[command(name = "vestibule-bench", version, max_term_width = 100)]
 struct Arguments {
