@@ -20,5 +20,6 @@ pub mod door;
 pub mod failover;
 pub mod metrics;
 pub mod net;
+pub mod portal;
 pub mod store;
 pub mod wire;

@@ -9,6 +9,7 @@
 mod exposition;
 mod table;
 
+use crate::portal::PortalPage;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -104,6 +105,10 @@ pub struct Metrics {
     captive_connections: AtomicU64,
     captive_connections_refused: AtomicU64,
     captive_handshakes_failed: AtomicU64,
+    portal_pages: [AtomicU64; PortalPage::ALL.len()],
+    portal_connections: AtomicU64,
+    portal_connections_refused: AtomicU64,
+    portal_handshakes_failed: AtomicU64,
 }
 
 /// What is known of one DHCP socket.
@@ -234,6 +239,10 @@ impl Metrics {
             captive_connections: AtomicU64::new(0),
             captive_connections_refused: AtomicU64::new(0),
             captive_handshakes_failed: AtomicU64::new(0),
+            portal_pages: [const { AtomicU64::new(0) }; PortalPage::ALL.len()],
+            portal_connections: AtomicU64::new(0),
+            portal_connections_refused: AtomicU64::new(0),
+            portal_handshakes_failed: AtomicU64::new(0),
         }
     }
 
@@ -399,6 +408,27 @@ impl Metrics {
     /// A connection to `captive.listen` was closed because too many were open.
     pub fn captive_connection_refused(&self) {
         self.captive_connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// The built-in portal showed a page.
+    pub fn portal_page(&self, page: PortalPage) {
+        let place = PortalPage::ALL.iter().position(|known| *known == page);
+        add_at(&self.portal_pages, place.unwrap_or(usize::MAX), 1);
+    }
+
+    /// So many connections to the built-in portal are open now.
+    pub fn portal_connections(&self, connections: usize) {
+        self.portal_connections.store(connections as u64, Relaxed);
+    }
+
+    /// A connection to the built-in portal was closed because too many were open.
+    pub fn portal_connection_refused(&self) {
+        self.portal_connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// A connection to the built-in portal came to no TLS session.
+    pub fn portal_handshake_failed(&self) {
+        self.portal_handshakes_failed.fetch_add(1, Relaxed);
     }
 
     /// A connection to `captive.listen` came to no TLS session.

@@ -83,12 +83,12 @@ pub(crate) fn tell_gated_networks(captive: &Captive, gate: &Gate, networks: &mut
     }
 }
 
-fn has_tls_keys(table: &Table<'_>) -> bool {
+pub(crate) fn has_tls_keys(table: &Table<'_>) -> bool {
     table.has("tls-certificate") || table.has("tls-key")
 }
 
 /// Both files or none.
-fn tls(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Tls> {
+pub(crate) fn tls(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Tls> {
     let certificate = reader.parsed(table, "tls-certificate", absolute_path);
     let key = reader.parsed(table, "tls-key", absolute_path);
     for (given, needed, what) in [

@@ -19,6 +19,8 @@ pub struct Vestibule {
     pub gate: Gate,
     /// `[captive]`: how devices are told that they are captive.
     pub captive: Option<Captive>,
+    /// `[portal]`: the registration page that the server shows itself; `None`: it is the site's own.
+    pub builtin_portal: Option<BuiltinPortal>,
     /// `[dns]`; needed by `vestibule-dns` only.
     pub dns: Option<Dns>,
     /// `[api]`
@@ -140,6 +142,83 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// `[portal]` with `mode = "builtin"`: the registration page that the server shows itself, at
+/// `gate.portal.url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltinPortal {
+    /// Where it speaks plain HTTP.
+    pub listen: Vec<SocketAddr>,
+    /// Where it speaks TLS.
+    pub tls_listen: Vec<SocketAddr>,
+    /// What it speaks TLS with; `Some` if `tls_listen` is not empty.
+    pub tls: Option<Tls>,
+    /// What stands above the page. Plain text.
+    pub title: Box<str>,
+    /// Where people find help. Plain text.
+    pub contact: Option<Box<str>>,
+    /// What people agree to: Markdown if its name ends with `.md`, else plain text.
+    pub terms_file: Option<PathBuf>,
+    /// The page's languages, the first one for those who read none of them. Not empty.
+    pub languages: Vec<Language>,
+    /// What people have to say before they are let in.
+    pub identify: Identify,
+    /// The codes, for [`Identify::Voucher`].
+    pub voucher_file: Option<PathBuf>,
+    /// How long a registration lasts, in seconds; `None`: for ever.
+    pub lifetime_seconds: Option<u32>,
+    /// Whether people may extend a registration of this page before it ends.
+    pub extendable: bool,
+    /// Where the page leads on once the device is registered.
+    pub continue_url: Option<Box<str>>,
+}
+
+/// What people have to say at the built-in portal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identify {
+    /// That they agree to the terms.
+    Terms,
+    /// Their name, which nobody checks.
+    Name,
+    /// A code that they were given.
+    Voucher,
+}
+
+/// A language of the built-in portal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Language {
+    /// English
+    English,
+    /// German
+    German,
+    /// French
+    French,
+    /// Spanish
+    Spanish,
+    /// Chinese, simplified
+    Chinese,
+    /// Arabic
+    Arabic,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::English, Self::German, Self::French, Self::Spanish, Self::Chinese, Self::Arabic];
+
+    /// Its tag (BCP 47).
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+            Self::French => "fr",
+            Self::Spanish => "es",
+            Self::Chinese => "zh",
+            Self::Arabic => "ar",
+        }
+    }
+}
+
 /// The header by which a proxy says for whom it asks. One, because a proxy passes on every other one
 /// as a stranger wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +327,24 @@ impl fmt::Display for ProxyHeader {
         f.write_str(match self {
             Self::XForwardedFor => "x-forwarded-for",
             Self::Forwarded => "forwarded",
+        })
+    }
+}
+
+/// As it is written in the file.
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tag())
+    }
+}
+
+/// As it is written in the file.
+impl fmt::Display for Identify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terms => "terms",
+            Self::Name => "name",
+            Self::Voucher => "voucher",
         })
     }
 }

@@ -3,7 +3,9 @@
 //! It promises that everything with a default stands there with its value, and that the text is the
 //! same for the same configuration. Options are shown as they would be written in the file.
 
-use crate::checked::{Api, Captive, Dns, GardenEntry, Gate, GateMode, Server, Vestibule};
+use crate::checked::{
+    Api, BuiltinPortal, Captive, Dns, GardenEntry, Gate, GateMode, Identify, Server, Vestibule,
+};
 use crate::option_value::{in_words, name_of};
 use crate::value::{duration_in_words, range_in_words, size_in_words};
 use crate::warnings::warnings;
@@ -32,6 +34,9 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     gate(text, &vestibule.gate, by_pools, &vestibule.gated_ipv6.prefixes)?;
     if let Some(configured) = &vestibule.captive {
         captive(text, configured)?;
+    }
+    if let Some(configured) = &vestibule.builtin_portal {
+        builtin_portal(text, configured)?;
     }
     dns(text, vestibule.dns.as_ref())?;
     api(text, &vestibule.api)?;
@@ -212,6 +217,38 @@ fn captive(text: &mut String, captive: &Captive) -> fmt::Result {
         Some(url) => writeln!(text, "  the place is described at {url}"),
         None => Ok(()),
     }
+}
+
+fn builtin_portal(text: &mut String, portal: &BuiltinPortal) -> fmt::Result {
+    writeln!(text, "\nportal, built in: {}", portal.title)?;
+    writeln!(text, "  answers at {} by HTTP", listed(&portal.listen))?;
+    if let Some(tls) = &portal.tls {
+        let (certificate, key) = (tls.certificate.display(), tls.key.display());
+        let addresses = listed(&portal.tls_listen);
+        writeln!(text, "  answers at {addresses} by TLS, with {certificate} and {key}")?;
+    }
+    match portal.identify {
+        Identify::Terms => writeln!(text, "  asks people to agree to the terms")?,
+        Identify::Name => writeln!(text, "  asks people for their name, which nobody checks")?,
+        Identify::Voucher => writeln!(text, "  asks people for an access code")?,
+    }
+    if let Some(file) = &portal.terms_file {
+        writeln!(text, "  shows the terms in {}", file.display())?;
+    }
+    match portal.lifetime_seconds {
+        Some(seconds) => writeln!(text, "  registers for {}", duration_in_words(seconds))?,
+        None => writeln!(text, "  registers without an end")?,
+    }
+    if portal.extendable {
+        writeln!(text, "  lets people extend that from half of it on")?;
+    }
+    if let Some(url) = &portal.continue_url {
+        writeln!(text, "  leads on to {url}")?;
+    }
+    if let Some(contact) = &portal.contact {
+        writeln!(text, "  sends people who need help to {contact}")?;
+    }
+    writeln!(text, "  speaks {}", listed(&portal.languages))
 }
 
 fn dns(text: &mut String, dns: Option<&Dns>) -> fmt::Result {

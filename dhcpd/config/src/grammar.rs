@@ -15,7 +15,7 @@ pub struct Section {
 /// The file itself.
 pub const FILE: Section = Section {
     header: "the file",
-    keys: &["server", "leases", "network", "gate", "dns", "api", "captive", "failover"],
+    keys: &["server", "leases", "network", "gate", "dns", "api", "captive", "portal", "failover"],
 };
 
 /// `[server]`
@@ -105,12 +105,33 @@ pub const CAPTIVE: Section = Section {
     ],
 };
 
+/// `[portal]`
+pub const BUILTIN_PORTAL: Section = Section {
+    header: "[portal]",
+    keys: &[
+        "mode",
+        "listen",
+        "tls-listen",
+        "tls-certificate",
+        "tls-key",
+        "title",
+        "contact",
+        "terms-file",
+        "languages",
+        "identify",
+        "voucher-file",
+        "lifetime",
+        "extendable",
+        "continue-url",
+    ],
+};
+
 /// One route of the option `classless-static-route`.
 pub const ROUTE: Section =
     Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 13] = [
+pub const SECTIONS: [Section; 14] = [
     FILE,
     SERVER,
     LEASES,
@@ -123,6 +144,7 @@ pub const SECTIONS: [Section; 13] = [
     API,
     API_TOKEN,
     CAPTIVE,
+    BUILTIN_PORTAL,
     ROUTE,
 ];
 

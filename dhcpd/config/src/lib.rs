@@ -22,6 +22,7 @@ mod mistake;
 mod networks;
 pub mod option_table;
 mod option_value;
+mod portal;
 mod probes;
 mod reader;
 mod sections;
@@ -30,8 +31,8 @@ mod value;
 mod warnings;
 
 pub use checked::{
-    Api, ApiListen, ApiToken, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6, Portal,
-    ProxyHeader, Scope, Server, Tls, Vestibule,
+    Api, ApiListen, ApiToken, BuiltinPortal, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6,
+    Identify, Language, Portal, ProxyHeader, Scope, Server, Tls, Vestibule,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
@@ -122,6 +123,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     if let (Some(captive), Some(gate)) = (&captive, &gate) {
         captive::tell_gated_networks(captive, gate, &mut networks);
     }
+    let builtin_portal = portal::portal(reader, file, gate.as_ref());
     let api = api::api(reader, file);
     sections::refuse_failover(reader, file);
     let core = vestibule_core::Configuration {
@@ -133,7 +135,16 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         rapid_commit: leases.rapid_commit,
         registration: vestibule_core::RegistrationRules::default(),
     };
-    Some(Vestibule { server: server?, core, gated_ipv6, gate: gate?, captive, dns, api: api? })
+    Some(Vestibule {
+        server: server?,
+        core,
+        gated_ipv6,
+        gate: gate?,
+        captive,
+        builtin_portal,
+        dns,
+        api: api?,
+    })
 }
 
 /// The text of a file, and its name for messages.

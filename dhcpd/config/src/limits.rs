@@ -57,6 +57,21 @@ pub const TRUSTED_PROXIES_MAX: usize = 64;
 /// Addresses in each list of `[dns]`.
 pub const DNS_ADDRESSES_MAX: usize = 64;
 
+/// Addresses in each list of `[portal]`.
+pub const PORTAL_ADDRESSES_MAX: usize = 16;
+
+/// Bytes of `portal.title` and of `portal.contact`.
+pub const PORTAL_TEXT_LENGTH_MAX: usize = 200;
+
+/// The shortest `portal.lifetime` in seconds.
+pub const PORTAL_LIFETIME_SECONDS_MIN: u32 = 60;
+
+/// The longest `portal.lifetime` in seconds: ten years.
+pub const PORTAL_LIFETIME_SECONDS_MAX: u32 = 3660 * 24 * 60 * 60;
+
+/// Default of `portal.title`.
+pub const PORTAL_TITLE_DEFAULT: &str = "Network access";
+
 /// Bytes of the path of a Unix socket; the kernel's limit without the final zero byte.
 pub const UNIX_PATH_LENGTH_MAX: usize = 107;
 

@@ -336,13 +336,13 @@ pub(crate) fn absolute_path(text: &str) -> Result<PathBuf, Complaint> {
 
 /// Whether a list is absent or holds nothing; one with wrong entries, or under a name that was
 /// complained about, is not called empty.
-fn no_entries(table: &Table<'_>, key: &str) -> bool {
+pub(crate) fn no_entries(table: &Table<'_>, key: &str) -> bool {
     let Some(value) = table.get(key) else { return !table.meant(key) };
     value.get_ref().as_array().is_some_and(|array| array.is_empty())
 }
 
 /// The values, after each that comes a second time was noted as a mistake.
-fn unique<T: Display>(
+pub(crate) fn unique<T: Display>(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
     key: &str,

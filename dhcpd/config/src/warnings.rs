@@ -4,7 +4,9 @@
 //! sentences that name the network, subnet or key that they are about.
 
 use crate::captive::CAPTIVE_PORTAL;
-use crate::checked::{ApiListen, Captive, GardenEntry, Gate, GateMode, Portal, Vestibule};
+use crate::checked::{
+    ApiListen, BuiltinPortal, Captive, GardenEntry, Gate, GateMode, Identify, Portal, Vestibule,
+};
 use crate::classes::{resolvers_of, serves_unregistered};
 use crate::option_table::DOMAIN_NAME_SERVERS;
 use crate::probes::Probes;
@@ -59,6 +61,9 @@ pub fn warnings(vestibule: &Vestibule) -> Vec<String> {
     warn_of_garden(&mut warnings, &vestibule.gate);
     if let Some(captive) = &vestibule.captive {
         warn_of_captive(&mut warnings, vestibule, captive);
+    }
+    if let Some(portal) = &vestibule.builtin_portal {
+        warn_of_builtin_portal(&mut warnings, vestibule, portal);
     }
     warn_of_listening(&mut warnings, vestibule);
     warnings
@@ -364,6 +369,44 @@ fn warn_of_captive(warnings: &mut Vec<String>, vestibule: &Vestibule, captive: &
              learns of two may believe neither",
             network.name,
             String::from_utf8_lossy(url)
+        ));
+    }
+}
+
+fn warn_of_builtin_portal(
+    warnings: &mut Vec<String>,
+    vestibule: &Vestibule,
+    portal: &BuiltinPortal,
+) {
+    let Some(place) = &vestibule.gate.portal else { return };
+    let https = place.url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+    let (key, listen) =
+        if https { ("tls-listen", &portal.tls_listen) } else { ("listen", &portal.listen) };
+    let is_there = |socket: &SocketAddr| {
+        socket.ip() == IpAddr::V4(place.address) || socket.ip().is_unspecified()
+    };
+    if !listen.iter().any(is_there) {
+        warnings.push(format!(
+            "portal.{key} does not have {}, which gate.portal names: something has to lead from there \
+             to the built-in portal",
+            place.address
+        ));
+    }
+    if portal.identify == Identify::Name && portal.lifetime_seconds.is_none() {
+        warnings.push(
+            "the built-in portal asks for a name that nobody checks, and registers for ever: give \
+             portal.lifetime"
+                .to_owned(),
+        );
+    }
+    if let ApiListen::Tcp(socket) = vestibule.api.listen
+        && (socket.ip() == IpAddr::V4(place.address) || socket.ip().is_unspecified())
+        && vestibule.gate.mode == GateMode::Local
+    {
+        warnings.push(format!(
+            "api.listen is {socket}: unregistered hosts reach every port of the portal's address {}, the \
+             API's too",
+            place.address
         ));
     }
 }

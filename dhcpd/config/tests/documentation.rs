@@ -123,6 +123,20 @@ fn defaults_and_limits_are_those_of_the_source() {
         ("## `[gate.portal]`", "url", format!("at most {} bytes", limits::URL_LENGTH_MAX)),
         ("## `[captive]`", "url", format!("at most {} bytes", limits::CAPTIVE_URL_LENGTH_MAX)),
         ("## `[captive]`", "trusted-proxies", format!("at most {}", limits::TRUSTED_PROXIES_MAX)),
+        ("## `[portal]`", "listen", format!("at most {}", limits::PORTAL_ADDRESSES_MAX)),
+        ("## `[portal]`", "tls-listen", format!("at most {}", limits::PORTAL_ADDRESSES_MAX)),
+        ("## `[portal]`", "title", format!("at most {} bytes", limits::PORTAL_TEXT_LENGTH_MAX)),
+        ("## `[portal]`", "title", format!("`\"{}\"`", limits::PORTAL_TITLE_DEFAULT)),
+        ("## `[portal]`", "contact", format!("at most {} bytes", limits::PORTAL_TEXT_LENGTH_MAX)),
+        (
+            "## `[portal]`",
+            "lifetime",
+            format!(
+                "{}m to {}d",
+                limits::PORTAL_LIFETIME_SECONDS_MIN / 60,
+                limits::PORTAL_LIFETIME_SECONDS_MAX / 86_400
+            ),
+        ),
         ("## `[dns]`", "listen", format!("1 to {}", limits::DNS_ADDRESSES_MAX)),
         ("## `[dns]`", "upstream", format!("1 to {}", limits::DNS_ADDRESSES_MAX)),
         (

@@ -13,16 +13,7 @@ const BODY_DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Reads the body as JSON.
 pub(super) async fn json<T: DeserializeOwned>(state: &ApiState, body: Body) -> Result<T, Problem> {
-    let time_max = state.shared.timeouts.body;
-    let bytes = match tokio::time::timeout(time_max, read(body)).await {
-        Ok(bytes) => bytes?,
-        Err(_) => {
-            return Err(Problem::new(
-                ProblemKind::BodyTooSlow,
-                format!("the whole body has to arrive within {} s", time_max.as_secs_f32()),
-            ));
-        }
-    };
+    let bytes = bytes(state, body).await?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         Problem::new(ProblemKind::BadJson, format!("the body is not UTF-8: {error}"))
     })?;
@@ -32,6 +23,18 @@ pub(super) async fn json<T: DeserializeOwned>(state: &ApiState, body: Body) -> R
         return Err(Problem::new(ProblemKind::BadField, "the body is JSON, but not an object"));
     }
     serde_json::from_str(text).map_err(problem)
+}
+
+/// Reads the body.
+pub(super) async fn bytes(state: &ApiState, body: Body) -> Result<Vec<u8>, Problem> {
+    let time_max = state.shared.timeouts.body;
+    match tokio::time::timeout(time_max, read(body)).await {
+        Ok(bytes) => bytes,
+        Err(_) => Err(Problem::new(
+            ProblemKind::BodyTooSlow,
+            format!("the whole body has to arrive within {} s", time_max.as_secs_f32()),
+        )),
+    }
 }
 
 /// serde_json's words end with the line and the column.

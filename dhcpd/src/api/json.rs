@@ -59,7 +59,7 @@ pub fn parse_time(text: &str) -> Option<Timestamp> {
 /// Whether a character can do more than be seen: on a terminal, in a page, or to the order of its
 /// neighbours.
 #[must_use]
-pub(crate) fn is_active(c: char) -> bool {
+pub fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -35,6 +35,8 @@ pub enum ListenError {
     Tcp(SocketAddr, io::Error),
     /// The address of `captive.listen` cannot be bound.
     Captive(SocketAddrV4, io::Error),
+    /// An address of `portal.listen` or `portal.tls-listen` cannot be bound.
+    Portal(SocketAddr, io::Error),
     /// Another server answers on the socket file.
     SocketInUse(PathBuf),
     /// There is a file at the path that is no socket.
@@ -53,6 +55,10 @@ impl fmt::Display for ListenError {
             Self::Captive(address, error) => {
                 write!(f, "the captive portal API cannot listen on {address}: {error}; ")?;
                 tcp_remedy(f, address.port(), error, "captive.listen")
+            }
+            Self::Portal(address, error) => {
+                write!(f, "the built-in portal cannot listen on {address}: {error}; ")?;
+                tcp_remedy(f, address.port(), error, "portal.listen")
             }
             Self::SocketInUse(path) => write!(
                 f,
@@ -133,6 +139,16 @@ impl Listener {
     pub async fn bind_captive(listen: SocketAddrV4) -> Result<Self, ListenError> {
         let listener =
             TcpListener::bind(listen).await.map_err(|error| ListenError::Captive(listen, error))?;
+        Ok(Self { socket: Socket::Tcp(listener) })
+    }
+
+    /// Opens an address of the built-in portal. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenError::Portal`] if the address is taken or cannot be used.
+    pub async fn bind_portal(listen: SocketAddr) -> Result<Self, ListenError> {
+        let listener =
+            TcpListener::bind(listen).await.map_err(|error| ListenError::Portal(listen, error))?;
         Ok(Self { socket: Socket::Tcp(listener) })
     }
 

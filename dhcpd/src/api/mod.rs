@@ -46,7 +46,9 @@ mod whoami;
 use crate::decide::Quiet;
 use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
+use crate::portal::PortalPage;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
@@ -63,16 +65,20 @@ pub use access::{Access, ROUTES};
 pub use captive::CaptivePortal;
 pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
-pub(crate) use json::{is_active, text as json_text};
-pub use json::{parse_time, time_text};
+pub(crate) use json::text as json_text;
+pub use json::{is_active, parse_time, time_text};
 pub(crate) use listener::UnixSocket;
 pub use listener::{ListenError, Listener, reachable};
 pub use places::{
     CAPTIVE_CONNECTIONS_MAX, CAPTIVE_CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_KEPT_FOR_THIS_HOST,
-    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, PORTAL_CONNECTIONS_MAX,
+    PORTAL_CONNECTIONS_PER_ADDRESS_MAX,
 };
 pub use problem::{Problem, ProblemKind};
-pub use serve::{Timeouts, serve, serve_captive_until_stopped, serve_until_stopped};
+pub(crate) use serve::Peer;
+pub use serve::{
+    Timeouts, serve, serve_captive_until_stopped, serve_portal_until_stopped, serve_until_stopped,
+};
 pub use view::{
     GateView, LeaseView, LeasesPage, NetworkView, RegistrationView, RegistrationWithAddresses,
     RegistrationsPage, SocketView, StatusView, StorageView, UnregisteredView, WhoamiView,
@@ -231,7 +237,7 @@ impl ApiState {
         }
     }
 
-    async fn command(&self, command: Command) -> Result<Answer, Problem> {
+    pub(crate) async fn command(&self, command: Command) -> Result<Answer, Problem> {
         match tokio::time::timeout(COMMAND_TIME_MAX, self.shared.door.command(command)).await {
             Ok(answer) => answer.map_err(Problem::from),
             Err(_) => Err(Problem::new(
@@ -243,7 +249,7 @@ impl ApiState {
     }
 
     /// Waits until the kernel has everything that was decided so far.
-    async fn settled(&self) -> Result<(), Problem> {
+    pub(crate) async fn settled(&self) -> Result<(), Problem> {
         match tokio::time::timeout(QUERY_TIME_MAX, self.shared.door.barrier()).await {
             Ok(done) => done.map_err(Problem::from),
             Err(_) => Err(Problem::new(
@@ -256,8 +262,18 @@ impl ApiState {
         }
     }
 
-    async fn query(&self, query: Query) -> Result<QueryAnswer, Problem> {
+    pub(crate) async fn query(&self, query: Query) -> Result<QueryAnswer, Problem> {
         self.query_within(query, QUERY_TIME_MAX).await
+    }
+
+    /// The whole body of a request, within the API's bounds.
+    pub(crate) async fn body(&self, body: Body) -> Result<Vec<u8>, Problem> {
+        body::bytes(self, body).await
+    }
+
+    /// Counts a page that the built-in portal showed.
+    pub(crate) fn count_page(&self, page: PortalPage) {
+        self.shared.metrics.portal_page(page);
     }
 
     async fn query_within(&self, query: Query, time_max: Duration) -> Result<QueryAnswer, Problem> {
@@ -281,7 +297,7 @@ impl From<DoorError> for Problem {
 }
 
 /// The core answered with the answer to another question: a broken invariant, told and not hidden.
-fn answer_mismatch() -> Problem {
+pub(crate) fn answer_mismatch() -> Problem {
     tracing::error!("the core answered another question than was asked; please report this");
     Problem::new(ProblemKind::Internal, "the server answered another question than was asked")
 }

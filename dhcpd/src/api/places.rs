@@ -1,7 +1,8 @@
 //! The places for connections: how many there are, and who may take them.
 //!
 //! It promises that callers elsewhere never take the places that are kept for this host, nor one address
-//! all that are left; and that `captive.listen`, which any device may reach, takes none of the API's.
+//! all that are left; and that `captive.listen` and the built-in portal, which any device may reach, take
+//! none of the API's.
 
 use super::ApiState;
 use std::collections::HashMap;
@@ -25,6 +26,12 @@ pub const CAPTIVE_CONNECTIONS_MAX: usize = 320;
 /// The same from one device: it asks once, and perhaps again while the first connection ends.
 pub const CAPTIVE_CONNECTIONS_PER_ADDRESS_MAX: usize = 4;
 
+/// Connections to the built-in portal at once. Each takes one request and ends.
+pub const PORTAL_CONNECTIONS_MAX: usize = 1024;
+
+/// The same from one device: browsers open some before they need them.
+pub const PORTAL_CONNECTIONS_PER_ADDRESS_MAX: usize = 8;
+
 /// What somebody connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entrance {
@@ -32,6 +39,8 @@ pub(super) enum Entrance {
     Api,
     /// `captive.listen`
     Captive,
+    /// `portal.listen` and `portal.tls-listen`
+    Portal,
 }
 
 /// How many connections an entrance has.
@@ -54,6 +63,11 @@ impl Entrance {
             Self::Captive => Limits {
                 all: CAPTIVE_CONNECTIONS_MAX,
                 per_address: CAPTIVE_CONNECTIONS_PER_ADDRESS_MAX,
+                kept_for_this_host: 0,
+            },
+            Self::Portal => Limits {
+                all: PORTAL_CONNECTIONS_MAX,
+                per_address: PORTAL_CONNECTIONS_PER_ADDRESS_MAX,
                 kept_for_this_host: 0,
             },
         }
@@ -105,6 +119,7 @@ impl Places {
         match self.entrance {
             Entrance::Api => self.state.shared.metrics.api_connections(count),
             Entrance::Captive => self.state.shared.metrics.captive_connections(count),
+            Entrance::Portal => self.state.shared.metrics.portal_connections(count),
         }
     }
 }

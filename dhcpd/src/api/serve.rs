@@ -1,4 +1,4 @@
-//! Connections to the API and to `captive.listen`: taken in, served, ended.
+//! Connections to the API, to `captive.listen` and to the built-in portal: taken in, served, ended.
 //!
 //! Everything that a slow or silent caller can hold up has a time limit: the head of a request
 //! (also a TLS session before it, and the wait for the next one on an open connection), its body, and
@@ -11,18 +11,21 @@ use super::places::{Entrance, Places};
 use super::problem::{Problem, ProblemKind};
 use super::stream::{PatientWriter, Stream};
 use super::{ApiState, captive_router, router};
+use crate::portal::Portal;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 /// Bytes of a request's head at most.
@@ -38,6 +41,12 @@ const CAPTIVE_HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long to wait after the kernel could not hand out a connection (out of descriptors), instead
 /// of asking it again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a visitor of the portal sees who finds no place: in no language, because their request is not
+/// read. The page loads itself again.
+const REFUSED_PAGE: &str = "<!DOCTYPE html><html><head><meta charset=\"utf-8\">\
+    <meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"5\">\
+    <title>503</title></head><body><h1>\u{23f3} 503 \u{2026} 5 s</h1></body></html>";
 
 /// At most one line about refused or failed connections in this time.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
@@ -71,7 +80,7 @@ impl Default for Timeouts {
 
 /// The address that a request's connection comes from; `None` over a Unix socket.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) Option<IpAddr>);
+pub(crate) struct Peer(pub(crate) Option<IpAddr>);
 
 /// Serves the API until the future is dropped, which closes all connections.
 pub async fn serve(listener: Listener, state: ApiState) {
@@ -91,8 +100,10 @@ pub async fn serve_until_stopped(
         router,
         timeouts: state.shared.timeouts,
         certificate: None,
+        only_for: None,
     };
-    serve_all(listener, served, state, stop).await;
+    let places = Arc::new(Places::new(served.entrance, state.clone()));
+    serve_all(listener, served, places, state, stop).await;
 }
 
 /// Serves `/captive` and nothing else, with TLS if there is a certificate, until `stop` is ready.
@@ -105,8 +116,38 @@ pub async fn serve_captive_until_stopped(
     let router = captive_router(&state);
     let timeouts = state.shared.timeouts;
     let timeouts = Timeouts { head: timeouts.head.min(CAPTIVE_HEAD_TIME_MAX), ..timeouts };
-    let served = Served { entrance: Entrance::Captive, router, timeouts, certificate };
-    serve_all(listener, served, state, stop).await;
+    let served =
+        Served { entrance: Entrance::Captive, router, timeouts, certificate, only_for: None };
+    let places = Arc::new(Places::new(served.entrance, state.clone()));
+    serve_all(listener, served, places, state, stop).await;
+}
+
+/// Serves the built-in portal at its addresses, with TLS where there is a certificate, until `stop` is
+/// ready. They share the places for connections.
+pub async fn serve_portal_until_stopped(
+    listeners: Vec<(Listener, Option<Arc<Certificate>>)>,
+    portal: Arc<Portal>,
+    state: ApiState,
+    stop: watch::Receiver<()>,
+) {
+    let timeouts = state.shared.timeouts;
+    let places = Arc::new(Places::new(Entrance::Portal, state.clone()));
+    let mut served_all = JoinSet::new();
+    for (listener, certificate) in listeners {
+        let served = Served {
+            entrance: Entrance::Portal,
+            router: crate::portal::router(&portal, &state, certificate.is_some()),
+            timeouts: Timeouts { head: timeouts.head.min(CAPTIVE_HEAD_TIME_MAX), ..timeouts },
+            certificate,
+            only_for: portal.tls_name().map(Arc::from),
+        };
+        let (places, state, mut stop) = (Arc::clone(&places), state.clone(), stop.clone());
+        served_all.spawn(async move {
+            let stop = async move { while stop.changed().await.is_ok() {} };
+            serve_all(listener, served, places, state, stop).await;
+        });
+    }
+    while served_all.join_next().await.is_some() {}
 }
 
 /// What is served at a listener, and how.
@@ -116,21 +157,25 @@ struct Served {
     router: Router,
     timeouts: Timeouts,
     certificate: Option<Arc<Certificate>>,
+    /// The name that a TLS session has to be for. Every name leads to the portal, and whoever asks for
+    /// another is closed at once: a certificate that is not theirs would only frighten people.
+    only_for: Option<Arc<str>>,
 }
 
 async fn serve_all(
     listener: Listener,
     served: Served,
+    places: Arc<Places>,
     state: ApiState,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let places = Arc::new(Places::new(served.entrance, state.clone()));
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut complaints = Complaints::default();
     let whose = match served.entrance {
         Entrance::Api => "the API",
         Entrance::Captive => "captive.listen",
+        Entrance::Portal => "the portal",
     };
     tokio::pin!(stop);
     loop {
@@ -170,13 +215,14 @@ async fn serve_all(
                 match served.entrance {
                     Entrance::Api => state.shared.metrics.api_connection_refused(),
                     Entrance::Captive => state.shared.metrics.captive_connection_refused(),
+                    Entrance::Portal => state.shared.metrics.portal_connection_refused(),
                 }
                 complaints.complain(|| {
                     format!("{whose} has no place for further connections: see the metrics of its connections")
                 });
                 // Who wants to speak TLS understands nothing else.
                 if served.certificate.is_none() {
-                    refuse(&stream);
+                    refuse(stream, served.entrance);
                 }
             }
         }
@@ -236,16 +282,21 @@ async fn connection(
     state: ApiState,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Served { entrance, router, timeouts, certificate } = served;
+    let Served { entrance, router, timeouts, certificate, only_for } = served;
     let stream = match (stream, certificate) {
         (Stream::Tcp(stream), Some(certificate)) => {
-            let session = TlsAcceptor::from(certificate.current()).accept(stream);
+            let session = handshake(stream, &certificate, only_for.as_deref());
             let session = tokio::select! {
                 session = tokio::time::timeout(timeouts.head, session) => session,
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
             let Ok(Ok(session)) = session else {
-                state.shared.metrics.captive_handshake_failed();
+                match entrance {
+                    Entrance::Portal => state.shared.metrics.portal_handshake_failed(),
+                    Entrance::Api | Entrance::Captive => {
+                        state.shared.metrics.captive_handshake_failed();
+                    }
+                }
                 return;
             };
             Stream::Tls(Box::new(session))
@@ -274,21 +325,47 @@ async fn connection(
     let _ = connection.await;
 }
 
+/// A TLS session, with whoever asks for the right name or for none.
+async fn handshake(
+    stream: TcpStream,
+    certificate: &Certificate,
+    only_for: Option<&str>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let asked = start.client_hello().server_name().map(str::to_ascii_lowercase);
+    if let (Some(only), Some(asked)) = (only_for, asked)
+        && only != asked
+    {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    start.into_stream(certificate.current()).await
+}
+
 /// Says why, as far as that can be done without waiting, and closes.
-fn refuse(stream: &Stream) {
-    let problem = Problem::new(
-        ProblemKind::Busy,
-        "too many connections to the API are open; close some, or try again",
-    );
-    let body = problem.document();
+fn refuse(stream: Stream, entrance: Entrance) {
+    let (kind, body) = match entrance {
+        Entrance::Portal => ("text/html; charset=utf-8", REFUSED_PAGE.to_owned()),
+        Entrance::Api | Entrance::Captive => {
+            let problem = Problem::new(
+                ProblemKind::Busy,
+                "too many connections to the API are open; close some, or try again",
+            );
+            ("application/problem+json", problem.document())
+        }
+    };
     let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         content-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\
+         cache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
+    // The runtime has not yet seen that the new socket can be written: the kernel is asked itself.
     let _ = match stream {
-        Stream::Tcp(stream) => stream.try_write(answer.as_bytes()),
-        Stream::Unix(stream) => stream.try_write(answer.as_bytes()),
+        Stream::Tcp(stream) => {
+            stream.into_std().and_then(|mut stream| stream.write(answer.as_bytes()))
+        }
+        Stream::Unix(stream) => {
+            stream.into_std().and_then(|mut stream| stream.write(answer.as_bytes()))
+        }
         Stream::Tls(_) => return,
     };
 }

@@ -52,7 +52,8 @@ impl CaptiveListener {
     }
 }
 
-async fn look_after(certificate: Arc<Certificate>) {
+/// Looks at a certificate's files now and then.
+pub(super) async fn look_after(certificate: Arc<Certificate>) {
     let mut interval = tokio::time::interval(CERTIFICATE_LOOK_INTERVAL);
     loop {
         interval.tick().await;

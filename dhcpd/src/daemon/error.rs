@@ -3,6 +3,7 @@
 use crate::api::{CertificateError, ListenError};
 use crate::commit::CommitError;
 use crate::net::NetError;
+use crate::portal::PortalError;
 use crate::store::StoreError;
 use std::fmt;
 use std::io;
@@ -21,8 +22,10 @@ pub enum StartError {
     Api(ListenError),
     /// The operator's: the garden's socket cannot be had.
     GardenSocket(ListenError),
-    /// The operator's: the certificate for `captive.listen` cannot be used.
+    /// The operator's: the certificate for `captive.listen` or `portal.tls-listen` cannot be used.
     Certificate(CertificateError),
+    /// The operator's: the built-in portal cannot be shown.
+    Portal(PortalError),
     /// The disk's: the store cannot be opened or written.
     Store(StoreError),
     /// The kernel's or the operator's: the gate cannot be set up.
@@ -57,6 +60,7 @@ impl fmt::Display for StartError {
             Self::Api(error) => write!(f, "{}{error}", api_listen(error)),
             Self::GardenSocket(error) => write!(f, "gate.garden-socket: {error}"),
             Self::Certificate(error) => error.fmt(f),
+            Self::Portal(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Gate(error) => write!(f, "the gate cannot be set up: {error}"),
             Self::Commit(error) => write!(

@@ -20,6 +20,7 @@ mod error;
 mod garden;
 mod gate;
 mod outlet;
+mod portal;
 mod search;
 mod watch;
 
@@ -38,6 +39,7 @@ use crate::store::{Store, StoreOptions};
 use captive::CaptiveListener;
 use garden::GardenSocket;
 use outlet::DaemonOutlet;
+use portal::PortalListeners;
 use search::IndexSearch;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, IsTerminal as _};
@@ -105,12 +107,13 @@ pub fn run(config: &Path) -> Result<(), StartError> {
     let captive = runtime.block_on(CaptiveListener::open(vestibule.captive.as_ref()))?;
     let garden_socket =
         runtime.block_on(GardenSocket::open(vestibule.gate.garden_socket.as_deref()))?;
+    let portal = runtime.block_on(PortalListeners::open(&vestibule))?;
     // Before anybody can know that there is somebody to signal.
     let signals = {
         let _runtime = runtime.enter();
         Signals::catch().map_err(StartError::Runtime)?
     };
-    let parts = Parts { vestibule, tokens, metrics, sockets, captive, garden_socket };
+    let parts = Parts { vestibule, tokens, metrics, sockets, captive, garden_socket, portal };
     let serving = parts.start(&runtime, listener)?;
     serving.until_the_end(runtime, signals)
 }
@@ -146,6 +149,7 @@ struct Parts {
     sockets: Sockets,
     captive: Option<CaptiveListener>,
     garden_socket: Option<GardenSocket>,
+    portal: Option<PortalListeners>,
 }
 
 /// What ends the daemon.
@@ -184,13 +188,22 @@ impl Parts {
         runtime: &tokio::runtime::Runtime,
         listener: Listener,
     ) -> Result<Serving, StartError> {
-        let Self { vestibule, tokens, metrics, sockets, captive, garden_socket } = self;
+        let Self {
+            vestibule,
+            tokens,
+            metrics,
+            sockets,
+            captive,
+            garden_socket,
+            portal: portal_listeners,
+        } = self;
         let Sockets { receiver, sender, waker, monitor } = sockets;
         let state_dir = &vestibule.server.state_dir;
         let (mut store, recovered) =
             Store::open_streaming(state_dir, StoreOptions::default()).map_err(StartError::Store)?;
         tracing::info!("{}", recovered.report);
         let (clock, mark) = Clock::start(recovered.newest_time, recovered.clock.as_ref());
+        let portal = portal::portal(&vestibule, clock)?;
         // A disk that cannot be written is found out now, not by the first client.
         store.commit(&[Record::Time(clock.now())]).map_err(StartError::Store)?;
 
@@ -290,6 +303,9 @@ impl Parts {
         let mut apis = Vec::new();
         if let Some(captive) = captive {
             captive.start(runtime, state.clone(), stopped.clone(), &mut apis);
+        }
+        if let (Some(listeners), Some(portal)) = (portal_listeners, portal) {
+            listeners.start(runtime, portal, state.clone(), stopped.clone(), &mut apis);
         }
         apis.push(runtime.spawn(api::serve_until_stopped(listener, state, until_gone(stopped))));
         runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));

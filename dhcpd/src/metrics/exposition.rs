@@ -4,6 +4,7 @@
 //! label name stands in this file once, and in `docs/metrics.md`, which a test compares.
 
 use super::{Event, Histogram, Metrics, OTHER, SHED_REASONS};
+use crate::portal::PortalPage;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -118,6 +119,22 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         "vestibule_captive_handshakes_failed",
         MetricType::Counter,
         "Connections to captive.listen that came to no TLS session",
+    ),
+    (
+        "vestibule_portal_pages",
+        MetricType::Counter,
+        "Pages of the built-in portal, by what they say",
+    ),
+    ("vestibule_portal_connections", MetricType::Gauge, "Open connections to the built-in portal"),
+    (
+        "vestibule_portal_connections_refused",
+        MetricType::Counter,
+        "Connections to the built-in portal that were closed because too many were open",
+    ),
+    (
+        "vestibule_portal_handshakes_failed",
+        MetricType::Counter,
+        "Connections to the built-in portal that came to no TLS session, for another name too",
     ),
     (
         "vestibule_core_answers",
@@ -332,6 +349,16 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
         "vestibule_captive_connections" => one(&metrics.captive_connections),
         "vestibule_captive_connections_refused" => one(&metrics.captive_connections_refused),
         "vestibule_captive_handshakes_failed" => one(&metrics.captive_handshakes_failed),
+        "vestibule_portal_pages" => PortalPage::ALL
+            .iter()
+            .zip(&metrics.portal_pages)
+            .map(|(page, count)| {
+                number(vec![("page", page.name().to_owned())], count.load(Relaxed))
+            })
+            .collect(),
+        "vestibule_portal_connections" => one(&metrics.portal_connections),
+        "vestibule_portal_connections_refused" => one(&metrics.portal_connections_refused),
+        "vestibule_portal_handshakes_failed" => one(&metrics.portal_handshakes_failed),
         "vestibule_core_answers" => vec![number(Vec::new(), u64::from(core.is_some()))],
         "vestibule_leases_known" => of_core(core, |core| core.leases_known),
         "vestibule_registrations" => of_core(core, |core| core.registrations),

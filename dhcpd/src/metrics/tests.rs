@@ -98,6 +98,10 @@ fn what_is_counted_is_shown() {
     metrics.captive_connections(3);
     metrics.captive_connection_refused();
     metrics.captive_handshake_failed();
+    metrics.portal_page(crate::portal::PortalPage::Registered);
+    metrics.portal_connections(4);
+    metrics.portal_connection_refused();
+    metrics.portal_handshake_failed();
     let text = metrics.encode(&core());
     for line in [
         "vestibule_packets_received_total{type=\"discover\"} 1",
@@ -121,6 +125,11 @@ fn what_is_counted_is_shown() {
         "vestibule_captive_connections 3",
         "vestibule_captive_connections_refused_total 1",
         "vestibule_captive_handshakes_failed_total 1",
+        "vestibule_portal_pages_total{page=\"registered\"} 1",
+        "vestibule_portal_pages_total{page=\"form\"} 0",
+        "vestibule_portal_connections 4",
+        "vestibule_portal_connections_refused_total 1",
+        "vestibule_portal_handshakes_failed_total 1",
         "vestibule_core_answers 1",
         "vestibule_leases_known 50",
         "vestibule_registrations 44",

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use vestibule_config::{Api as ApiSection, ApiListen, ApiToken, Credential, GateMode, Scope};
 use vestibule_core::{
     AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateBy,
@@ -21,10 +21,11 @@ use vestibule_core::{
 };
 use vestibule_dhcpd::api::{
     ApiState, CaptivePortal, Certificate, Listener, Search, Timeouts, serve_captive_until_stopped,
-    serve_until_stopped,
+    serve_portal_until_stopped, serve_until_stopped,
 };
 use vestibule_dhcpd::door::{Call, Door};
 use vestibule_dhcpd::metrics::Metrics;
+use vestibule_dhcpd::portal::Portal;
 
 /// The time that the core of every test begins with: 2026-11-20T13:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_795_179_600);
@@ -40,6 +41,8 @@ pub struct Api {
     pub address: Option<SocketAddr>,
     /// Where `captive.listen` is, if there is one.
     pub captive_address: Option<SocketAddr>,
+    /// Where the built-in portal is, if there is one: plain, and by TLS.
+    pub portal_addresses: Vec<SocketAddr>,
     pub socket_path: PathBuf,
     pub token_file: PathBuf,
     pub metrics: Arc<Metrics>,
@@ -49,6 +52,7 @@ pub struct Api {
     /// The core's end of the door, if nobody decides.
     pub calls: Option<mpsc::Receiver<Call>>,
     stop: Option<oneshot::Sender<()>>,
+    portal_stop: watch::Sender<()>,
     runtime: Option<tokio::runtime::Runtime>,
     decide: Option<std::thread::JoinHandle<()>>,
 }
@@ -68,6 +72,10 @@ pub struct Setup {
     pub captive: CaptivePortal,
     /// Whether there is a `captive.listen` too, and with which certificate.
     pub captive_listen: Option<Option<Arc<Certificate>>>,
+    /// The built-in portal.
+    pub portal: Option<Portal>,
+    /// Whether the portal speaks TLS too, and with which certificate.
+    pub portal_certificate: Option<Arc<Certificate>>,
 }
 
 impl Default for Setup {
@@ -82,6 +90,8 @@ impl Default for Setup {
             gate_mode: GateMode::Local,
             captive: CaptivePortal::default(),
             captive_listen: None,
+            portal: None,
+            portal_certificate: None,
         }
     }
 }
@@ -270,6 +280,7 @@ impl Api {
         let directory = TempDir::new().unwrap();
         let token_file = write_token(directory.path(), "token", TOKEN);
         let socket_path = directory.path().join("api.sock");
+        let (portal_stop, portal_stopped) = watch::channel(());
         let (door, calls) = Door::new(Arc::new(|| {}));
         let core = Arc::new(Mutex::new(Core::new(setup.records, setup.hold_commits)));
         let (decide, calls) = if setup.decides {
@@ -314,6 +325,23 @@ impl Api {
             ));
             address
         });
+        let mut portal_addresses = Vec::new();
+        if let Some(portal) = setup.portal {
+            let mut listeners = Vec::new();
+            let certificates = [None, setup.portal_certificate];
+            for certificate in certificates
+                .into_iter()
+                .enumerate()
+                .filter_map(|(index, found)| (index == 0 || found.is_some()).then_some(found))
+            {
+                let listen = "127.0.0.1:0".parse().unwrap();
+                let listener = runtime.block_on(Listener::bind_portal(listen)).unwrap();
+                portal_addresses.push(listener.tcp_address().unwrap());
+                listeners.push((listener, certificate));
+            }
+            let (portal, state, stop) = (Arc::new(portal), state.clone(), portal_stopped);
+            runtime.spawn(serve_portal_until_stopped(listeners, portal, state, stop));
+        }
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(serve_until_stopped(listener, state, async move {
             let _ = stopped.await;
@@ -321,6 +349,8 @@ impl Api {
         Self {
             address,
             captive_address,
+            portal_addresses,
+            portal_stop,
             socket_path,
             token_file,
             metrics,
