@@ -3,24 +3,30 @@
 
 mod api_support;
 
-use api_support::{Api, NOW, PATIENCE, Response, Setup, lease, mac, until};
+use api_support::{Api, NOW, PATIENCE, Response, Setup, configuration, lease, mac, until};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use vestibule_core::Record;
-use vestibule_dhcpd::api::{
-    BODY_BYTES_MAX, PORTAL_CONNECTIONS_PER_ADDRESS_MAX, Timeouts, is_active,
-};
+use vestibule_core::{RandomisedAddresses, Record, Registration, Role, Suspension};
+use vestibule_dhcpd::api::{BODY_BYTES_MAX, Timeouts, is_active};
 use vestibule_dhcpd::portal::Portal;
 
 const HOST: &str = "register.campus.example";
 const URL: &str = "http://register.campus.example/";
 
+/// A hardware address that a maker gave.
+const OWN: &str = "00:00:5e:00:53:01";
+
 /// The portal of a configuration with these lines in `[portal]`.
 fn portal(lines: &str) -> Portal {
+    portal_with(lines, RandomisedAddresses::Allow)
+}
+
+/// The same, where random hardware addresses are treated so.
+fn portal_with(lines: &str, randomised_addresses: RandomisedAddresses) -> Portal {
     let text = format!(
         "[server]\nname = \"a\"\nrelay-listen = [\"10.0.0.67\"]\n\
          [[network]]\nname = \"here\"\ngated = true\n[[network.subnet]]\nprefix = \"127.0.0.0/24\"\n\
@@ -29,7 +35,12 @@ fn portal(lines: &str) -> Portal {
          [portal]\nmode = \"builtin\"\nlisten = [\"10.0.0.80:80\"]\n{lines}\n"
     );
     match vestibule_config::parse(&text, "vestibule.toml") {
-        Ok(vestibule) => Portal::new(&vestibule, Arc::new(|| NOW)).unwrap().unwrap(),
+        Ok(mut vestibule) => {
+            for network in &mut vestibule.core.networks {
+                network.randomised_addresses = randomised_addresses;
+            }
+            Portal::new(&vestibule, Arc::new(|| NOW)).unwrap().unwrap()
+        }
         Err(mistakes) => panic!("{mistakes}"),
     }
 }
@@ -432,6 +443,122 @@ fn who_has_no_lease_or_needs_no_registration_is_told_so() {
 }
 
 #[test]
+fn who_is_held_back_gets_a_page_of_their_own_and_no_form() {
+    let mut configuration = configuration();
+    configuration.registration.roles = vec![Role {
+        name: "infected".into(),
+        quarantine: true,
+        portal_url: Some("https://help.campus.example/?a=1&b=2".into()),
+        ..Role::default()
+    }];
+    let registration = |change: &dyn Fn(&mut Registration)| {
+        let mut registration = Registration::of(mac(1).parse().unwrap(), NOW);
+        change(&mut registration);
+        let records = [records(), vec![Record::Registration(registration)]].concat();
+        let setup = Setup { configuration: configuration.clone(), records, ..Setup::default() };
+        with_setup("identify = \"name\"", setup)
+    };
+    let suspended = registration(&|registration| {
+        let reason = Some("sent <b>spam</b>\u{202e}".into());
+        registration.suspended = Some(Box::new(Suspension { since: NOW, reason }));
+    });
+    let quarantined = registration(&|registration| registration.role = Some("infected".into()));
+    for (api, heading, piece) in [
+        (&suspended, "This device is blocked", "sent &lt;b&gt;spam&lt;/b&gt;\\u{202e}"),
+        (
+            &quarantined,
+            "This device is in quarantine",
+            "href=\"https://help.campus.example/?a=1&amp;b=2\"",
+        ),
+    ] {
+        let page = get(api, "/");
+        assert_page(&page, 403, heading);
+        assert!(page.body.contains(piece), "{page:?}");
+        assert!(!page.body.contains("<form"), "{page:?}");
+        // Nor is a form taken that was made for another purpose.
+        assert_page(&post(api, "do=register&name=mia"), 403, heading);
+        assert!(api.core.lock().unwrap().records().is_empty());
+    }
+}
+
+#[test]
+fn a_random_hardware_address_is_explained_where_it_is_refused_or_short_lived() {
+    let random = vec![Record::Lease(lease([127, 0, 0, 1], "da:a1:19:00:53:01"))];
+    let of = |policy: RandomisedAddresses, records: Vec<Record>| {
+        let mut configuration = configuration();
+        for network in &mut configuration.networks {
+            network.randomised_addresses = policy;
+        }
+        let setup = Setup { configuration, records, ..Setup::default() };
+        let portal = portal_with("identify = \"name\"", policy);
+        Api::start(Setup { portal: Some(portal), ..setup })
+    };
+    let refused = of(RandomisedAddresses::Refuse, random.clone());
+    let page = get(&refused, "/");
+    assert_page(&page, 403, "Switch off the random hardware address");
+    for system in ["iPhone", "Android", "Windows"] {
+        assert!(page.body.contains(system), "{system}: {page:?}");
+    }
+    assert!(!page.body.contains("<form"), "{page:?}");
+    let brief = of(RandomisedAddresses::AllowBriefly, random.clone());
+    assert!(get(&brief, "/").body.contains("only for a short time"));
+    let allowed = of(RandomisedAddresses::Allow, random);
+    assert!(!get(&allowed, "/").body.contains("short time"));
+    let own = of(RandomisedAddresses::Refuse, vec![Record::Lease(lease([127, 0, 0, 1], OWN))]);
+    assert_page(&get(&own, "/"), 200, "Register this device");
+}
+
+#[test]
+fn an_owner_with_too_many_devices_chooses_one_to_be_replaced() {
+    let mut configuration = configuration();
+    configuration.registration.device_limit = Some(2);
+    let old = |number: u16, suspended: bool| {
+        let mut registration = Registration::of(mac(number).parse().unwrap(), NOW);
+        registration.owner = Some("mia".into());
+        registration.suspended =
+            suspended.then(|| Box::new(Suspension { since: NOW, reason: None }));
+        Record::Registration(registration)
+    };
+    let records = [records(), vec![old(0x0a02, false), old(0x0b03, false)]].concat();
+    let setup = Setup { configuration: configuration.clone(), records, ..Setup::default() };
+    let api = with_setup("identify = \"name\"", setup);
+    let form = format!("do=register&stamp={}&name=mia", stamp(&api));
+    let page = post(&api, &form);
+    assert_page(&page, 409, "Too many devices");
+    assert!(page.body.contains("…:0a:02") && page.body.contains("…:0b:03"), "{page:?}");
+    // Whoever says to be mia is not told the whole of her devices' addresses.
+    assert!(!page.body.contains(&mac(0x0a02)), "{page:?}");
+    assert!(!page.body.contains("role=\"alert\""), "nothing was done wrong yet: {page:?}");
+    let again = post(&api, &format!("{form}&choosing=yes"));
+    assert_page(&again, 409, "Too many devices");
+    assert!(again.body.contains("href=\"#replaces\""), "{again:?}");
+    // A name that was made up, an address, another owner's: none of them is taken.
+    for chosen in [mac(0x0a02), "00".repeat(16)] {
+        assert_page(&post(&api, &format!("{form}&choosing=yes&replaces={chosen}")), 409, "devices");
+    }
+    let (_, after) = page.body.split_once("…:0b:03").unwrap();
+    let (before, _) = page.body.split_once("…:0b:03").unwrap();
+    let (_, value) = before.rsplit_once("name=\"replaces\" type=\"radio\" value=\"").unwrap();
+    let name = value.split('"').next().unwrap();
+    assert!(!after.contains(name));
+    let stolen = form.replace("mia", "eve");
+    assert_eq!(post(&api, &format!("{form}&replaces={name}")).status, 303);
+    assert_page(&get(&api, "/"), 200, "This device is online");
+    assert_eq!(api.get(&format!("/v1/registrations/{}", mac(0x0b03))).status, 404);
+    assert_eq!(api.get(&format!("/v1/registrations/{}", mac(0x0a02))).status, 200);
+    // For another owner the name is none.
+    assert_eq!(post(&api, &format!("{stolen}&replaces={name}")).status, 303);
+    assert_eq!(api.get(&format!("/v1/registrations/{}", mac(1))).json()["owner"], "mia");
+
+    let records = [self::records(), vec![old(2, true), old(3, true)]].concat();
+    let setup = Setup { configuration, records, ..Setup::default() };
+    let held = with_setup("identify = \"name\"", setup);
+    let page = post(&held, &format!("do=register&stamp={}&name=mia", stamp(&held)));
+    assert_page(&page, 409, "Too many devices");
+    assert!(page.body.contains("ask for help") && !page.body.contains("type=\"radio\""), "{page:?}");
+}
+
+#[test]
 fn what_devices_call_themselves_does_nothing() {
     let mut own = lease([127, 0, 0, 1], &mac(1));
     let name =
@@ -506,39 +633,6 @@ fn a_slow_visitor_holds_nobody_up() {
     assert!(matches!(silent.read_to_end(&mut Vec::new()), Ok(_) | Err(_)));
     let slow = format!("POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 100\r\n\r\nname=");
     assert_page(&exchange(address, slow.as_bytes()), 413, "That did not work");
-}
-
-#[test]
-fn one_device_cannot_take_all_places() {
-    let api = by_name();
-    let address = api.portal_addresses[0];
-    // From another address than the portal's own, as a device is.
-    let connect = |from: &str| {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        let from: SocketAddr = format!("{from}:0").parse().unwrap();
-        socket.bind(&from.into()).unwrap();
-        socket.connect(&address.into()).unwrap();
-        let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-    };
-    let held: Vec<TcpStream> =
-        (0..PORTAL_CONNECTIONS_PER_ADDRESS_MAX).map(|_| connect("127.0.1.9")).collect();
-    let open = || {
-        let metrics = api.request_with("GET", "/metrics", "", "").body;
-        metrics.contains(&format!("vestibule_portal_connections {}\n", held.len()))
-    };
-    until("all of them are taken in", open);
-    let mut refused = Vec::new();
-    let _ = connect("127.0.1.9").read_to_end(&mut refused);
-    assert_eq!(Response::parse(&refused).status, 503);
-    let mut other = connect("127.0.1.10");
-    other.write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n").as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    let _ = other.read_to_end(&mut answer);
-    assert_page(&Response::parse(&answer), 404, "This device is not known here");
-    drop(held);
 }
 
 #[test]

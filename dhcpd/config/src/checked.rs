@@ -164,7 +164,9 @@ pub struct BuiltinPortal {
     pub identify: Identify,
     /// The codes, for [`Identify::Voucher`].
     pub voucher_file: Option<PathBuf>,
-    /// How long a registration lasts, in seconds; `None`: for ever.
+    /// The role of those who are let in.
+    pub role: Option<Box<str>>,
+    /// How long a registration lasts, in seconds; `None`: as the role or the configuration says.
     pub lifetime_seconds: Option<u32>,
     /// Whether people may extend a registration of this page before it ends.
     pub extendable: bool,

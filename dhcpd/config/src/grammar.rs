@@ -120,6 +120,7 @@ pub const BUILTIN_PORTAL: Section = Section {
         "languages",
         "identify",
         "voucher-file",
+        "role",
         "lifetime",
         "extendable",
         "continue-url",

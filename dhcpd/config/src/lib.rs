@@ -123,7 +123,8 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     if let (Some(captive), Some(gate)) = (&captive, &gate) {
         captive::tell_gated_networks(captive, gate, &mut networks);
     }
-    let builtin_portal = portal::portal(reader, file, gate.as_ref());
+    let registration = vestibule_core::RegistrationRules::default();
+    let builtin_portal = portal::portal(reader, file, gate.as_ref(), &registration);
     let api = api::api(reader, file);
     sections::refuse_failover(reader, file);
     let core = vestibule_core::Configuration {
@@ -133,7 +134,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         decline_quarantine_seconds: leases.decline_quarantine_seconds,
         cache_threshold_percent: leases.cache_threshold_percent,
         rapid_commit: leases.rapid_commit,
-        registration: vestibule_core::RegistrationRules::default(),
+        registration,
     };
     Some(Vestibule {
         server: server?,

@@ -16,6 +16,7 @@ use crate::reader::{Reader, Table};
 use crate::sections::{absolute_path, check_listen, no_entries, unique};
 use crate::value;
 use std::net::SocketAddr;
+use vestibule_core::RegistrationRules;
 
 /// Whose page it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(crate) fn portal(
     reader: &mut Reader<'_>,
     file: &Table<'_>,
     gate: Option<&Gate>,
+    rules: &RegistrationRules,
 ) -> Option<BuiltinPortal> {
     let table = reader.table_at(file, "portal", &grammar::BUILTIN_PORTAL)?;
     let mode = reader.parsed(&table, "mode", mode);
@@ -62,6 +64,15 @@ pub(crate) fn portal(
         reader.missing(&table, "identify", why);
     }
     let voucher_file = reader.parsed(&table, "voucher-file", absolute_path);
+    let role = reader.parsed(&table, "role", value::name);
+    if let Some(role) = &role
+        && rules.role(&role.value).is_none()
+    {
+        let message = format!("there is no role {}", quoted(&role.value));
+        let remedy = "name one of [[registration.role]]";
+        let complaint = Complaint::new(message, remedy);
+        reader.complain_about(&table, "role", role.at, complaint);
+    }
     let lifetime = reader.parsed(&table, "lifetime", |text| {
         value::duration_within(text, PORTAL_LIFETIME_SECONDS_MIN, PORTAL_LIFETIME_SECONDS_MAX)
     });
@@ -82,6 +93,7 @@ pub(crate) fn portal(
         languages: if languages.is_empty() { Language::ALL.to_vec() } else { languages },
         identify,
         voucher_file: voucher_file.map(|placed| placed.value),
+        role: role.map(|placed| placed.value),
         lifetime_seconds: lifetime.map(|placed| placed.value),
         extendable,
         continue_url: continue_url.map(|placed| placed.value),

@@ -75,6 +75,7 @@ pub use places::{
     PORTAL_CONNECTIONS_PER_ADDRESS_MAX,
 };
 pub use problem::{Problem, ProblemKind};
+pub(crate) use refusal::refused;
 pub(crate) use serve::Peer;
 pub use serve::{
     Timeouts, serve, serve_captive_until_stopped, serve_portal_until_stopped, serve_until_stopped,

@@ -214,5 +214,13 @@ mod tests {
         assert_eq!(per_device, CAPTIVE_CONNECTIONS_PER_ADDRESS_MAX);
         let proxy = (0..CONNECTIONS_MAX).filter(|_| taken.take(None)).count();
         assert_eq!(proxy, CAPTIVE_CONNECTIONS_MAX - CAPTIVE_CONNECTIONS_PER_ADDRESS_MAX);
+        let mut taken = Taken::new(Entrance::Portal.limits());
+        let per_device = (0..99).filter(|_| taken.take(Some(address(1)))).count();
+        assert_eq!(per_device, PORTAL_CONNECTIONS_PER_ADDRESS_MAX);
+        let of_all = (0..=u8::MAX)
+            .flat_map(|host| (0..99).map(move |_| address(host)))
+            .filter(|host| taken.take(Some(*host)))
+            .count();
+        assert_eq!(of_all, PORTAL_CONNECTIONS_MAX - PORTAL_CONNECTIONS_PER_ADDRESS_MAX);
     }
 }

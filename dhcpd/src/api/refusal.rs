@@ -6,7 +6,7 @@ use vestibule_core::limits::REGISTRATIONS_MAX;
 use vestibule_core::{Answer, HardwareAddress, RegistrationState};
 
 /// A refusal of a command.
-pub(super) fn refused(answer: &Answer) -> Problem {
+pub(crate) fn refused(answer: &Answer) -> Problem {
     match answer {
         Answer::NoLease(address) => no_lease(address),
         Answer::NotRegistered(mac) => not_registered(*mac),

@@ -387,7 +387,28 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
     use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn who_finds_no_place_is_told_so_at_once_in_a_form_that_they_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for (entrance, kind) in [
+            (Entrance::Portal, "text/html; charset=utf-8"),
+            (Entrance::Api, "application/problem+json"),
+        ] {
+            let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+            let mut caller = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (stream, _) = runtime.block_on(listener.accept()).unwrap();
+            refuse(Stream::Tcp(stream), entrance);
+            let mut answer = String::new();
+            caller.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+            assert!(answer.contains(&format!("\r\ncontent-type: {kind}\r\n")), "{answer}");
+        }
+    }
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 20, 0, last])

@@ -10,7 +10,7 @@ macro_rules! texts {
     ($($variant:ident = $key:literal;)+) => {
         /// One thing that the page says.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[allow(clippy::missing_docs_in_private_items, reason = "the key says it, and the English text")]
+        #[allow(dead_code, reason = "what vouchers need is not asked for yet")]
         pub(super) enum Text {
             $($variant,)+
         }
@@ -74,6 +74,10 @@ texts! {
     MoreCodeIntro = "more-code-intro";
     SuspendedHeading = "suspended-heading";
     SuspendedIntro = "suspended-intro";
+    SuspendedReason = "suspended-reason";
+    QuarantinedHeading = "quarantined-heading";
+    QuarantinedIntro = "quarantined-intro";
+    QuarantinedLink = "quarantined-link";
     RandomisedHeading = "randomised-heading";
     RandomisedIntro = "randomised-intro";
     RandomisedApple = "randomised-apple";
@@ -83,7 +87,8 @@ texts! {
     LimitHeading = "limit-heading";
     LimitIntro = "limit-intro";
     LimitLabel = "limit-label";
-    LimitSince = "limit-since";
+    LimitDevice = "limit-device";
+    LimitNone = "limit-none";
     LimitMissing = "limit-missing";
     LimitButton = "limit-button";
     ElsewhereHeading = "elsewhere-heading";

@@ -5,8 +5,10 @@
 
 use crate::api::{ApiState, Problem, ProblemKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use vestibule_core::limits::{DEVICES_NAMED_MAX, QUERY_LEASES_MAX};
 use vestibule_core::{
-    Answer, Command, HardwareAddress, Query, QueryAnswer, RegistrationTarget, Side, Timestamp,
+    Answer, Command, HardwareAddress, Query, QueryAnswer, Register, Registration,
+    RegistrationState, RegistrationTarget, Replaces, Side,
 };
 
 /// Who stands before the desk.
@@ -24,6 +26,17 @@ pub(super) enum Visitor {
     Guest(Device),
     /// A registered device, which the kernel lets pass.
     Member(Device, Stay),
+    /// A registered device that somebody holds back.
+    HeldBack(Hold),
+}
+
+/// Why a registered device is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is suspended, perhaps with a reason for its owner.
+    Suspended(Option<Box<str>>),
+    /// Its role is a quarantine, perhaps with a page of its own.
+    Quarantined(Option<Box<str>>),
 }
 
 /// A device.
@@ -42,25 +55,10 @@ pub(super) struct Device {
 /// A registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stay {
-    /// Who answers for the device. A stranger's text.
-    pub(super) owner: Option<Box<str>>,
-    /// When it ends; `None`: never.
-    pub(super) expires: Option<Timestamp>,
-    /// The milliseconds until then.
+    /// The whole of it.
+    pub(super) registration: Registration,
+    /// The milliseconds until it ends; `None`: it does not.
     pub(super) milliseconds_left: Option<u64>,
-}
-
-/// What somebody asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wish {
-    /// For which device.
-    pub(super) device: Device,
-    /// Who answers for it.
-    pub(super) owner: Option<Box<str>>,
-    /// For how long from now, in seconds; `None`: for ever.
-    pub(super) lifetime_seconds: Option<u32>,
-    /// A device whose place it takes.
-    pub(super) replaces: Option<HardwareAddress>,
 }
 
 /// What became of it.
@@ -72,6 +70,10 @@ pub(super) enum Outcome {
     LookAgain,
     /// No further device can be registered.
     Full,
+    /// The device's network registers no randomised addresses.
+    Randomised,
+    /// The owner has as many devices as they may have: those.
+    Limit(Vec<vestibule_core::Device>),
 }
 
 /// Who stands before the desk, by the address of the connection.
@@ -96,47 +98,63 @@ pub(super) async fn who(state: &ApiState, peer: Option<IpAddr>) -> Result<Visito
         host_name: view.lease.host_name.as_deref().map(|name| String::from_utf8_lossy(name).into()),
         network: view.network.clone().unwrap_or_default(),
     };
-    match (side, view.registration) {
-        (Side::Registered, Some(registration)) => {
+    match (side, view.registration, view.registration_state) {
+        (_, Some(registration), Some(RegistrationState::Suspended)) => {
+            let reason = registration.suspended.and_then(|suspension| suspension.reason);
+            Ok(Visitor::HeldBack(Hold::Suspended(reason)))
+        }
+        (_, Some(_), Some(RegistrationState::Quarantined)) => {
+            Ok(Visitor::HeldBack(Hold::Quarantined(view.quarantine_url)))
+        }
+        (Side::Registered, Some(registration), _) => {
             // The core knows of a permit before the kernel does.
             state.settled().await?;
-            Ok(Visitor::Member(
-                device,
-                Stay {
-                    owner: registration.owner,
-                    expires: registration.expires,
-                    milliseconds_left: view.registration_milliseconds,
-                },
-            ))
+            let milliseconds_left = view.registration_milliseconds;
+            Ok(Visitor::Member(device, Stay { registration, milliseconds_left }))
         }
         _ => Ok(Visitor::Guest(device)),
     }
 }
 
-/// Registers a device.
-pub(super) async fn register(
-    state: &ApiState,
-    wish: Wish,
-    now: Timestamp,
-) -> Result<Outcome, Problem> {
-    let command = Command::Register {
-        // The device that was shown the form, whoever may hold its address by now.
-        target: RegistrationTarget::Hardware(wish.device.hardware),
-        owner: wish.owner,
-        expires: wish.lifetime_seconds.map(|seconds| now.plus_seconds(seconds.into())),
-        replaces: wish.replaces,
-    };
-    match state.command(command).await? {
+/// Registers a device, or changes its registration.
+pub(super) async fn register(state: &ApiState, register: Register) -> Result<Outcome, Problem> {
+    match state.command(Command::Register(register)).await? {
         Answer::Registered { registration, created, .. } => {
             tracing::info!(mac = %registration.hardware, created, "registered at the portal");
             Ok(Outcome::Registered)
         }
         Answer::RegistrationsFull => Ok(Outcome::Full),
-        Answer::NoLease(_) | Answer::NoHardwareAddress(_) | Answer::ExpiryInThePast(_) => {
-            Ok(Outcome::LookAgain)
-        }
-        Answer::Unregistered { .. } | Answer::NotRegistered(_) => {
-            Err(crate::api::answer_mismatch())
-        }
+        Answer::RandomisedAddressRefused { .. } => Ok(Outcome::Randomised),
+        Answer::DeviceLimitReached { devices, .. } => Ok(Outcome::Limit(devices)),
+        // The device went, or somebody else has just registered it or held it back.
+        Answer::NoLease(_)
+        | Answer::NoHardwareAddress(_)
+        | Answer::ExpiryInThePast(_)
+        | Answer::ReplacesAnothers(_)
+        | Answer::HeldBack { .. } => Ok(Outcome::LookAgain),
+        other => Err(crate::api::refused(&other)),
     }
+}
+
+/// A command that registers this device.
+///
+/// It names the address that the form was sent from: the rules for randomised addresses are those of its
+/// network.
+pub(super) fn wish(device: &Device) -> Register {
+    Register::of(RegistrationTarget::Address(device.address))
+}
+
+/// Which of an owner's devices has this name on a page; `None` if none has.
+pub(super) async fn device_of(
+    state: &ApiState,
+    owner: &str,
+    is_named: impl Fn(HardwareAddress) -> bool,
+) -> Result<Option<Replaces>, Problem> {
+    let limit = DEVICES_NAMED_MAX.min(QUERY_LEASES_MAX);
+    let query = Query::Registrations { after: None, limit, owner: Some(owner.into()) };
+    let QueryAnswer::Registrations { registrations, .. } = state.query(query).await? else {
+        return Err(crate::api::answer_mismatch());
+    };
+    let found = registrations.into_iter().map(|registration| registration.hardware);
+    Ok(found.into_iter().find(|hardware| is_named(*hardware)).map(Replaces::Device))
 }

@@ -25,6 +25,8 @@ pub(super) struct Form {
     pub(super) code: String,
     /// The device to be replaced, by the name that the page gave it.
     pub(super) replaces: String,
+    /// Whether it is from the page on which that device is chosen.
+    pub(super) asks_to_replace: bool,
 }
 
 /// A field.
@@ -82,6 +84,10 @@ impl Form {
                 "replaces" => &mut form.replaces,
                 "agree" => {
                     form.agrees = true;
+                    continue;
+                }
+                "choosing" => {
+                    form.asks_to_replace = true;
                     continue;
                 }
                 _ => continue,

@@ -37,12 +37,12 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode};
 use catalogue::Catalogue;
 use maud::Markup;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use vestibule_config::{BuiltinPortal, Language, PageProbe, Probes, Vestibule};
-use vestibule_core::Timestamp;
+use vestibule_core::{RandomisedAddresses, Timestamp};
 
 /// What time the core has.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -65,6 +65,8 @@ pub struct Portal {
     /// The content security policy.
     policy: HeaderValue,
     probes: Vec<PageProbe>,
+    /// What each network does with randomised hardware addresses.
+    randomised_addresses: BTreeMap<Box<str>, RandomisedAddresses>,
     now: Now,
 }
 
@@ -103,6 +105,12 @@ pub enum PortalPage {
     Elsewhere,
     /// The network is not gated.
     NotGated,
+    /// Somebody holds the registered device back.
+    HeldBack,
+    /// The device has to show its own hardware address.
+    Randomised,
+    /// The owner has too many devices.
+    Limit,
     /// The server is busy.
     Busy,
     /// The limit of registrations is reached.
@@ -115,12 +123,15 @@ pub enum PortalPage {
 
 impl PortalPage {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Form,
         Self::OldForm,
         Self::Registered,
         Self::Elsewhere,
         Self::NotGated,
+        Self::HeldBack,
+        Self::Randomised,
+        Self::Limit,
         Self::Busy,
         Self::Full,
         Self::TooLarge,
@@ -136,6 +147,9 @@ impl PortalPage {
             Self::Registered => "registered",
             Self::Elsewhere => "elsewhere",
             Self::NotGated => "not-gated",
+            Self::HeldBack => "held-back",
+            Self::Randomised => "randomised",
+            Self::Limit => "limit",
             Self::Busy => "busy",
             Self::Full => "full",
             Self::TooLarge => "too-large",
@@ -148,6 +162,8 @@ impl PortalPage {
             Self::Form | Self::Registered | Self::NotGated => StatusCode::OK,
             Self::OldForm => StatusCode::FORBIDDEN,
             Self::Elsewhere => StatusCode::NOT_FOUND,
+            Self::HeldBack | Self::Randomised => StatusCode::FORBIDDEN,
+            Self::Limit => StatusCode::CONFLICT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -188,6 +204,12 @@ impl Portal {
             stamps: stamp::Stamps::new().map_err(|NoRandomness| PortalError::NoRandomness)?,
             policy: policy().ok_or(PortalError::NoRandomness)?,
             probes: Probes::known().pages,
+            randomised_addresses: vestibule
+                .core
+                .networks
+                .iter()
+                .map(|network| (network.name.clone(), network.randomised_addresses))
+                .collect(),
             settings: settings.clone(),
             now,
         }))

@@ -14,8 +14,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 /// The page's only style sheet. It stands in the page, and the policy names it by its hash.
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// Characters that are shown of a text that a stranger chose.
+/// Characters that are shown of a name that a stranger chose.
 const SHOWN_CHARACTERS_MAX: usize = 64;
+
+/// Characters that are shown of a sentence from outside.
+const SENTENCE_CHARACTERS_MAX: usize = 600;
 
 /// One page before it has its frame.
 pub(super) struct Content {
@@ -154,9 +157,13 @@ impl Portal {
 /// A text that a stranger chose, as it may be shown: cut, and with every character written out that
 /// would do something instead of being seen. It still has to be escaped.
 pub(super) fn shown(text: &str) -> String {
+    cut(text, SHOWN_CHARACTERS_MAX)
+}
+
+fn cut(text: &str, characters_max: usize) -> String {
     let mut shown = String::new();
     for (number, character) in text.chars().enumerate() {
-        if number == SHOWN_CHARACTERS_MAX {
+        if number == characters_max {
             shown.push('…');
             break;
         }
@@ -172,6 +179,11 @@ pub(super) fn shown(text: &str) -> String {
 /// A text from outside, in its place on the page: its direction does not reach its neighbours.
 pub(super) fn foreign(text: &str) -> Markup {
     html! { bdi { (shown(text)) } }
+}
+
+/// The same for a sentence.
+pub(super) fn foreign_at_length(text: &str) -> Markup {
+    html! { bdi { (cut(text, SENTENCE_CHARACTERS_MAX)) } }
 }
 
 /// An address or another text that reads from left to right in every language.

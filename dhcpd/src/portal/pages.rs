@@ -1,15 +1,15 @@
 //! The pages: one for each thing that a visitor may have to be told.
 
 use super::catalogue::{Catalogue, Text};
-use super::desk::{Device, Stay, Visitor};
+use super::desk::{Device, Hold, Stay, Visitor};
 use super::form::{Field, Form, Mistake};
-use super::page::{Content, Mark, foreign, technical};
+use super::page::{Content, Mark, foreign, foreign_at_length, shown, technical};
 use super::{Portal, PortalPage};
 use crate::api::time_text;
 use maud::{Markup, html};
 use std::net::IpAddr;
 use vestibule_config::Identify;
-use vestibule_core::Timestamp;
+use vestibule_core::{RandomisedAddresses, Timestamp};
 
 /// A page that looks again does so after this time.
 const AGAIN_SECONDS: u32 = 5;
@@ -18,7 +18,13 @@ impl Portal {
     /// The page for who stands before the desk and has asked for nothing yet.
     pub(super) fn welcome(&self, visitor: &Visitor, catalogue: &Catalogue) -> Content {
         match visitor {
+            Visitor::Guest(device)
+                if self.randomised_addresses(device) == Some(RandomisedAddresses::Refuse) =>
+            {
+                self.randomised(device, catalogue)
+            }
             Visitor::Guest(device) => self.form(device, &Form::default(), &[], catalogue),
+            Visitor::HeldBack(hold) => held_back(hold, catalogue),
             Visitor::Member(device, stay) => self.member(device, stay, catalogue),
             Visitor::NotGated => {
                 told(PortalPage::NotGated, Text::OpenHeading, catalogue.text(Text::OpenIntro))
@@ -48,6 +54,9 @@ impl Portal {
         let body = html! {
             (summary(mistakes, catalogue))
             p { (catalogue.text(Text::RegisterIntro)) }
+            @if self.randomised_addresses(device) == Some(RandomisedAddresses::AllowBriefly) {
+                p { (catalogue.text(Text::RandomisedBrief)) }
+            }
             form method="post" action=(self.to(catalogue)) {
                 (self.hidden(device, "register"))
                 (self.questions(form, mistakes, catalogue))
@@ -93,11 +102,11 @@ impl Portal {
         let body = html! {
             p { (catalogue.text(Text::RegisteredIntro)) }
             dl {
-                @if let Some(owner) = &stay.owner {
+                @if let Some(owner) = &stay.registration.owner {
                     dt { (catalogue.text(Text::RegisteredFor)) } dd { (foreign(owner)) }
                 }
                 dt { (catalogue.text(Text::RegisteredUntil)) }
-                dd { (end(stay.expires, catalogue)) }
+                dd { (end(stay.registration.expires, catalogue)) }
                 @if let Some(milliseconds) = stay.milliseconds_left {
                     dt { (catalogue.text(Text::TimeLeft)) }
                     dd { (time_left(milliseconds, catalogue)) }
@@ -127,7 +136,9 @@ impl Portal {
         else {
             return false;
         };
-        self.settings.extendable && left <= u64::from(lifetime) * 1000 / 2
+        self.settings.extendable
+            && stay.registration.role == self.settings.role
+            && left <= u64::from(lifetime) * 1000 / 2
     }
 
     /// What was sent from a page that was open for too long, or from another page.
@@ -139,6 +150,79 @@ impl Portal {
         };
         content.page = PortalPage::OldForm;
         content
+    }
+
+    /// What the device's network does with its hardware address; `None` if that is not a random one.
+    fn randomised_addresses(&self, device: &Device) -> Option<RandomisedAddresses> {
+        let known = self.randomised_addresses.get(&device.network).copied();
+        known.filter(|_| device.hardware.is_randomised())
+    }
+
+    /// The device has to show its own hardware address.
+    pub(super) fn randomised(&self, device: &Device, catalogue: &Catalogue) -> Content {
+        let body = html! {
+            p { (catalogue.text(Text::RandomisedIntro)) }
+            ul {
+                @for text in [Text::RandomisedApple, Text::RandomisedAndroid, Text::RandomisedWindows] {
+                    li { (catalogue.text(text)) }
+                }
+            }
+            (about(device, catalogue))
+        };
+        Content::new(PortalPage::Randomised, Text::RandomisedHeading, body).marked(Mark::Bad)
+    }
+
+    /// The owner has too many devices. Because nobody has proven to be the owner, the page shows no more of
+    /// each than its owner needs to know it again.
+    pub(super) fn limit(
+        &self,
+        device: &Device,
+        form: &Form,
+        devices: &[vestibule_core::Device],
+        catalogue: &Catalogue,
+    ) -> Content {
+        let replaceable: Vec<_> =
+            devices.iter().filter(|device| device.registration.suspended.is_none()).collect();
+        // The first time, nothing has been chosen yet.
+        let chosen_badly = !form.replaces.is_empty() || form.asks_to_replace;
+        let mistakes: Vec<Mistake> = (chosen_badly && !replaceable.is_empty())
+            .then(|| Mistake::new(Field::Replaces, catalogue, Text::LimitMissing))
+            .into_iter()
+            .collect();
+        let (owner, count) = (shown(&form.name), devices.len().to_string());
+        // The name keeps its direction to itself, as in an element of its own.
+        let owner = format!("\u{2068}{owner}\u{2069}");
+        let intro = catalogue.filled(Text::LimitIntro, &[("owner", &owner), ("count", &count)]);
+        let mistake = of(Field::Replaces, &mistakes);
+        let body = html! {
+            (summary(&mistakes, catalogue))
+            p { (intro) }
+            @if replaceable.is_empty() {
+                p { (catalogue.text(Text::LimitNone)) }
+            } @else {
+                form method="post" action=(self.to(catalogue)) {
+                    (self.hidden(device, "register"))
+                    input type="hidden" name="name" value=(form.name);
+                    input type="hidden" name="choosing" value="yes";
+                    @if form.agrees { input type="hidden" name="agree" value="on"; }
+                    fieldset aria-describedby=[mistake.map(|_| "replaces-error")] {
+                        legend #replaces tabindex="-1" { (catalogue.text(Text::LimitLabel)) }
+                        @if let Some(mistake) = mistake { (error(mistake)) }
+                        @for (number, other) in replaceable.iter().enumerate() {
+                            @let id = format!("replaces-{number}");
+                            div class="tick" {
+                                input id=(id) name="replaces" type="radio"
+                                    value=(self.stamps.name_of(other.registration.hardware, device.hardware));
+                                label for=(id) { (one_of_theirs(other, catalogue)) }
+                            }
+                        }
+                    }
+                    button { (catalogue.text(Text::LimitButton)) }
+                }
+            }
+            p { a href=(self.to(catalogue)) { (catalogue.text(Text::BackLink)) } }
+        };
+        Content::new(PortalPage::Limit, Text::LimitHeading, body).marked(Mark::Bad)
     }
 
     /// The server cannot say yet.
@@ -183,6 +267,44 @@ impl Portal {
 
 fn told(page: PortalPage, heading: Text, said: &str) -> Content {
     Content::new(page, heading, html! { p { (said) } })
+}
+
+fn held_back(hold: &Hold, catalogue: &Catalogue) -> Content {
+    match hold {
+        Hold::Suspended(reason) => {
+            let body = html! {
+                p { (catalogue.text(Text::SuspendedIntro)) }
+                @if let Some(reason) = reason {
+                    p { (catalogue.text(Text::SuspendedReason)) ": " (foreign_at_length(reason)) }
+                }
+            };
+            Content::new(PortalPage::HeldBack, Text::SuspendedHeading, body)
+        }
+        Hold::Quarantined(url) => {
+            let body = html! {
+                p { (catalogue.text(Text::QuarantinedIntro)) }
+                @if let Some(url) = url {
+                    p { a class="button" href=(url) { (catalogue.text(Text::QuarantinedLink)) } }
+                }
+            };
+            Content::new(PortalPage::HeldBack, Text::QuarantinedHeading, body)
+        }
+    }
+    .marked(Mark::Bad)
+}
+
+/// A device of somebody who may not be who looks at the page: the end of its hardware address, and when.
+fn one_of_theirs(device: &vestibule_core::Device, catalogue: &Catalogue) -> Markup {
+    let hardware = device.registration.hardware.to_string();
+    let ending: Vec<&str> = hardware.rsplit(':').take(2).collect();
+    let ending: Vec<&str> = ending.into_iter().rev().collect();
+    let day = |time: Timestamp| {
+        let text = time_text(time).unwrap_or_default();
+        text.get(..10).unwrap_or_default().to_owned()
+    };
+    let (date, seen) = (day(device.registration.registered), day(device.seen));
+    let said = catalogue.filled(Text::LimitDevice, &[("date", &date), ("seen", &seen)]);
+    html! { (technical(&format!("…:{}", ending.join(":")))) ", " (said) }
 }
 
 fn elsewhere(address: IpAddr, intro: Text, catalogue: &Catalogue) -> Content {

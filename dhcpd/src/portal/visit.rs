@@ -6,10 +6,10 @@
 //! remembers the lie: they get the true answer, because it is true.
 
 use super::catalogue::Catalogue;
-use super::desk::{self, Outcome, Visitor, Wish};
+use super::desk::{self, Outcome, Visitor};
 use super::form::Form;
 use super::page::Content;
-use super::{Portal, tongues};
+use super::{Portal, stamp, tongues};
 use crate::api::{ApiState, Peer, Problem, ProblemKind};
 use axum::body::Body;
 use axum::extract::Request;
@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
+use vestibule_core::Registration;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +163,8 @@ impl Portal {
             Visitor::OverIpv6(_)
             | Visitor::Elsewhere(_)
             | Visitor::NotGated
-            | Visitor::Nameless => {
+            | Visitor::Nameless
+            | Visitor::HeldBack(_) => {
                 return Ok(Some(self.welcome(&visitor, catalogue)));
             }
         };
@@ -172,7 +174,11 @@ impl Portal {
                 None => Some(self.old_form(device, form, catalogue)),
             });
         }
-        let wish = match (form.wish.as_str(), stay) {
+        let mut wish = desk::wish(device);
+        let ends = |seconds: u32| (self.now)().plus_seconds(seconds.into());
+        wish.expires = self.settings.lifetime_seconds.map(ends);
+        wish.role.clone_from(&self.settings.role);
+        match (form.wish.as_str(), stay) {
             ("register", None) => {
                 let has_terms = self.terms.is_some();
                 let mistakes = form.mistakes(self.settings.identify, has_terms, catalogue);
@@ -182,26 +188,27 @@ impl Portal {
                     return Ok(Some(content));
                 }
                 let owner = Some(form.name.as_str()).filter(|name| !name.is_empty());
-                Wish {
-                    device: device.clone(),
-                    owner: owner.map(Box::from),
-                    lifetime_seconds: self.settings.lifetime_seconds,
-                    replaces: None,
+                if let Some(owner) = owner.filter(|_| !form.replaces.is_empty()) {
+                    let is_named = |other| {
+                        stamp::same(&form.replaces, &self.stamps.name_of(other, device.hardware))
+                    };
+                    wish.replaces = desk::device_of(state, owner, is_named).await?;
                 }
+                wish.owner = owner.map(Box::from);
             }
-            ("extend", Some(stay)) if self.may_extend(stay) => Wish {
-                device: device.clone(),
-                owner: stay.owner.clone(),
-                lifetime_seconds: self.settings.lifetime_seconds,
-                replaces: None,
-            },
+            ("extend", Some(stay)) if self.may_extend(stay) => {
+                let Registration { owner, sponsor, note, .. } = stay.registration.clone();
+                (wish.owner, wish.sponsor, wish.note) = (owner, sponsor, note);
+            }
             // Sent twice, or what was asked for has come true meanwhile.
             _ => return Ok(None),
-        };
-        match desk::register(state, wish, (self.now)()).await? {
-            Outcome::Registered | Outcome::LookAgain => Ok(None),
-            Outcome::Full => Ok(Some(self.full(catalogue))),
         }
+        Ok(match desk::register(state, wish).await? {
+            Outcome::Registered | Outcome::LookAgain => None,
+            Outcome::Full => Some(self.full(catalogue)),
+            Outcome::Randomised => Some(self.randomised(device, catalogue)),
+            Outcome::Limit(devices) => Some(self.limit(device, form, &devices, catalogue)),
+        })
     }
 
     fn trouble(&self, problem: &Problem, catalogue: &Catalogue) -> Content {

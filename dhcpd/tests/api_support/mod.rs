@@ -59,6 +59,7 @@ pub struct Api {
 
 /// How an API shall be.
 pub struct Setup {
+    pub configuration: Configuration,
     pub records: Vec<Record>,
     pub search: Option<Arc<dyn Search>>,
     pub timeouts: Timeouts,
@@ -81,6 +82,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            configuration: configuration(),
             records: Vec::new(),
             search: None,
             timeouts: Timeouts::default(),
@@ -109,8 +111,8 @@ pub struct Core {
 }
 
 impl Core {
-    fn new(records: Vec<Record>, hold_commits: bool) -> Self {
-        let server = Server::new(configuration(), [Ipv4Addr::new(10, 0, 0, 67)], records, NOW);
+    fn new(configuration: Configuration, records: Vec<Record>, hold_commits: bool) -> Self {
+        let server = Server::new(configuration, [Ipv4Addr::new(10, 0, 0, 67)], records, NOW);
         Self {
             server,
             now: NOW,
@@ -282,7 +284,8 @@ impl Api {
         let socket_path = directory.path().join("api.sock");
         let (portal_stop, portal_stopped) = watch::channel(());
         let (door, calls) = Door::new(Arc::new(|| {}));
-        let core = Arc::new(Mutex::new(Core::new(setup.records, setup.hold_commits)));
+        let core =
+            Arc::new(Mutex::new(Core::new(setup.configuration, setup.records, setup.hold_commits)));
         let (decide, calls) = if setup.decides {
             let core = Arc::clone(&core);
             (Some(std::thread::spawn(move || decide(&core, calls))), None)
