@@ -43,6 +43,8 @@ needs() {
 		test  conntrack         command:conntrack      shows the flows that connection tracking remembers
 		test  e2fsprogs         command:mkfs.ext4      a real disk that fails
 		test  iputils-ping      command:ping           reachability
+		test  chromium          command:chromium       a person's browser, which opens the portal
+		test  fonts-dejavu-core file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf letters for it
 		test  git               command:git            lists the files that a test holds to the rules
 		fuzz  g++               command:c++            the fuzzer's engine is C++
 		count valgrind          command:valgrind       counts instructions

@@ -555,7 +555,10 @@ fn an_owner_with_too_many_devices_chooses_one_to_be_replaced() {
     let held = with_setup("identify = \"name\"", setup);
     let page = post(&held, &format!("do=register&stamp={}&name=mia", stamp(&held)));
     assert_page(&page, 409, "Too many devices");
-    assert!(page.body.contains("ask for help") && !page.body.contains("type=\"radio\""), "{page:?}");
+    assert!(
+        page.body.contains("ask for help") && !page.body.contains("type=\"radio\""),
+        "{page:?}"
+    );
 }
 
 #[test]

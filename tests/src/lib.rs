@@ -1,9 +1,11 @@
-//! What the tests of the whole system share: the lab made of namespaces, the demo that plays in it,
+//! What the tests of the whole system share: the lab made of namespaces, the demo and the
+//! browser that play in it,
 //! the servers that are compared in it, their benchmarks, the simulator that needs neither, what measures
 //! a server with a million leases, what takes clients through all of a lease's life, and what counts
 //! the instructions of a packet's way.
 
 pub mod bench;
+pub mod browser;
 pub mod demo;
 pub mod instructions;
 pub mod isolated;

@@ -93,12 +93,12 @@ fn markdown(text: &str) -> Markup {
             }
             Event::End(TagEnd::Link) => html.push_str(link_ends.pop().unwrap_or_default()),
             Event::Start(Tag::List(Some(start))) => {
-                html.push_str(&format!("<ol start=\"{start}\">"))
+                html.push_str(&format!("<ol start=\"{start}\">"));
             }
             Event::Start(tag) => html.push_str(opening(&tag)),
             Event::End(TagEnd::Heading(level)) => html.push_str(heading(level, false)),
             Event::End(TagEnd::List(ordered)) => {
-                html.push_str(if ordered { "</ol>" } else { "</ul>" })
+                html.push_str(if ordered { "</ol>" } else { "</ul>" });
             }
             Event::End(end) => html.push_str(closing(end)),
             Event::Code(text) => html.push_str(&format!("<code>{}</code>", escaped(&text))),

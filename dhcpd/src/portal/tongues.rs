@@ -18,7 +18,7 @@ pub(super) fn choose(
     let by_tag = |tag: &str| known.iter().copied().find(|language| language.tag() == tag);
     chosen
         .and_then(by_tag)
-        .or_else(|| accepted.and_then(|header| preferred(header, &by_tag)))
+        .or_else(|| accepted.and_then(|header| preferred(header, by_tag)))
         .or_else(|| known.first().copied())
 }
 

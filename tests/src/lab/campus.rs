@@ -167,6 +167,15 @@ impl Campus {
         Ok(())
     }
 
+    /// Moves the portal's address, 10.0.0.80, from the servers to the gateway, for the built-in portal.
+    ///
+    /// # Errors
+    /// [`LabError::Command`] if it was moved before.
+    pub fn portal_on_gateway(&self) -> Result<(), LabError> {
+        self.servers.ip("address delete 10.0.0.80/24 dev campus")?;
+        self.gateway.ip("address add 10.0.0.80/24 dev campus")
+    }
+
     /// A new host on a site's LAN, without an address; its interface is `eth0`.
     ///
     /// # Errors

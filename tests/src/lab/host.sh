@@ -9,7 +9,7 @@ hostname "$name"
 
 here=$lab/host/$name
 mkdir -p "$here/etc"
-for entry in alternatives dhcp dhcpcd.conf ethertypes gai.conf host.conf iproute2 ld.so.cache ld.so.conf \
+for entry in alternatives dhcp dhcpcd.conf ethertypes fonts gai.conf host.conf iproute2 ld.so.cache ld.so.conf \
 	ld.so.conf.d localtime protocols rpc services udhcpc; do
 	[ ! -e "/etc/$entry" ] || cp -R -P "/etc/$entry" "$here/etc/"
 done
