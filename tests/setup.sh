@@ -45,6 +45,7 @@ needs() {
 		test  iputils-ping      command:ping           reachability
 		test  chromium          command:chromium       a person's browser, which opens the portal
 		test  fonts-dejavu-core file:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf letters for it
+		test  python3           command:python3        the example of a portal of one's own
 		test  git               command:git            lists the files that a test holds to the rules
 		fuzz  g++               command:c++            the fuzzer's engine is C++
 		count valgrind          command:valgrind       counts instructions

@@ -162,8 +162,6 @@ pub struct BuiltinPortal {
     pub languages: Vec<Language>,
     /// What people have to say before they are let in.
     pub identify: Identify,
-    /// The codes, for [`Identify::Voucher`].
-    pub voucher_file: Option<PathBuf>,
     /// The role of those who are let in.
     pub role: Option<Box<str>>,
     /// How long a registration lasts, in seconds; `None`: as the role or the configuration says.
@@ -181,8 +179,6 @@ pub enum Identify {
     Terms,
     /// Their name, which nobody checks.
     Name,
-    /// A code that they were given.
-    Voucher,
 }
 
 /// A language of the built-in portal.
@@ -346,7 +342,6 @@ impl fmt::Display for Identify {
         f.write_str(match self {
             Self::Terms => "terms",
             Self::Name => "name",
-            Self::Voucher => "voucher",
         })
     }
 }

@@ -230,7 +230,6 @@ fn builtin_portal(text: &mut String, portal: &BuiltinPortal) -> fmt::Result {
     match portal.identify {
         Identify::Terms => writeln!(text, "  asks people to agree to the terms")?,
         Identify::Name => writeln!(text, "  asks people for their name, which nobody checks")?,
-        Identify::Voucher => writeln!(text, "  asks people for an access code")?,
     }
     if let Some(file) = &portal.terms_file {
         writeln!(text, "  shows the terms in {}", file.display())?;

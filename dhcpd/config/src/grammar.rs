@@ -119,7 +119,6 @@ pub const BUILTIN_PORTAL: Section = Section {
         "terms-file",
         "languages",
         "identify",
-        "voucher-file",
         "role",
         "lifetime",
         "extendable",

@@ -1,7 +1,7 @@
 //! `[portal]`: whose the registration page is, and what the built-in one asks and says.
 //!
 //! It promises that a built-in portal has what it needs to let people in (an address that speaks the
-//! scheme of `gate.portal.url`, terms to agree to or codes to check), and that no key stands there that
+//! scheme of `gate.portal.url`, terms to agree to), and that no key stands there that
 //! nothing would read.
 
 use crate::captive;
@@ -63,7 +63,6 @@ pub(crate) fn portal(
         let why = "what people have to say: choose \"terms\" or \"name\"";
         reader.missing(&table, "identify", why);
     }
-    let voucher_file = reader.parsed(&table, "voucher-file", absolute_path);
     let role = reader.parsed(&table, "role", value::name);
     if let Some(role) = &role
         && rules.role(&role.value).is_none()
@@ -92,7 +91,6 @@ pub(crate) fn portal(
         terms_file: terms_file.map(|placed| placed.value),
         languages: if languages.is_empty() { Language::ALL.to_vec() } else { languages },
         identify,
-        voucher_file: voucher_file.map(|placed| placed.value),
         role: role.map(|placed| placed.value),
         lifetime_seconds: lifetime.map(|placed| placed.value),
         extendable,
@@ -167,19 +165,7 @@ fn check_identification(
             "what people agree to, as Markdown (.md) or plain text",
         );
     }
-    if identify == Identify::Voucher && !table.has("voucher-file") {
-        reader.missing(table, "voucher-file", "the codes that people are given");
-    }
-    if identify != Identify::Voucher && table.has("voucher-file") {
-        let message = format!("no code is asked for by identify = \"{identify}\"");
-        let complaint = Complaint::new(message, "choose identify = \"voucher\"");
-        reader.complain_about(table, "voucher-file", table.place_of("voucher-file"), complaint);
-    }
-    if extendable && identify == Identify::Voucher {
-        let message = "a voucher's time is not extended";
-        let complaint = Complaint::new(message, "another code extends it; remove `extendable`");
-        reader.complain_about(table, "extendable", table.place_of("extendable"), complaint);
-    } else if extendable && !table.has("lifetime") {
+    if extendable && !table.has("lifetime") {
         let message = "a registration without an end cannot be extended";
         let complaint = Complaint::new(message, "give `lifetime`, or remove `extendable`");
         reader.complain_about(table, "extendable", table.place_of("extendable"), complaint);

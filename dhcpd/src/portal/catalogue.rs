@@ -10,7 +10,6 @@ macro_rules! texts {
     ($($variant:ident = $key:literal;)+) => {
         /// One thing that the page says.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[allow(dead_code, reason = "what vouchers need is not asked for yet")]
         pub(super) enum Text {
             $($variant,)+
         }
@@ -48,12 +47,6 @@ texts! {
     NameHint = "name-hint";
     NameMissing = "name-missing";
     NameWrong = "name-wrong";
-    CodeLabel = "code-label";
-    CodeHint = "code-hint";
-    CodeMissing = "code-missing";
-    CodeUnknown = "code-unknown";
-    CodeUsed = "code-used";
-    CodeTries = "code-tries";
     ErrorsHeading = "errors-heading";
     FormOld = "form-old";
     RegisteredHeading = "registered-heading";
@@ -71,7 +64,6 @@ texts! {
     ExtendHeading = "extend-heading";
     ExtendIntro = "extend-intro";
     ExtendButton = "extend-button";
-    MoreCodeIntro = "more-code-intro";
     SuspendedHeading = "suspended-heading";
     SuspendedIntro = "suspended-intro";
     SuspendedReason = "suspended-reason";

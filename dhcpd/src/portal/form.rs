@@ -21,8 +21,6 @@ pub(super) struct Form {
     pub(super) agrees: bool,
     /// The name, without white space around it.
     pub(super) name: String,
-    /// The access code, as it was typed.
-    pub(super) code: String,
     /// The device to be replaced, by the name that the page gave it.
     pub(super) replaces: String,
     /// Whether it is from the page on which that device is chosen.
@@ -36,8 +34,6 @@ pub(super) enum Field {
     Agree,
     /// The name.
     Name,
-    /// The access code.
-    Code,
     /// The device to be replaced.
     Replaces,
 }
@@ -48,7 +44,6 @@ impl Field {
         match self {
             Self::Agree => "agree",
             Self::Name => "name",
-            Self::Code => "code",
             Self::Replaces => "replaces",
         }
     }
@@ -80,7 +75,6 @@ impl Form {
                 "do" => &mut form.wish,
                 "stamp" => &mut form.stamp,
                 "name" => &mut form.name,
-                "code" => &mut form.code,
                 "replaces" => &mut form.replaces,
                 "agree" => {
                     form.agrees = true;
@@ -116,10 +110,7 @@ impl Form {
                 let said = catalogue.filled(Text::NameWrong, &[("max", &max)]);
                 mistakes.push(Mistake { field: Field::Name, said });
             }
-            Identify::Voucher if self.code.is_empty() => {
-                mistakes.push(Mistake::new(Field::Code, catalogue, Text::CodeMissing));
-            }
-            Identify::Name | Identify::Voucher | Identify::Terms => {}
+            Identify::Name | Identify::Terms => {}
         }
         if has_terms && !self.agrees {
             mistakes.push(Mistake::new(Field::Agree, catalogue, Text::AgreeMissing));
@@ -171,7 +162,6 @@ mod tests {
         assert_eq!(of("name=a%0ab", Identify::Name, false), [Field::Name]);
         assert_eq!(of("name=mia%E2%80%AEx", Identify::Name, false), [Field::Name]);
         assert_eq!(of(&format!("name={}", "x".repeat(65)), Identify::Name, false), [Field::Name]);
-        assert_eq!(of("code=+", Identify::Voucher, false), [Field::Code]);
     }
 
     proptest::proptest! {

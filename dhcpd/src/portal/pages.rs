@@ -75,10 +75,6 @@ impl Portal {
                     Field::Name, &form.name, "username", mistakes, catalogue,
                     [Text::NameLabel, Text::NameHint],
                 )),
-                Identify::Voucher => (text_field(
-                    Field::Code, &form.code, "one-time-code", mistakes, catalogue,
-                    [Text::CodeLabel, Text::CodeHint],
-                )),
                 Identify::Terms => {},
             }
             @if let Some(terms) = &self.terms {

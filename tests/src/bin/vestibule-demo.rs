@@ -12,7 +12,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use vestibule_config::Probes;
 use vestibule_tests::demo::http::{self, Answer, Request};
-use vestibule_tests::demo::portal::{self, Portal};
 use vestibule_tests::demo::story;
 
 /// Plays a gated campus, end to end, in network namespaces of its own.
@@ -28,21 +27,6 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Server {
-    /// The registration page.
-    Portal {
-        /// Where it listens.
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        listen: SocketAddr,
-        /// The API of vestibule-dhcpd.
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        api: SocketAddr,
-        /// The file that holds the API's token.
-        #[arg(long, value_name = "FILE")]
-        token_file: PathBuf,
-        /// The page's own URL: http://NAME/
-        #[arg(long)]
-        url: String,
-    },
     /// A web server outside, which says that it is reached, and answers the probes of devices truly.
     Outside {
         /// Where it listens.
@@ -79,13 +63,6 @@ fn run(command: Option<Server>) -> Result<(), Box<dyn Error>> {
                 }
                 _ => http::serve(listen, answer)?,
             }
-        }
-        Some(Server::Portal { listen, api, token_file, url }) => {
-            let token = std::fs::read_to_string(&token_file)
-                .map_err(|error| format!("{}: {error}", token_file.display()))?;
-            let host = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
-            let host = host.ok_or("the URL must be http://NAME/")?.to_ascii_lowercase();
-            portal::serve(listen, Portal { api, token: token.trim().to_owned(), url, host })?;
         }
     }
     Ok(())

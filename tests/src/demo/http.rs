@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as the demo's portal and the web outside need: one request and one answer per connection.
+//! As much HTTP/1.1 as the web outside needs: one request and one answer per connection.
 //!
 //! It promises bounds on everything that comes from outside (head, body, connections, time), and never
 //! interprets what it cannot parse: such a request is answered 400.
@@ -230,99 +230,9 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// Asks the API of `vestibule-dhcpd`; gives status and body.
-///
-/// # Errors
-/// If it does not answer, or not in HTTP.
-pub fn ask(
-    api: SocketAddr,
-    token: &str,
-    method: &str,
-    target: &str,
-    json: Option<&str>,
-) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&api, SILENCE_MAX)?;
-    stream.set_read_timeout(Some(SILENCE_MAX))?;
-    stream.set_write_timeout(Some(SILENCE_MAX))?;
-    let body = json.unwrap_or_default();
-    let content = if json.is_some() {
-        format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
-    } else {
-        String::new()
-    };
-    write!(
-        stream,
-        "{method} {target} HTTP/1.1\r\nHost: {api}\r\nAuthorization: Bearer {token}\r\n{content}Connection: close\r\n\r\n{body}"
-    )?;
-    let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
-    let no_http = || io::Error::new(io::ErrorKind::InvalidData, "the API's answer is no HTTP");
-    let (first, headers) = read_head(&mut reader)?.ok_or_else(no_http)?;
-    let status = first.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(no_http)?;
-    let mut answer = Vec::new();
-    match header(&headers, "content-length").and_then(|length| length.parse().ok()) {
-        Some(length) => reader.take(length).read_to_end(&mut answer)?,
-        None => reader.read_to_end(&mut answer)?,
-    };
-    Ok((status, String::from_utf8_lossy(&answer).into_owned()))
-}
-
-/// Text as it may stand in HTML, between tags or in a quoted attribute.
-#[must_use]
-pub fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-/// The value of a field in a body of `application/x-www-form-urlencoded`.
-#[must_use]
-pub fn field(form: &str, name: &str) -> Option<String> {
-    let (_, value) = form
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(known, _)| *known == name)?;
-    let mut decoded = Vec::new();
-    let mut bytes = value.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: u8| {
-                    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-                };
-                16 * digit(bytes.next()?)? + digit(bytes.next()?)?
-            }
-            other => other,
-        });
-    }
-    Some(String::from_utf8_lossy(&decoded).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn html_has_no_way_out_of_its_place() {
-        assert_eq!(escaped("<a b=\"c\" d='e'>&"), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;");
-    }
-
-    #[test]
-    fn form_fields_are_decoded_and_bad_ones_refused() {
-        assert_eq!(field("a=b&owner=mia+%3Cm%3E", "owner").as_deref(), Some("mia <m>"));
-        assert_eq!(field("owner=%4", "owner"), None);
-        assert_eq!(field("owner=%zz", "owner"), None);
-        assert_eq!(field("a=b", "owner"), None);
-    }
 
     #[test]
     fn a_head_ends_at_its_limit() {

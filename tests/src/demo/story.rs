@@ -13,10 +13,10 @@ const OUTSIDE: &str = "203.0.113.10";
 
 const PICTURE: &str = "
   laptop ---- edge-halls ------------ gateway ------------------ servers
-  (udhcpc)    10.20.0.1               10.0.0.67                  10.0.0.53     true DNS
-              relay (dnsmasq)         10.0.0.54                  10.0.0.80     the portal
-                                      vestibule-dhcpd            203.0.113.10  a web server outside
-                                      vestibule-dns, kernel sets 203.0.113.53  a DNS server outside
+  (udhcpc)    10.20.0.1               10.0.0.67, 10.0.0.54       10.0.0.53     true DNS
+              relay (dnsmasq)         10.0.0.80, the portal      203.0.113.10  a web server outside
+                                      vestibule-dhcpd            203.0.113.53  a DNS server outside
+                                      vestibule-dns, kernel sets
 ";
 
 /// Plays the demo.
@@ -45,33 +45,28 @@ struct Story<'a> {
     campus: &'a Campus,
     laptop: Host,
     dhcpd: Process,
-    portal: Process,
     /// Only kept alive.
     _servers: Vec<Process>,
 }
 
 impl<'a> Story<'a> {
     fn begin(stage: &'a Stage, campus: &'a Campus) -> Result<Self, Failure> {
+        campus.portal_on_gateway()?;
         campus.configure_with(include_str!("../../demo/vestibule.toml"))?;
+        campus.gateway.write("/etc/vestibule/terms.md", include_str!("../../demo/terms.md"))?;
         let laptop = campus.laptop(&SITE, "laptop", MAC)?;
         let mut servers = vec![campus.start_true_dns()?];
         for port in [80, 8080] {
             servers.push(campus.start_outside(port)?);
         }
-        let line = format!(
-            "vestibule-demo portal --listen {PORTAL}:80 --api 10.0.0.67:8067 --token-file {TOKEN_FILE} \
-             --url {PORTAL_URL}"
-        );
-        stage.command(&campus.servers, &line)?;
-        let mut portal = campus.servers.start("portal", &line)?;
-        portal.wait_line("ready")?;
         stage.command(&campus.gateway, &format!("vestibule-dhcpd --config {VESTIBULE_TOML}"))?;
         let dhcpd = campus.start_dhcpd()?;
         stage.command(&campus.gateway, &format!("vestibule-dns --config {VESTIBULE_TOML}"))?;
         servers.push(campus.start_dns()?);
         servers.push(campus.start_relay(&SITE)?);
-        stage.expect("server, lying resolver, portal and relay are ready", true)?;
-        Ok(Self { stage, campus, laptop, dhcpd, portal, _servers: servers })
+        stage.expect("server, portal, lying resolver and relay are ready", true)?;
+        stage.say(&format!("  The portal is the server's own, at {PORTAL_URL} ({PORTAL})."))?;
+        Ok(Self { stage, campus, laptop, dhcpd, _servers: servers })
     }
 
     fn play(&mut self) -> Result<(), Failure> {
@@ -114,25 +109,25 @@ impl<'a> Story<'a> {
                 stage.run(&self.laptop, &format!("curl -sS -o /dev/null -w '{ANSWER}' {url}"))?;
             stage.expect("led to the portal", answer == format!("302 {PORTAL_URL}\n"))?;
         }
-        let page = stage.run(&self.laptop, "curl -sS -L http://anything.example/ | grep '<h1>'")?;
+        let page = stage.run(&self.laptop, "curl -sS -L http://anything.example/ | grep -o '<h1>.*</h1>'")?;
         stage.expect("this is the portal", page.contains("Register this device"))
     }
 
     fn register(&mut self, address: &str) -> Result<(), Failure> {
         let stage = self.stage;
-        stage.heading("3. The portal asks who this is, and registers the laptop")?;
-        let offset = self.portal.log().len();
+        stage.heading("3. The portal knows who this is, and registers the laptop")?;
         let page = stage.run(&self.laptop, &format!("curl -sS {PORTAL_URL} | {PAGE}"))?;
         stage.expect(
             "the portal knows the laptop by its lease",
             page.contains(MAC) && page.contains(address),
         )?;
-        let line = format!("curl -sS -o /dev/null -w '{ANSWER}' -d owner=mia {PORTAL_URL}");
-        let answer = stage.run(&self.laptop, &line)?;
-        stage.expect("registered", answer == format!("303 {PORTAL_URL}\n"))?;
-        stage.say("  What the portal asked of the API:")?;
-        stage.output(self.portal.log().get(offset..).unwrap_or_default())?;
-        stage.say("  The call returned when the kernel had the permit:")?;
+        let log = self.dhcpd.log().len();
+        let line = format!("curl -sS -o /dev/null -w '{ANSWER}' -d \"{FORM}\" {PORTAL_URL}");
+        let answer = stage.run(&self.laptop, &format!("stamp=$(curl -sS {PORTAL_URL} | {STAMP}); {line}"))?;
+        stage.expect("registered", answer == format!("303 {PORTAL_URL}?lang=en\n"))?;
+        self.dhcpd.wait_line_after(log, "registered at the portal")?;
+        stage.output(self.dhcpd.log().get(log..).unwrap_or_default())?;
+        stage.say("  The answer came when the kernel had the permit:")?;
         self.sets(address, "registered")
     }
 
@@ -170,7 +165,7 @@ impl<'a> Story<'a> {
         let page = stage.run(&self.laptop, &format!("curl -sS {PORTAL_URL} | {PAGE}"))?;
         stage.expect(
             "it is still registered",
-            page.contains("You are registered") && page.contains("mia"),
+            page.contains("This device is online") && page.contains("mia"),
         )?;
         self.sets(address, "registered")
     }
@@ -237,8 +232,15 @@ const CONNECT: &str =
 /// What of an answer is shown: its status, and where it leads.
 const ANSWER: &str = r"%{http_code} %{redirect_url}\n";
 
-/// What of the portal's page is shown.
-const PAGE: &str = r"sed -n '/<h1>/,/<\/main>/{/main>/!{/./p}}'";
+/// What of the portal's page is shown: its text.
+const PAGE: &str =
+    r"sed -e 's/.*<main>//; s/<\/main>.*//; s/<[^>]*>/\n/g' | sed -e 's/^/| /' -e '/^| *$/d'";
+
+/// What a browser sends.
+const FORM: &str = "do=register&stamp=$stamp&name=mia&agree=on";
+
+/// The form's stamp, which a browser sends unseen.
+const STAMP: &str = r#"sed -n 's/.*name="stamp" value="\([^"]*\)".*/\1/p'"#;
 
 /// What of a set is shown.
 const ELEMENTS: &str = "grep -e 'set ' -e elements";
