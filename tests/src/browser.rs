@@ -72,7 +72,12 @@ impl Browser {
         });
         let (session, events) = (String::new(), Vec::new());
         let mut browser = Self { child, commands, messages, session, last_id: 0, events };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))?;
+        let page = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        // Why it did not start stands in what it wrote.
+        let target = page.map_err(|error| {
+            let log = host.run("tail -n 20 /run/browser.log").map(|log| log.both());
+            machine(&error.to_string(), &log.unwrap_or_default())
+        })?;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = browser.call("Target.attachToTarget", attach)?;
         browser.session = attached["sessionId"].as_str().unwrap_or_default().to_owned();

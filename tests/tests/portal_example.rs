@@ -15,8 +15,18 @@ fn example() -> PathBuf {
 fn it_is_a_hundred_lines_of_the_standard_library() {
     let text = std::fs::read_to_string(example()).unwrap();
     assert!(text.lines().count() <= 100, "{} lines", text.lines().count());
-    let imports = text.lines().filter(|line| line.starts_with("import ") || line.starts_with("from "));
-    let known = ["argparse", "html", "http.server", "json", "secrets", "urllib.error", "urllib.parse", "urllib.request"];
+    let imports =
+        text.lines().filter(|line| line.starts_with("import ") || line.starts_with("from "));
+    let known = [
+        "argparse",
+        "html",
+        "http.server",
+        "json",
+        "secrets",
+        "urllib.error",
+        "urllib.parse",
+        "urllib.request",
+    ];
     for import in imports {
         for module in import.trim_start_matches("import ").split(", ") {
             assert!(known.contains(&module), "{module}");
@@ -57,14 +67,21 @@ fn it_lets_a_device_in_and_tells_what_is_wrong() {
     let answer = post(&format!("owner=%3Cb%3Emia&stamp={stamp}"));
     assert!(answer.ends_with("303 "), "{answer}");
     let page = laptop.ok(&format!("curl -sS {URL}")).unwrap();
-    assert!(page.contains("<h1>This device is online</h1>") && page.contains("&lt;b&gt;mia"), "{page}");
+    assert!(
+        page.contains("<h1>This device is online</h1>") && page.contains("&lt;b&gt;mia"),
+        "{page}"
+    );
     assert_eq!(laptop.ok("dig +short www.example.edu").unwrap(), "203.0.113.10\n");
 
-    let stranger = campus.gateway.ok("curl -sS -w '%{http_code}' http://10.0.0.80/ -H 'Host: register.campus.example'");
+    let stranger = campus
+        .gateway
+        .ok("curl -sS -w '%{http_code}' http://10.0.0.80/ -H 'Host: register.campus.example'");
     let stranger = stranger.unwrap();
     assert!(stranger.contains("not known here") && stranger.ends_with("409"), "{stranger}");
     let claimed = laptop.ok(&format!("curl -sS -H 'X-Forwarded-For: 10.0.0.1' {URL}")).unwrap();
     assert!(claimed.contains("This device is online"), "nobody else's word counts: {claimed}");
-    let long = laptop.ok(&format!("head -c 5000 /dev/zero | curl -sS -w '%{{http_code}}' --data-binary @- {URL}"));
+    let long = laptop.ok(&format!(
+        "head -c 5000 /dev/zero | curl -sS -w '%{{http_code}}' --data-binary @- {URL}"
+    ));
     assert!(long.unwrap().ends_with("400"));
 }

@@ -84,7 +84,7 @@ fn api_listen(error: &ListenError) -> &'static str {
         ListenError::SocketInUse(_) | ListenError::NotASocket(_) | ListenError::Unix(..) => {
             "api.listen: "
         }
-        ListenError::Tcp(..) | ListenError::Captive(..) => "",
+        ListenError::Tcp(..) | ListenError::Captive(..) | ListenError::Portal(..) => "",
     }
 }
 

@@ -109,7 +109,8 @@ impl<'a> Story<'a> {
                 stage.run(&self.laptop, &format!("curl -sS -o /dev/null -w '{ANSWER}' {url}"))?;
             stage.expect("led to the portal", answer == format!("302 {PORTAL_URL}\n"))?;
         }
-        let page = stage.run(&self.laptop, "curl -sS -L http://anything.example/ | grep -o '<h1>.*</h1>'")?;
+        let page = stage
+            .run(&self.laptop, "curl -sS -L http://anything.example/ | grep -o '<h1>.*</h1>'")?;
         stage.expect("this is the portal", page.contains("Register this device"))
     }
 
@@ -123,7 +124,8 @@ impl<'a> Story<'a> {
         )?;
         let log = self.dhcpd.log().len();
         let line = format!("curl -sS -o /dev/null -w '{ANSWER}' -d \"{FORM}\" {PORTAL_URL}");
-        let answer = stage.run(&self.laptop, &format!("stamp=$(curl -sS {PORTAL_URL} | {STAMP}); {line}"))?;
+        let answer = stage
+            .run(&self.laptop, &format!("stamp=$(curl -sS {PORTAL_URL} | {STAMP}); {line}"))?;
         stage.expect("registered", answer == format!("303 {PORTAL_URL}?lang=en\n"))?;
         self.dhcpd.wait_line_after(log, "registered at the portal")?;
         stage.output(self.dhcpd.log().get(log..).unwrap_or_default())?;

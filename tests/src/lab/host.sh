@@ -9,8 +9,8 @@ hostname "$name"
 
 here=$lab/host/$name
 mkdir -p "$here/etc"
-for entry in alternatives dhcp dhcpcd.conf ethertypes fonts gai.conf host.conf iproute2 ld.so.cache ld.so.conf \
-	ld.so.conf.d localtime protocols rpc services udhcpc; do
+for entry in alternatives chromium.d dhcp dhcpcd.conf ethertypes fonts gai.conf host.conf iproute2 \
+	ld.so.cache ld.so.conf ld.so.conf.d localtime protocols rpc services udhcpc; do
 	[ ! -e "/etc/$entry" ] || cp -R -P "/etc/$entry" "$here/etc/"
 done
 # No other account and no group: a user namespace knows no others, and servers and clients that would
