@@ -79,7 +79,7 @@ impl Portal {
             }
             @if let Some(terms) = &self.terms {
                 h2 #terms-heading { (catalogue.text(Text::TermsHeading)) }
-                div class="terms" tabindex="0" role="region" aria-labelledby="terms-heading" { (terms) }
+                div class="terms" dir="auto" tabindex="0" role="region" aria-labelledby="terms-heading" { (terms) }
                 @let mistake = of(Field::Agree, mistakes);
                 div class="field" {
                     @if let Some(mistake) = mistake { (error(mistake)) }

@@ -16,8 +16,6 @@ use std::time::Duration;
 const HEAD_BYTES_MAX: u64 = 8 * 1024;
 /// Bytes of a request's body.
 const REQUEST_BODY_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of an answer, head and body.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// Connections served at once; further ones are closed.
 const CONNECTIONS_MAX: usize = 64;
 /// Time that one side may stay silent.

@@ -235,8 +235,7 @@ const CONNECT: &str =
 const ANSWER: &str = r"%{http_code} %{redirect_url}\n";
 
 /// What of the portal's page is shown: its text.
-const PAGE: &str =
-    r"sed -e 's/.*<main>//; s/<\/main>.*//; s/<[^>]*>/\n/g' | sed -e 's/^/| /' -e '/^| *$/d'";
+const PAGE: &str = r"tr '\n' ' ' | sed -e 's/.*<main>//; s/<\/main>.*//; s/<[^>]*>/\n/g' | sed -e 's/^/| /' -e '/^| *$/d'";
 
 /// What a browser sends.
 const FORM: &str = "do=register&stamp=$stamp&name=mia&agree=on";
