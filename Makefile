@@ -1,12 +1,13 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench bench-peers bench-scale bench-instructions soak crash fuzz deny
+.PHONY: help demo test build bench bench-dns bench-peers bench-scale bench-instructions soak crash fuzz deny
 
 help:
 	@echo "make demo                a gated campus, end to end: lease, gate, lying DNS, registration"
 	@echo "make test                format check, clippy, every test"
 	@echo "make build               the programs, into target/release"
 	@echo "make bench               beside Kea, ISC dhcpd and a null responder, in one run of ten minutes"
+	@echo "make bench-dns           the lying resolver beside dnsmasq, with dnsperf"
 	@echo "make bench-peers         unpacks Kea and ISC dhcpd into target/peers; installs nothing"
 	@echo "make bench-scale         what a million leases cost in memory and time"
 	@echo "make bench-instructions  instructions of the packet's way, beside those that are kept"
@@ -33,6 +34,11 @@ bench:
 	@tests/setup.sh bench
 	cargo build --release --bins -p vestibule-dhcpd -p vestibule-load -p vestibule-tests
 	@target/release/vestibule-bench $(BENCH)
+
+# DNS_BENCH holds rounds and seconds: make bench-dns DNS_BENCH="2 3". Needs dnsperf (apt-get install dnsperf).
+bench-dns:
+	@cargo build --release --quiet -p vestibule-dns
+	@tests/dns-bench.sh $(DNS_BENCH)
 
 bench-peers:
 	@tests/setup.sh peers

@@ -34,6 +34,10 @@ macro_rules! counters {
         }
 
         impl Counts {
+            /// Each counter's name and what it counts, in the same order as [`iter`](Self::iter).
+            pub const MEANINGS: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($name), concat!($($doc),+)),)+];
+
             /// Each counter's name and value, in a fixed order.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)+].into_iter()

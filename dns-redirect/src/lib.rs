@@ -5,7 +5,8 @@
 //! an answer without records; the portal's own name and the walled garden are asked of the true
 //! resolvers; HTTP gets 302 to the portal.
 //!
-//! The way of a question: [`bind`](Service::bind) opens the sockets, `dns_udp` and `dns_tcp` read,
+//! The way of a question: [`bind`](Service::bind) opens the sockets, `dns_udp` (with `datagrams`) and
+//! `dns_tcp` read,
 //! `resolver` has `handler` decode, [`decision`] decides, `upstream` asks the true resolvers where
 //! the decision is to forward and `cache` has nothing (`flights` has it ask the same question once), `garden`
 //! has the gate opened for what the answer leads to, and `handler` encodes. Plain questions are read
@@ -16,12 +17,11 @@
 //! reaches an upstream resolver. It knows nothing of leases and registrations: who is sent here is
 //! the gate's business.
 
-#![forbid(unsafe_code)]
-
 mod bind;
 mod cache;
 mod connections;
 mod counters;
+mod datagrams;
 pub mod decision;
 mod dns_tcp;
 mod dns_udp;
@@ -30,6 +30,7 @@ mod garden;
 mod handler;
 mod kernel_drops;
 pub mod limits;
+mod metrics;
 mod plain;
 pub mod port_holder;
 mod redirect;

@@ -160,6 +160,12 @@ pub const LISTEN_BACKLOG: i32 = 128;
 /// left, no memory), instead of asking again at once.
 pub const KERNEL_REFUSAL_REST: Duration = Duration::from_millis(100);
 
+/// Open connections for the metrics.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
+
+/// How long one of them may live.
+pub const METRICS_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How often the counters are logged, if any of them moved.
 pub const COUNTERS_LOG_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -18,6 +18,9 @@ const LOG_FILTER: &str = "info,hickory_server=warn,hickory_proto=warn,hickory_re
 /// Worker threads at most: answers are made by one task for each socket, the rest is waiting.
 const THREADS_MAX: usize = 4;
 
+/// Turns of tasks between two looks at the network and the clock.
+const EVENT_INTERVAL: u32 = 4;
+
 /// The lying resolver of Vestibule, and the port-80 redirect beside it.
 ///
 /// It reads the sections [gate] and [dns] of the file, serves until it gets SIGTERM or SIGINT, and ends
@@ -74,6 +77,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
+        // A turn of a task may be a whole batch of questions: what waits for the network looks often.
+        .event_interval(EVENT_INTERVAL)
         .build()
         .map_err(|error| format!("the runtime cannot be started: {error}"))?;
     runtime.block_on(async {

@@ -12,14 +12,16 @@ use crate::garden::Link;
 use crate::handler::Handler;
 use crate::limits::{
     COUNTERS_LOG_INTERVAL, DNS_CONNECTIONS_MAX, DNS_CONNECTIONS_PER_SOURCE_MAX,
-    REDIRECT_CONNECTIONS_MAX, REDIRECT_CONNECTIONS_PER_SOURCE_MAX, UPSTREAM_LOOKUPS_MADE_UP_MAX,
-    UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX, WAITING_MAX, WAITING_PER_SOURCE_MAX,
+    METRICS_CONNECTIONS_MAX, REDIRECT_CONNECTIONS_MAX, REDIRECT_CONNECTIONS_PER_SOURCE_MAX,
+    UPSTREAM_LOOKUPS_MADE_UP_MAX, UPSTREAM_LOOKUPS_MAX, UPSTREAM_LOOKUPS_PER_SOURCE_MAX,
+    WAITING_MAX, WAITING_PER_SOURCE_MAX,
 };
+use crate::metrics::Metrics;
 use crate::redirect::Redirect;
 use crate::resolver::{Lookups, Resolver};
 use crate::slots::Slots;
 use crate::upstream::Upstream;
-use crate::{dns_tcp, dns_udp, garden, kernel_drops, redirect};
+use crate::{dns_tcp, dns_udp, garden, kernel_drops, metrics, redirect};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -34,6 +36,7 @@ pub struct Service {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
     http: Vec<TcpListener>,
+    metrics: Option<TcpListener>,
     resolver: Arc<Resolver>,
     redirect: Arc<Redirect>,
     garden_link: Option<Link>,
@@ -49,6 +52,8 @@ pub struct Addresses {
     pub dns_tcp: Vec<SocketAddr>,
     /// The redirect.
     pub redirect: Vec<SocketAddr>,
+    /// The metrics.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why a service did not start.
@@ -112,6 +117,10 @@ impl Service {
             http: redirect_listen()
                 .map(|at| bind::tcp(at, "dns.redirect-listen"))
                 .collect::<Result<_, _>>()?,
+            metrics: dns
+                .metrics_listen
+                .map(|at| bind::tcp(at, "dns.metrics-listen"))
+                .transpose()?,
             resolver: Arc::new(resolver),
             redirect: Arc::new(redirect),
             garden_link,
@@ -133,6 +142,7 @@ impl Service {
                 dns_udp: self.udp.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
                 dns_tcp: of(&self.tcp)?,
                 redirect: of(&self.http)?,
+                metrics: self.metrics.as_ref().map(TcpListener::local_addr).transpose()?,
             })
         };
         collect().map_err(StartError::Kernel)
@@ -150,10 +160,16 @@ impl Service {
     ///
     /// [`Stopped`] if a listener ended by itself: a fault of ours.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Stopped> {
-        let udp = self.udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let udp: Vec<SocketAddr> =
+            self.udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let mut parts = JoinSet::new();
+        let tasks = tokio::runtime::Handle::current().metrics().num_workers();
         for socket in self.udp {
-            parts.spawn(dns_udp::serve(socket, Arc::clone(&self.resolver)));
+            // One socket, because nobody else's may have a share of its port (`bind`).
+            let socket = Arc::new(socket);
+            for _ in 0..tasks {
+                parts.spawn(dns_udp::serve(Arc::clone(&socket), Arc::clone(&self.resolver)));
+            }
         }
         let slots = Slots::new(DNS_CONNECTIONS_MAX, DNS_CONNECTIONS_PER_SOURCE_MAX);
         for listener in self.tcp {
@@ -164,6 +180,11 @@ impl Service {
         for listener in self.http {
             let (redirect, counters) = (Arc::clone(&self.redirect), Arc::clone(&self.counters));
             parts.spawn(redirect::serve(listener, Arc::clone(&slots), redirect, counters));
+        }
+        if let Some(listener) = self.metrics {
+            let slots = Slots::new(METRICS_CONNECTIONS_MAX, METRICS_CONNECTIONS_MAX);
+            let metrics = Metrics { counters: Arc::clone(&self.counters), udp: udp.clone() };
+            parts.spawn(metrics::serve(listener, slots, Arc::new(metrics)));
         }
         if let Some(link) = self.garden_link {
             parts.spawn(link.run());
@@ -253,9 +274,13 @@ impl fmt::Display for Addresses {
             )?;
         }
         if self.redirect.is_empty() {
-            f.write_str("; no redirect")
+            f.write_str("; no redirect")?;
         } else {
-            write!(f, "; redirect on {}", list(&self.redirect))
+            write!(f, "; redirect on {}", list(&self.redirect))?;
+        }
+        match self.metrics {
+            Some(metrics) => write!(f, "; metrics on {metrics}"),
+            None => Ok(()),
         }
     }
 }

@@ -238,6 +238,8 @@ pub struct Dns {
     pub upstream: Vec<SocketAddr>,
     /// Seconds that a lie may be cached: 5 to 15.
     pub lie_ttl_seconds: u32,
+    /// Where it answers Prometheus; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Where the API listens.

@@ -80,8 +80,10 @@ pub const GATE: Section = Section {
 pub const PORTAL: Section = Section { header: "[gate.portal]", keys: &["address", "url"] };
 
 /// `[dns]`
-pub const DNS: Section =
-    Section { header: "[dns]", keys: &["listen", "redirect-listen", "upstream", "lie-ttl"] };
+pub const DNS: Section = Section {
+    header: "[dns]",
+    keys: &["listen", "redirect-listen", "upstream", "lie-ttl", "metrics-listen"],
+};
 
 /// `[api]`
 pub const API: Section = Section { header: "[api]", keys: &["listen", "token-file", "token"] };

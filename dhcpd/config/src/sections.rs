@@ -139,7 +139,13 @@ pub(crate) fn dns(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Dns> {
         value::duration_within(text, LIE_TTL_SECONDS_MIN, LIE_TTL_SECONDS_MAX)
     });
     let lie_ttl_seconds = lie_ttl.map_or(LIE_TTL_SECONDS_DEFAULT, |placed| placed.value);
-    Some(Dns { listen, redirect_listen, upstream, lie_ttl_seconds })
+    let metrics_listen = reader.parsed(&table, "metrics-listen", |text| {
+        let socket = value::socket(text, None)?;
+        check_listen(socket)?;
+        Ok(socket)
+    });
+    let metrics_listen = metrics_listen.map(|placed| placed.value);
+    Some(Dns { listen, redirect_listen, upstream, lie_ttl_seconds, metrics_listen })
 }
 
 /// Reads `[gate]`. `None` only if a mistake was noted.

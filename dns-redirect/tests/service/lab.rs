@@ -28,6 +28,7 @@ pub(crate) struct Lab {
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     counters: Arc<vestibule_dns::Counters>,
     running: JoinHandle<()>,
 }
@@ -42,6 +43,7 @@ pub(crate) fn dns(upstream: &[SocketAddr]) -> Dns {
         redirect_listen: vec![loopback()],
         upstream: upstream.to_vec(),
         lie_ttl_seconds: LIE_TTL_SECONDS,
+        metrics_listen: Some(loopback()),
     }
 }
 
@@ -72,12 +74,13 @@ impl Lab {
 
     pub(crate) fn start_with(dns: &Dns, gate: &Gate) -> Self {
         let service = Service::bind(dns, gate, None).unwrap();
-        let Addresses { dns_udp, dns_tcp, redirect } = service.addresses().unwrap();
+        let Addresses { dns_udp, dns_tcp, redirect, metrics } = service.addresses().unwrap();
         let counters = service.counters();
         let running = tokio::spawn(async move {
             service.run(std::future::pending()).await.unwrap();
         });
-        Self { udp: dns_udp[0], tcp: dns_tcp[0], http: redirect[0], counters, running }
+        let metrics = metrics.unwrap();
+        Self { udp: dns_udp[0], tcp: dns_tcp[0], http: redirect[0], metrics, counters, running }
     }
 
     pub(crate) fn counts(&self) -> Counts {

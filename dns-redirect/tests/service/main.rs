@@ -9,5 +9,6 @@ mod dig;
 mod forwarding;
 mod garden;
 mod lab;
+mod metrics;
 mod redirect;
 mod start;

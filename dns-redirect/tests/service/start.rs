@@ -90,7 +90,7 @@ async fn a_configuration_that_cannot_be_served_is_refused() {
 async fn several_addresses_are_served() {
     let two = vec![loopback(), "127.0.0.2:0".parse().unwrap()];
     let service = Service::bind(
-        &Dns { listen: two.clone(), redirect_listen: vec![], ..dns(&[]) },
+        &Dns { listen: two.clone(), redirect_listen: vec![], metrics_listen: None, ..dns(&[]) },
         &gate(),
         None,
     )

@@ -6,13 +6,20 @@
 
 #![allow(dead_code, reason = "the targets use a part of the modules each")]
 
+#[path = "../../../dns-redirect/src/decision.rs"]
+pub mod decision;
 #[path = "../../../dhcpd/src/failover/mod.rs"]
 pub mod failover;
 #[path = "../../../dhcpd/src/net/frame.rs"]
 pub mod frame;
+#[path = "../../../dns-redirect/src/limits.rs"]
+pub mod limits;
+#[path = "../../../dns-redirect/src/plain.rs"]
+pub mod plain;
 #[path = "../../../dhcpd/src/wire/mod.rs"]
 pub mod wire;
 
 pub mod decode_check;
 pub mod failover_check;
 pub mod frame_check;
+pub mod plain_check;
