@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench bench-dns bench-peers bench-scale bench-instructions soak crash fuzz deny
+.PHONY: help demo test build bench bench-dns bench-peers bench-scale bench-instructions soak crash fuzz deny bench-gate
 
 help:
 	@echo "make demo                a gated campus, end to end: lease, gate, lying DNS, registration"
@@ -10,6 +10,7 @@ help:
 	@echo "make bench-dns           the lying resolver beside dnsmasq, with dnsperf"
 	@echo "make bench-peers         unpacks Kea and ISC dhcpd into target/peers; installs nothing"
 	@echo "make bench-scale         what a million leases cost in memory and time"
+	@echo "make bench-gate          registrations to permits, changes of the kernel sets, a crowd of unregistered phones"
 	@echo "make bench-instructions  instructions of the packet's way, beside those that are kept"
 	@echo "make soak                20,000 clients through renew, rebind and expiry, in three minutes"
 	@echo "make crash               50 rounds of kill -9 each with and without gate, 10,000 power cuts"
@@ -47,6 +48,12 @@ bench-scale:
 	@tests/setup.sh demo
 	cargo build --release --workspace --bins
 	target/release/vestibule-scale
+
+# BENCH_GATE holds options for vestibule-bench-gate: make bench-gate BENCH_GATE="--only sets"
+bench-gate:
+	@tests/setup.sh demo
+	cargo build --release --bins -p vestibule-dhcpd -p vestibule-dns -p vestibule-load -p vestibule-tests
+	@target/release/vestibule-bench-gate $(BENCH_GATE)
 
 # SOAK holds options for vestibule-soak: make soak SOAK="--clients 200 --seconds 30"
 soak:

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod browser;
 pub mod demo;
+pub mod gate_bench;
 pub mod instructions;
 pub mod isolated;
 pub mod lab;

@@ -37,6 +37,8 @@ const KEPT: u32 = 10;
 const PROBE_CLIENT: u32 = 4_000_000_000;
 /// Where configurations are, on the server's host.
 const FOLDER: &str = "/etc/servers";
+/// Our configuration there.
+pub const CONFIGURATION: &str = "/etc/servers/vestibule.toml";
 
 /// A server that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +116,14 @@ impl Networks {
     #[must_use]
     pub fn relay(number: u32) -> Ipv4Addr {
         Self::address(number, 1)
+    }
+
+    /// An address of the pools of the first so many relays, from 0: the first of each pool, then the
+    /// second of each, and so on. They are given out in this order, but for one of the first pool, which
+    /// goes to who asks whether the server is there.
+    #[must_use]
+    pub fn pooled(number: u32, relays: u32) -> Ipv4Addr {
+        Self::address(number % relays, KEPT + number / relays)
     }
 
     fn address(relay: u32, offset: u32) -> Ipv4Addr {
@@ -212,11 +222,9 @@ impl Ground {
                 let gated = server == Server::VestibuleGated;
                 self.server.write(TOKEN_FILE, "a-token-for-one-lab-only-0123456789abcdef\n")?;
                 self.server.ok(&format!("chmod 600 {TOKEN_FILE}"))?;
-                self.server.write(
-                    &format!("{FOLDER}/vestibule.toml"),
-                    &vestibule_toml(networks, &state.to_string(), gated),
-                )?;
-                Ok(format!("vestibule-dhcpd --config {FOLDER}/vestibule.toml"))
+                self.server
+                    .write(CONFIGURATION, &vestibule_toml(networks, &state.to_string(), gated))?;
+                Ok(format!("vestibule-dhcpd --config {CONFIGURATION}"))
             }
             Server::Kea => {
                 let kea = peer("usr/sbin/kea-dhcp4")?;
@@ -284,7 +292,7 @@ fn vestibule_toml(networks: Networks, state: &str, gated: bool) -> String {
     );
     toml.push_str(if gated {
         "[gate]\nmode = \"local\"\nlying-resolver = \"10.0.0.67\"\n\
-         portal = { address = \"10.0.0.80\", url = \"http://register.campus.example/\" }\n\
+         portal = { address = \"10.0.0.80\", url = \"https://register.campus.example/\" }\n\
          [dns]\nlisten = [\"10.0.0.67:53\"]\nredirect-listen = [\"10.0.0.67:8080\"]\nupstream = [\"10.0.0.53:53\"]\n"
     } else {
         "[gate]\nmode = \"off\"\n"
