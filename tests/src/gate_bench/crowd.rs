@@ -32,6 +32,10 @@ const LIE: &str = "10.0.0.80";
 /// Between two rounds of a phone's probes, in seconds.
 const AGAIN_SECONDS: u32 = 15;
 
+/// The port of the crowd's unicast messages, of which it sends none: ports 67 and 68 are the residents' on
+/// the host that both share. The crowd's relays have a port of their own, which the server answers to
+/// (RFC 8357).
+const CROWD_CLIENT_PORT: u16 = 1068;
 /// Between two looks whether a program has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -154,7 +158,7 @@ impl Crowd {
         ground.load.write("/run/crowd.toml", &scenario)?;
         Ok(format!(
             "vestibule-load run /run/crowd.toml --server {SERVER} --giaddr {} --relays {CROWD_RELAYS} \
-             --relay-step {RELAY_STEP} --json /run/crowd.json",
+             --relay-step {RELAY_STEP} --relay-port 0 --client-port {CROWD_CLIENT_PORT} --json /run/crowd.json",
             Networks::relay(0)
         ))
     }
@@ -177,7 +181,12 @@ impl Crowd {
             ),
         )?;
         ended(&mut run);
-        let result: RunResult = read(&ground.load.read(&format!("/run/{name}.json"))?)?;
+        let json = format!("/run/{name}.json");
+        let text = ground.load.read(&json).map_err(|_| LabError::Deadline {
+            what: format!("{json} is written"),
+            seen: run.log(),
+        })?;
+        let result: RunResult = read(&text)?;
         let percentile = |percent| result.latency(Pair::Dora).map(|dora| dora.percentile(percent));
         Ok(ResidentFigures {
             doras: result.totals.doras,
