@@ -12,7 +12,7 @@ seconds=${1:-60}
 case $seconds in
     '' | *[!0-9]* | 0) echo "usage: $0 [SECONDS], at least 1" >&2; exit 2 ;;
 esac
-targets='decode frame failover plain'
+targets='decode frame failover plain token'
 input_length_max=2048        # longer than any packet that is read, so that the limit is tried too
 memory_max_megabytes=512
 input_seconds_max=5          # for one input: anything that takes longer is reported as a crash

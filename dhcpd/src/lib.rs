@@ -7,8 +7,9 @@
 //! 5. and releases what was held for them,
 //! 6. [`wire`] encodes and [`net`] sends.
 //!
-//! Beside that way, and never in it: [`api`], which asks the core through the [`door`], and the
-//! messages of the [`failover`] link.
+//! Beside that way, and never in it: [`api`], which asks the core through the [`door`]; [`events`], which
+//! tells what happened, and [`webhook`], which brings it to others; and the messages of the [`failover`]
+//! link.
 
 pub mod api;
 pub mod cli;
@@ -17,9 +18,11 @@ pub mod commit;
 pub mod daemon;
 pub mod decide;
 pub mod door;
+pub mod events;
 pub mod failover;
 pub mod metrics;
 pub mod net;
 pub mod portal;
 pub mod store;
+pub mod webhook;
 pub mod wire;

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use table::LabelTable;
-use vestibule_core::{CoreStatus, Fault, MessageType, Reason};
+use vestibule_core::{CoreStatus, EventKind, Fault, MessageType, Reason};
 
 pub use exposition::{CONTENT_TYPE, METRIC_NAMES};
 
@@ -109,6 +109,11 @@ pub struct Metrics {
     portal_connections: AtomicU64,
     portal_connections_refused: AtomicU64,
     portal_handshakes_failed: AtomicU64,
+    events: Vec<AtomicU64>,
+    event_subscribers: AtomicU64,
+    event_subscribers_cut: AtomicU64,
+    /// By webhook: events delivered, attempts that failed, ids passed over.
+    webhooks: LabelTable<String, [AtomicU64; 3]>,
 }
 
 /// What is known of one DHCP socket.
@@ -243,6 +248,10 @@ impl Metrics {
             portal_connections: AtomicU64::new(0),
             portal_connections_refused: AtomicU64::new(0),
             portal_handshakes_failed: AtomicU64::new(0),
+            events: zeros(EventKind::ALL.len()),
+            event_subscribers: AtomicU64::new(0),
+            event_subscribers_cut: AtomicU64::new(0),
+            webhooks: LabelTable::new(vestibule_config::limits::WEBHOOKS_MAX),
         }
     }
 
@@ -434,6 +443,41 @@ impl Metrics {
     /// A connection to `captive.listen` came to no TLS session.
     pub fn captive_handshake_failed(&self) {
         self.captive_handshakes_failed.fetch_add(1, Relaxed);
+    }
+
+    /// An event of this kind was told.
+    pub fn event(&self, kind: EventKind) {
+        add_at(&self.events, kind as usize, 1);
+    }
+
+    /// A reader of events came.
+    pub fn event_subscriber_came(&self) {
+        self.event_subscribers.fetch_add(1, Relaxed);
+    }
+
+    /// A reader of events went.
+    pub fn event_subscriber_went(&self) {
+        self.event_subscribers.fetch_sub(1, Relaxed);
+    }
+
+    /// A reader of events was cut off because it was too slow.
+    pub fn event_subscriber_cut(&self) {
+        self.event_subscribers_cut.fetch_add(1, Relaxed);
+    }
+
+    /// A webhook's receiver took so many events.
+    pub fn webhook_delivered(&self, webhook: &str, events: u64) {
+        add_at(self.webhooks.place(webhook), 0, events);
+    }
+
+    /// A webhook's receiver did not take a delivery.
+    pub fn webhook_failed(&self, webhook: &str) {
+        add_at(self.webhooks.place(webhook), 1, 1);
+    }
+
+    /// So many ids were passed over because they are kept no more.
+    pub fn webhook_dropped(&self, webhook: &str, ids: u64) {
+        add_at(self.webhooks.place(webhook), 2, ids);
     }
 
     /// The DHCP sockets, by name.

@@ -124,7 +124,7 @@ fn bad_bodies_are_refused_by_name_and_change_nothing() {
         (r#"{"ip":"10.20.0.17","colour":"red"}"#, 400, "bad-field", "`colour`"),
         (r#"{"ip":"10.20.0.17","ip":"10.20.0.18"}"#, 400, "bad-field", "`ip`"),
         (r#"{"ip":17}"#, 400, "bad-field", "line 1 column"),
-        ("{}", 400, "bad-field", "`ip` and `mac`"),
+        ("{}", 400, "bad-field", "`ip`, `mac` and `lease-token`"),
         (r#"{"ip":"10.20.0.17","mac":"02:00:5e:00:53:01"}"#, 400, "bad-field", "exclude"),
         (r#"{"ip":"10.20.0.017"}"#, 400, "bad-field", "`ip`"),
         (r#"{"ip":"::1"}"#, 400, "bad-field", "`ip`"),

@@ -3,7 +3,7 @@
 
 mod api_support;
 
-use api_support::{Api, lease, mac, scope_token};
+use api_support::{Api, Setup, lease, mac, scope_token, webhook};
 use std::collections::BTreeSet;
 use std::path::Path;
 use vestibule_config::Scope;
@@ -41,6 +41,9 @@ const TABLE: &[Row] = &[
     ("GET", "/v1/leases", "/v1/leases", "", [false, true, true]),
     ("GET", "/v1/leases/{ip}", "/v1/leases/10.20.0.17", "", [true, true, true]),
     ("GET", "/v1/status", "/v1/status", "", [false, true, true]),
+    ("GET", "/v1/events", "/v1/events?type=gap&since=oldest&follow=false", "", [false, true, true]),
+    ("GET", "/v1/webhooks", "/v1/webhooks", "", [false, true, true]),
+    ("POST", "/v1/webhooks/{name}/test", "/v1/webhooks/away/test", "{}", [false, false, true]),
 ];
 
 #[test]
@@ -66,7 +69,12 @@ fn every_route_takes_the_scopes_of_its_row_and_no_other() {
     for (method, _, path, body, may) in TABLE {
         for (scope, may) in [Scope::Portal, Scope::Reader, Scope::Operator].into_iter().zip(may) {
             // A server of its own: what was allowed before must not change what comes after.
-            let api = Api::with(vec![Record::Lease(lease([10, 20, 0, 17], &mac(1)))]);
+            let directory = tempfile::tempdir().unwrap();
+            let api = Api::start(Setup {
+                records: vec![Record::Lease(lease([10, 20, 0, 17], &mac(1)))],
+                webhooks: vec![webhook("away", "http://127.0.0.1:9/", directory.path())],
+                ..Setup::default()
+            });
             assert_eq!(api.post(r#"{"ip":"10.20.0.17"}"#).status, 201);
             let header = format!("authorization: Bearer {}\r\n", scope_token(scope));
             let answer = api.request_with(method, path, &header, body);

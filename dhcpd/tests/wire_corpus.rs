@@ -8,6 +8,8 @@ mod decode_check;
 mod failover_check;
 #[path = "../../tests/fuzz/src/frame_check.rs"]
 mod frame_check;
+#[path = "../../tests/fuzz/src/token_check.rs"]
+mod token_check;
 
 use std::fs;
 use std::path::Path;
@@ -41,4 +43,9 @@ fn every_kept_frame_keeps_the_promises_of_frame() {
 #[test]
 fn every_kept_stream_keeps_the_promises_of_failover() {
     each_kept_input("failover", failover_check::check);
+}
+
+#[test]
+fn every_kept_text_keeps_the_promises_of_lease_token() {
+    each_kept_input("token", token_check::check);
 }

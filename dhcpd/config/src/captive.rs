@@ -13,6 +13,7 @@ use crate::sections::{absolute_path, unique_by};
 use crate::value::{self, UrlHost};
 use ipnetwork::IpNetwork;
 use vestibule_core::Network;
+use vestibule_core::lease_token::LEASE_TOKEN_PARAMETER_LENGTH;
 
 /// The option that carries the URL; a test holds it to the table of names.
 pub(crate) const CAPTIVE_PORTAL: u8 = 114;
@@ -36,6 +37,7 @@ pub(crate) fn captive(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Capti
     let trusted_proxies =
         unique_by(reader, &table, "trusted-proxies", proxies, IpNetwork::to_string);
     let proxy_header = reader.parsed(&table, "proxy-header", proxy_header);
+    let lease_token = reader.flag(&table, "lease-token").unwrap_or(false);
     let can_extend_session = reader.flag(&table, "can-extend-session").unwrap_or(false);
     let venue_info_url = reader.parsed(&table, "venue-info-url", |text| {
         https_url(text)?;
@@ -52,6 +54,9 @@ pub(crate) fn captive(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Capti
         reader.missing(&table, "listen", "where it speaks TLS, as in listen = \"10.0.0.67:443\"");
     }
     let url = url?;
+    if lease_token {
+        check_room_for_token(reader, &table, &url.value.0, url.at);
+    }
     let (url_text, host, path) = url.value;
     if has_tls_keys(&table) && &*path != PATH {
         let message = format!("{} has another path than {PATH}", quoted(&url_text));
@@ -68,9 +73,20 @@ pub(crate) fn captive(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Capti
         tls,
         trusted_proxies,
         proxy_header: proxy_header.map_or(ProxyHeader::XForwardedFor, |placed| placed.value),
+        lease_token,
         can_extend_session,
         venue_info_url: venue_info_url.map(|placed| placed.value),
     })
+}
+
+/// A token is put behind the URL's query, and has to fit into option 114 with it.
+fn check_room_for_token(reader: &mut Reader<'_>, table: &Table<'_>, url: &str, at: usize) {
+    let room = CAPTIVE_URL_LENGTH_MAX - LEASE_TOKEN_PARAMETER_LENGTH;
+    if url.len() > room || url.contains('#') {
+        let message = format!("{} leaves no room for a lease token", quoted(url));
+        let remedy = format!("at most {room} bytes and no `#`, or no lease-token");
+        reader.complain_about(table, "url", at, Complaint::new(message, remedy));
+    }
 }
 
 /// Puts the URL into the options of gated networks that have no such option of their own, if there is

@@ -25,6 +25,10 @@ pub struct Vestibule {
     pub dns: Option<Dns>,
     /// `[api]`
     pub api: Api,
+    /// `[events]`
+    pub events: Events,
+    /// `[[webhook]]`
+    pub webhooks: Vec<Webhook>,
 }
 
 /// What is said of IPv6 in gated networks.
@@ -127,6 +131,8 @@ pub struct Captive {
     pub trusted_proxies: Vec<IpNetwork>,
     /// The header by which they say it.
     pub proxy_header: ProxyHeader,
+    /// Whether option 114 and `user-portal-url` carry a token of the device's lease.
+    pub lease_token: bool,
     /// Whether visiting the portal again extends a registration that ends.
     pub can_extend_session: bool,
     /// A page about the place, shown to registered devices.
@@ -297,6 +303,34 @@ impl Scope {
             Self::Operator => "operator",
         }
     }
+}
+
+/// `[events]`: what others are told, and how long it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// Bytes of events that are kept on disk.
+    pub retention_bytes: u64,
+    /// Seconds before its end at which a registration is said to be expiring.
+    pub expiring_ahead_seconds: u32,
+    /// The percentage of free addresses at or below which a network's pools are low.
+    pub pool_low_percent: u8,
+}
+
+/// `[[webhook]]`: where events are brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// What it is called; no two have one name.
+    pub name: Box<str>,
+    /// Where deliveries are sent: http or https.
+    pub url: Box<str>,
+    /// The file that holds what deliveries are signed with, read by [`Webhook::read_secret`].
+    pub secret_file: PathBuf,
+    /// The kinds of events that it is sent; empty: all.
+    pub kinds: Vec<vestibule_core::EventKind>,
+    /// Seconds that a delivery may take.
+    pub timeout_seconds: u32,
+    /// The certificates of the authorities that are trusted, in PEM.
+    pub ca_file: PathBuf,
 }
 
 /// As it is written in the file.

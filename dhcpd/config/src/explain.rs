@@ -40,6 +40,7 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     }
     dns(text, vestibule.dns.as_ref())?;
     api(text, &vestibule.api)?;
+    told(text, vestibule)?;
     let warnings = warnings(vestibule);
     if !warnings.is_empty() {
         writeln!(text)?;
@@ -268,6 +269,21 @@ fn api(text: &mut String, api: &Api) -> fmt::Result {
     for token in &api.tokens {
         let (name, scope) = (&token.name, token.scope.name());
         writeln!(text, "  lets {name} in as {scope} by the token in {}", token.file.display())?;
+    }
+    Ok(())
+}
+
+fn told(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
+    let events = &vestibule.events;
+    writeln!(text, "\nevents")?;
+    writeln!(text, "  keeps {} of them", size_in_words(events.retention_bytes))?;
+    let ahead = duration_in_words(events.expiring_ahead_seconds);
+    writeln!(text, "  says {ahead} ahead that a registration expires")?;
+    writeln!(text, "  says that pools are low at {} % free", events.pool_low_percent)?;
+    for webhook in &vestibule.webhooks {
+        let kinds =
+            if webhook.kinds.is_empty() { "all".to_owned() } else { listed(&webhook.kinds) };
+        writeln!(text, "  brings {kinds} to {} at {}", webhook.name, webhook.url)?;
     }
     Ok(())
 }

@@ -15,7 +15,10 @@ pub struct Section {
 /// The file itself.
 pub const FILE: Section = Section {
     header: "the file",
-    keys: &["server", "leases", "network", "gate", "dns", "api", "captive", "portal", "failover"],
+    keys: &[
+        "server", "leases", "network", "gate", "dns", "api", "captive", "portal", "events",
+        "webhook", "failover",
+    ],
 };
 
 /// `[server]`
@@ -102,6 +105,7 @@ pub const CAPTIVE: Section = Section {
         "tls-key",
         "trusted-proxies",
         "proxy-header",
+        "lease-token",
         "can-extend-session",
         "venue-info-url",
     ],
@@ -128,12 +132,22 @@ pub const BUILTIN_PORTAL: Section = Section {
     ],
 };
 
+/// `[events]`
+pub const EVENTS: Section =
+    Section { header: "[events]", keys: &["retention", "expiring-ahead", "pool-low"] };
+
+/// `[[webhook]]`
+pub const WEBHOOK: Section = Section {
+    header: "[[webhook]]",
+    keys: &["name", "url", "secret-file", "events", "timeout", "ca-file"],
+};
+
 /// One route of the option `classless-static-route`.
 pub const ROUTE: Section =
     Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 14] = [
+pub const SECTIONS: [Section; 16] = [
     FILE,
     SERVER,
     LEASES,
@@ -147,6 +161,8 @@ pub const SECTIONS: [Section; 14] = [
     API_TOKEN,
     CAPTIVE,
     BUILTIN_PORTAL,
+    EVENTS,
+    WEBHOOK,
     ROUTE,
 ];
 

@@ -14,6 +14,7 @@ mod api;
 mod captive;
 mod checked;
 mod classes;
+mod events;
 mod explain;
 pub mod garden_link;
 pub mod grammar;
@@ -31,8 +32,8 @@ mod value;
 mod warnings;
 
 pub use checked::{
-    Api, ApiListen, ApiToken, BuiltinPortal, Captive, Dns, GardenEntry, Gate, GateMode, GatedIpv6,
-    Identify, Language, Portal, ProxyHeader, Scope, Server, Tls, Vestibule,
+    Api, ApiListen, ApiToken, BuiltinPortal, Captive, Dns, Events, GardenEntry, Gate, GateMode,
+    GatedIpv6, Identify, Language, Portal, ProxyHeader, Scope, Server, Tls, Vestibule, Webhook,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
@@ -126,6 +127,8 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let registration = vestibule_core::RegistrationRules::default();
     let builtin_portal = portal::portal(reader, file, gate.as_ref(), &registration);
     let api = api::api(reader, file);
+    let events = events::events(reader, file);
+    let webhooks = events::webhooks(reader, file);
     sections::refuse_failover(reader, file);
     let core = vestibule_core::Configuration {
         networks,
@@ -145,6 +148,8 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         builtin_portal,
         dns,
         api: api?,
+        events,
+        webhooks,
     })
 }
 

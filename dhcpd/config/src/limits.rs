@@ -90,6 +90,45 @@ pub const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 /// The fewest characters of a token.
 pub const TOKEN_LENGTH_MIN: usize = 16;
 
+/// Entries of `[[webhook]]`.
+pub const WEBHOOKS_MAX: usize = 32;
+
+/// The shortest `webhook.timeout` in seconds.
+pub const WEBHOOK_TIMEOUT_SECONDS_MIN: u32 = 1;
+
+/// The longest `webhook.timeout` in seconds.
+pub const WEBHOOK_TIMEOUT_SECONDS_MAX: u32 = 60;
+
+/// Default of `webhook.timeout` in seconds.
+pub const WEBHOOK_TIMEOUT_SECONDS_DEFAULT: u32 = 10;
+
+/// Default of `webhook.ca-file`: where Debian's package ca-certificates puts them.
+pub const CA_FILE_DEFAULT: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The smallest `events.retention` in bytes.
+pub const EVENT_RETENTION_BYTES_MIN: u64 = 1024 * 1024;
+
+/// The largest `events.retention` in bytes.
+pub const EVENT_RETENTION_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
+/// Default of `events.retention` in bytes.
+pub const EVENT_RETENTION_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// Events that are kept at most, whatever their size.
+pub const EVENTS_RETAINED_MAX: u64 = 1_000_000;
+
+/// The shortest `events.expiring-ahead` in seconds.
+pub const EXPIRING_AHEAD_SECONDS_MIN: u32 = 60;
+
+/// Default of `events.expiring-ahead` in seconds.
+pub const EXPIRING_AHEAD_SECONDS_DEFAULT: u32 = 24 * 60 * 60;
+
+/// Default of `events.pool-low` in percent.
+pub const POOL_LOW_PERCENT_DEFAULT: u8 = 10;
+
+/// The largest `events.pool-low` in percent.
+pub const POOL_LOW_PERCENT_MAX: u8 = 90;
+
 /// The smallest `server.receive-buffer` in bytes.
 pub const RECEIVE_BUFFER_BYTES_MIN: u64 = 64 * 1024;
 

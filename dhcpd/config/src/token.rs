@@ -3,7 +3,7 @@
 //! It promises that a token has at least [`TOKEN_LENGTH_MIN`] printable characters, came from a
 //! file that not everybody on the host may read, and never appears in a message or in a debug print.
 
-use crate::checked::{Api, Scope};
+use crate::checked::{Api, Scope, Webhook};
 use crate::limits::{OPERATOR_NAME, TOKEN_FILE_BYTES_MAX, TOKEN_LENGTH_MIN};
 use std::fmt;
 use std::fs::File;
@@ -174,6 +174,16 @@ impl Api {
     /// [`TokenError`] if there is none that can be used.
     pub fn read_token(&self) -> Result<Token, TokenError> {
         read(&self.token_file)
+    }
+}
+
+impl Webhook {
+    /// Reads what deliveries are signed with, by the rules of a token.
+    ///
+    /// # Errors
+    /// [`TokenError`] if there is none that can be used.
+    pub fn read_secret(&self) -> Result<Token, TokenError> {
+        read(&self.secret_file)
     }
 }
 

@@ -5,8 +5,8 @@
 //! replies and answers that are held for it (DESIGN section 3).
 
 use crate::{
-    Class, HardwareAddress, MessageType, Reason, Record, Registration, RegistrationState,
-    RegistrationTarget, Reply, Ticket, Timestamp,
+    Class, Event, HardwareAddress, LeaseTokenRefusal, MessageType, Reason, Record, Registration,
+    RegistrationState, RegistrationTarget, Reply, Ticket, Timestamp,
 };
 use std::net::Ipv4Addr;
 
@@ -125,6 +125,8 @@ pub enum Answer {
     Imported(Imported),
     /// Nobody holds a lease for the address that the command named.
     NoLease(Ipv4Addr),
+    /// The token that the command named a device by names no lease.
+    LeaseTokenRefused(LeaseTokenRefusal),
     /// The device that the command named is not registered.
     NotRegistered(HardwareAddress),
     /// Whoever holds the address that the command named has no hardware address (`hlen` is 0, or all
@@ -226,6 +228,9 @@ pub enum Effect {
     },
     /// Tell the operator.
     Notice(Notice),
+    /// Tell whoever wants to know, once everything up to and with this step is durable and in the
+    /// kernel.
+    Event(Box<Event>),
     /// Send a [`Tick`](crate::Input::Tick) at this time, or earlier. A later `Wake` takes its place.
     Wake(Timestamp),
 }

@@ -1,8 +1,8 @@
 //! What goes through the core's door, and what may be asked of it.
 
 use crate::{
-    Class, GateBy, HardwareAddress, Lease, Registration, RegistrationState, Request, Sequence,
-    Side, Timestamp,
+    Class, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal, Registration,
+    RegistrationState, Request, Sequence, Side, Timestamp,
 };
 use std::net::Ipv4Addr;
 
@@ -108,6 +108,8 @@ pub enum RegistrationTarget {
     Hardware(HardwareAddress),
     /// By the address that it holds a lease for.
     Address(Ipv4Addr),
+    /// By the token of its lease.
+    Token(LeaseToken),
 }
 
 /// A question that changes nothing.
@@ -125,6 +127,10 @@ pub enum Query {
         /// Which.
         filter: LeaseFilter,
     },
+    /// The lease that a token names.
+    LeaseOfToken(LeaseToken),
+    /// The token of the lease that somebody holds for an address.
+    LeaseToken(Ipv4Addr),
     /// One registration.
     Registration(HardwareAddress),
     /// Registrations in the order of their hardware addresses, from above `after`.
@@ -162,6 +168,10 @@ pub enum QueryAnswer {
         /// What to ask for next: the last address that was looked at; `None` if that was all.
         next: Option<Ipv4Addr>,
     },
+    /// To [`Query::LeaseOfToken`].
+    LeaseOfToken(Result<LeaseView, LeaseTokenRefusal>),
+    /// To [`Query::LeaseToken`]; `None` if nobody holds one, or there are no tokens.
+    LeaseToken(Option<LeaseToken>),
     /// To [`Query::Registration`]: only if it is valid now; it may be suspended.
     Registration(Option<Registration>),
     /// To [`Query::Registrations`].

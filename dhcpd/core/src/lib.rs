@@ -18,11 +18,13 @@
 pub mod admission;
 pub mod configuration;
 pub mod effect;
+pub mod event;
 pub mod failover;
 pub mod hold_off;
 pub mod identity;
 pub mod input;
 pub mod lease;
+pub mod lease_token;
 pub mod limits;
 pub mod octets;
 pub mod options;
@@ -44,6 +46,7 @@ pub use effect::{
     Answer, Device, Effect, Effects, GateChange, Imported, Notice, Release, Sequence, Side,
     Unanswered,
 };
+pub use event::{Announcements, Event, EventKind, Happening};
 pub use hold_off::HoldOff;
 pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
@@ -51,6 +54,7 @@ pub use input::{
     QueryAnswer, Register, RegistrationTarget, Replaces, Ticket,
 };
 pub use lease::{BindingState, Lease};
+pub use lease_token::{LeaseToken, LeaseTokenRefusal, LeaseTokens};
 pub use octets::Octets;
 pub use options::OptionSet;
 pub use reason::{Fault, Reason};

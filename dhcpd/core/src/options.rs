@@ -33,6 +33,8 @@ pub mod code {
     pub const RENEWAL_TIME: u8 = 58;
     /// Rebinding time (T2), in seconds.
     pub const REBINDING_TIME: u8 = 59;
+    /// The captive portal API's URL (RFC 8910).
+    pub const CAPTIVE_PORTAL: u8 = 114;
     /// Client identifier; echoed in replies (RFC 6842).
     pub const CLIENT_IDENTIFIER: u8 = 61;
     /// Rapid commit (RFC 4039).

@@ -40,6 +40,9 @@ pub const ROUTES: &[Access] = &[
     access("GET", "/v1/leases", READERS),
     access("GET", "/v1/leases/{ip}", ALL),
     access("GET", "/v1/status", READERS),
+    access("GET", "/v1/events", READERS),
+    access("GET", "/v1/webhooks", READERS),
+    access("POST", "/v1/webhooks/{name}/test", &[Operator]),
 ];
 
 /// The scopes that may ask this; `None` if there is no such row.

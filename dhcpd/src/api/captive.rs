@@ -17,7 +17,7 @@ use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 use vestibule_config::{GateMode, ProxyHeader, Vestibule};
-use vestibule_core::{Network, Query, QueryAnswer, Side};
+use vestibule_core::{Network, Query, QueryAnswer, Side, lease_token};
 
 /// The media type of the answer (RFC 8908 section 8.1).
 const CAPTIVE_JSON: &str = "application/captive+json";
@@ -26,6 +26,8 @@ const CAPTIVE_JSON: &str = "application/captive+json";
 #[derive(Clone, Debug, Default)]
 pub struct CaptivePortal {
     user_portal_url: Option<Box<str>>,
+    /// Whether that URL carries the token of the device's lease.
+    has_lease_token: bool,
     venue_info_url: Option<Box<str>>,
     can_extend_session: bool,
     trusted_proxies: Vec<IpNetwork>,
@@ -76,6 +78,7 @@ impl CaptivePortal {
         let captive = vestibule.captive.as_ref();
         Self {
             user_portal_url: vestibule.gate.portal.as_ref().map(|portal| portal.url.clone()),
+            has_lease_token: captive.is_some_and(|captive| captive.lease_token),
             venue_info_url: captive.and_then(|captive| captive.venue_info_url.clone()),
             can_extend_session: captive.is_some_and(|captive| captive.can_extend_session),
             trusted_proxies: captive
@@ -176,7 +179,19 @@ pub(super) async fn captive(
         }
     };
     let standing = standing(&state, address).await?;
-    let view = portal.view(standing);
+    let mut view = portal.view(standing);
+    let with_token = match view.user_portal_url.filter(|_| portal.has_lease_token) {
+        Some(url) => match state.query(Query::LeaseToken(address)).await? {
+            QueryAnswer::LeaseToken(token) => {
+                token.map(|token| lease_token::with_token(url, token))
+            }
+            _ => return Err(answer_mismatch()),
+        },
+        None => None,
+    };
+    if with_token.is_some() {
+        view.user_portal_url = with_token.as_deref();
+    }
     state.shared.metrics.captive_answer(view.captive);
     let mut response = json::response(StatusCode::OK, &view);
     let headers = response.headers_mut();

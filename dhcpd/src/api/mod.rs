@@ -17,6 +17,8 @@
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `refusal` | what the core refuses, as problems |
+//! | `events`, `webhooks` | what happened, and how it is brought to others |
+//! | `chunks` | answers without an end, server-sent events |
 //! | `view` | their JSON |
 //! | `problem` | everything that can go wrong |
 //! | `json` | JSON that is safe to show, and times |
@@ -28,6 +30,8 @@ mod auth;
 mod body;
 mod captive;
 mod certificate;
+mod chunks;
+mod events;
 mod forwarded;
 mod json;
 mod leases;
@@ -41,23 +45,27 @@ mod serve;
 mod status;
 mod stream;
 mod view;
+mod webhooks;
 mod whoami;
 
 use crate::decide::Quiet;
 use crate::door::{Door, DoorError};
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::portal::PortalPage;
+use crate::webhook::Webhooks;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Semaphore;
 use vestibule_config::{Credential, GateMode};
 use vestibule_core::{Answer, Command, HardwareAddress, Query, QueryAnswer};
 
@@ -65,6 +73,7 @@ pub use access::{Access, ROUTES};
 pub use captive::CaptivePortal;
 pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
+pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
 pub(crate) use json::text as json_text;
 pub use json::{is_active, parse_time, time_text};
 pub(crate) use listener::UnixSocket;
@@ -84,6 +93,7 @@ pub use view::{
     GateView, LeaseView, LeasesPage, NetworkView, RegistrationView, RegistrationWithAddresses,
     RegistrationsPage, SocketView, StatusView, StorageView, UnregisteredView, WhoamiView,
 };
+pub use webhooks::WebhooksView;
 
 /// Bytes of a request's body at most.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -138,6 +148,9 @@ struct Shared {
     started: SystemTime,
     started_monotonic: Instant,
     search: Option<Arc<dyn Search>>,
+    events: Option<Events>,
+    subscribers: Arc<Semaphore>,
+    webhooks: Webhooks,
     timeouts: Timeouts,
     /// Who was told in the log to have been refused.
     refused: Mutex<Quiet>,
@@ -197,6 +210,9 @@ impl ApiState {
                 started: SystemTime::now(),
                 started_monotonic: Instant::now(),
                 search,
+                events: None,
+                subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
+                webhooks: Webhooks::default(),
                 timeouts,
                 refused: Mutex::default(),
             }),
@@ -209,6 +225,24 @@ impl ApiState {
     #[must_use]
     pub fn with_captive(self, captive: CaptivePortal) -> Self {
         Self { captive: Arc::new(captive), ..self }
+    }
+
+    /// With the events that it tells, and the webhooks that bring them. To be called before the state is
+    /// cloned; afterwards it does nothing.
+    #[must_use]
+    pub fn with_events(mut self, events: Events, webhooks: Webhooks) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.events = Some(events);
+            shared.webhooks = webhooks;
+        }
+        self
+    }
+
+    fn events(&self) -> Result<&Events, Problem> {
+        self.shared
+            .events
+            .as_ref()
+            .ok_or_else(|| Problem::new(ProblemKind::Internal, "this server tells no events"))
     }
 
     /// Says in the log that a caller did not show the token, once a minute for each address: it may be
@@ -311,6 +345,9 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{ip}", get(leases::read))
         .route("/v1/status", get(status::status))
+        .route("/v1/events", get(events::events))
+        .route("/v1/webhooks", get(webhooks::list))
+        .route("/v1/webhooks/{name}/test", post(webhooks::test))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     Router::new()
         .merge(with_token)

@@ -65,6 +65,10 @@ kinds! {
     Forbidden = "forbidden", FORBIDDEN, "The scope of the token does not allow this";
     /// Nobody holds a lease for the address.
     NoLease = "no-lease", NOT_FOUND, "There is no lease for this address";
+    /// A lease token is not genuine, or not of this lease.
+    LeaseTokenInvalid = "lease-token-invalid", FORBIDDEN, "The lease token is not genuine";
+    /// A lease token's lease has ended.
+    LeaseTokenEnded = "lease-token-ended", CONFLICT, "The lease of this token has ended";
     /// Whoever holds the address has no hardware address.
     NoHardwareAddress = "no-hardware-address", CONFLICT, "The host has no hardware address to register";
     /// The device is not registered.
@@ -83,6 +87,10 @@ kinds! {
     Suspended = "suspended", CONFLICT, "The device is suspended";
     /// The device's role is a quarantine.
     Quarantined = "quarantined", CONFLICT, "The device is in a quarantine";
+    /// What came after an id of an event is kept no more, or the id was never given.
+    EventNotRetained = "event-not-retained", GONE, "Events after this id are kept no more";
+    /// There is no webhook of this name.
+    UnknownWebhook = "unknown-webhook", NOT_FOUND, "There is no webhook of this name";
     /// The path is none of this API's.
     UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
     /// The path does not take the method.

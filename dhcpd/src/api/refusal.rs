@@ -3,12 +3,13 @@
 use super::problem::{Problem, ProblemKind};
 use super::{answer_mismatch, json};
 use vestibule_core::limits::REGISTRATIONS_MAX;
-use vestibule_core::{Answer, HardwareAddress, RegistrationState};
+use vestibule_core::{Answer, HardwareAddress, LeaseTokenRefusal, RegistrationState};
 
 /// A refusal of a command.
 pub(crate) fn refused(answer: &Answer) -> Problem {
     match answer {
         Answer::NoLease(address) => no_lease(address),
+        Answer::LeaseTokenRefused(refusal) => token_refused(*refusal),
         Answer::NotRegistered(mac) => not_registered(*mac),
         Answer::NoHardwareAddress(_) => Problem::new(
             ProblemKind::NoHardwareAddress,
@@ -80,6 +81,21 @@ fn held_back(mac: HardwareAddress, state: RegistrationState) -> Problem {
         ProblemKind::Suspended,
         format!("{mac} is suspended, which registering does not lift; resume it first"),
     )
+}
+
+/// A token names no lease.
+pub(super) fn token_refused(refusal: LeaseTokenRefusal) -> Problem {
+    match refusal {
+        LeaseTokenRefusal::Invalid => Problem::new(
+            ProblemKind::LeaseTokenInvalid,
+            "this is no lease token of this server, or it is of an earlier lease or of another device; \
+             have the device reconnect, or name it by its address",
+        ),
+        LeaseTokenRefusal::Ended => Problem::new(
+            ProblemKind::LeaseTokenEnded,
+            "the lease that this token is of has ended; have the device reconnect",
+        ),
+    }
 }
 
 /// Nobody holds this address.

@@ -1,7 +1,7 @@
 //! `/v1/registrations`: who may pass the gate. A change is answered when the kernel has it.
 
 use super::problem::{Problem, ProblemKind};
-use super::refusal::{not_registered, refused};
+use super::refusal::{not_registered, refused, token_refused};
 use super::view::{
     RegistrationView, RegistrationWithAddresses, RegistrationsPage, UnregisteredView,
 };
@@ -17,18 +17,19 @@ use vestibule_core::limits::{
     NOTE_LENGTH_MAX, OWNER_LENGTH_MAX, ROLE_LENGTH_MAX, SPONSOR_LENGTH_MAX,
 };
 use vestibule_core::{
-    Answer, Command, HardwareAddress, Query, QueryAnswer, Register, RegistrationTarget, Replaces,
-    Timestamp,
+    Answer, Command, HardwareAddress, LeaseToken, LeaseTokenRefusal, Query, QueryAnswer, Register,
+    RegistrationTarget, Replaces, Timestamp,
 };
 
 /// How hardware addresses may be written.
 const WANT_MAC: &str = "a hardware address, such as 02:00:5e:00:53:01, 02-00-5E-00-53-01, 0200.5e00.5301 or 02005e005301";
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RegistrationBody {
     ip: Option<String>,
     mac: Option<String>,
+    lease_token: Option<String>,
     owner: Option<String>,
     role: Option<String>,
     sponsor: Option<String>,
@@ -117,17 +118,23 @@ fn bad_field(detail: impl Into<String>) -> Problem {
 }
 
 fn target(body: &RegistrationBody) -> Result<RegistrationTarget, Problem> {
-    match (&body.ip, &body.mac) {
-        (Some(ip), None) => ip
+    match (&body.ip, &body.mac, &body.lease_token) {
+        (Some(ip), None, None) => ip
             .parse::<Ipv4Addr>()
             .map(RegistrationTarget::Address)
             .map_err(|_| bad_field("`ip` is not an IPv4 address")),
-        (None, Some(text)) => mac("mac", text).map(RegistrationTarget::Hardware),
-        (None, None) => Err(bad_field("one of `ip` and `mac` is needed")),
-        (Some(_), Some(_)) => {
-            Err(bad_field("`ip` and `mac` exclude each other: give the one that you know"))
-        }
+        (None, Some(text), None) => mac("mac", text).map(RegistrationTarget::Hardware),
+        (None, None, Some(token)) => lease_token(token).map(RegistrationTarget::Token),
+        (None, None, None) => Err(bad_field("one of `ip`, `mac` and `lease-token` is needed")),
+        _ => Err(bad_field(
+            "`ip`, `mac` and `lease-token` exclude each other: give the one that you know",
+        )),
     }
+}
+
+/// A lease's token. A text that cannot be one is treated as one that was changed.
+pub(super) fn lease_token(text: &str) -> Result<LeaseToken, Problem> {
+    text.parse().map_err(|_| token_refused(LeaseTokenRefusal::Invalid))
 }
 
 fn mac(field: &str, text: &str) -> Result<HardwareAddress, Problem> {

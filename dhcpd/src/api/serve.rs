@@ -6,6 +6,7 @@
 //! When all places are taken, a further connection gets a short answer and is closed.
 
 use super::certificate::Certificate;
+use super::chunks::Stopping;
 use super::listener::{Listener, Socket};
 use super::places::{Entrance, Places};
 use super::problem::{Problem, ProblemKind};
@@ -303,11 +304,14 @@ async fn connection(
         }
         (stream, _) => stream,
     };
+    let writer = PatientWriter::new(stream, timeouts.write);
+    let stopping = Stopping::new(stopped.clone(), writer.has_lost_patience());
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(stopping.clone());
         router.clone().oneshot(request)
     });
-    let io = TokioIo::new(PatientWriter::new(stream, timeouts.write));
+    let io = TokioIo::new(writer);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.head)

@@ -4,6 +4,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +23,8 @@ pub(super) enum Stream {
 pub(super) struct PatientWriter {
     stream: Stream,
     patience: Duration,
+    /// Whether a write has failed so.
+    has_lost_it: Arc<AtomicBool>,
     /// Set while a write waits.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
@@ -28,7 +32,12 @@ pub(super) struct PatientWriter {
 impl PatientWriter {
     /// A stream whose writes may wait for `patience`.
     pub(super) fn new(stream: Stream, patience: Duration) -> Self {
-        Self { stream, patience, deadline: None }
+        Self { stream, patience, has_lost_it: Arc::default(), deadline: None }
+    }
+
+    /// Tells, when the connection is gone, whether it was because the other side took nothing.
+    pub(super) fn has_lost_patience(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_lost_it)
     }
 
     /// Passes on what a write came to, and fails it if it has waited for too long.
@@ -44,7 +53,10 @@ impl PatientWriter {
         let patience = self.patience;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         match deadline.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(()) => {
+                self.has_lost_it.store(true, Ordering::Release);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
             Poll::Pending => Poll::Pending,
         }
     }

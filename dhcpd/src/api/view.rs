@@ -272,6 +272,28 @@ impl LeaseView {
     }
 }
 
+impl LeaseView {
+    /// What is shown of a lease that was just given.
+    #[must_use]
+    pub(crate) fn of_event(
+        lease: vestibule_core::Lease,
+        network: Box<str>,
+        registration: Option<Registration>,
+    ) -> Self {
+        Self::new(&vestibule_core::LeaseView {
+            lease,
+            held: true,
+            network: Some(network),
+            registration,
+            registration_state: None,
+            quarantine_url: None,
+            registration_milliseconds: None,
+            side: None,
+            misplaced: false,
+        })
+    }
+}
+
 impl RegistrationView {
     /// What is shown of a registration.
     #[must_use]

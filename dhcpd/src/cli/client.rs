@@ -26,6 +26,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(45);
 /// Bytes of an answer at most: a page of 1000 leases with everything at its longest is far below.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Takes an event of a stream: its id, its kind, its data.
+pub(super) type Tell<'a> = dyn FnMut(Option<&str>, &str, &str) -> Result<(), Failure> + 'a;
+
 /// Asks one API.
 pub(super) struct Client {
     access: Access,
@@ -67,6 +70,60 @@ impl Client {
     /// Deletes what is at `path`.
     pub(super) fn delete(&self, path: &str) -> Result<serde_json::Value, Failure> {
         self.runtime.block_on(self.ask(Method::DELETE, path, None))
+    }
+
+    /// Asks for a stream of server-sent events, and gives each to `tell`: its id, its kind, its data.
+    /// Returns when the stream ends.
+    pub(super) fn stream(&self, path: &str, tell: &mut Tell<'_>) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            match &self.access.place {
+                Place::Tcp(address) => {
+                    let connect =
+                        tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address));
+                    self.listen(self.connected(connect.await)?, path, tell).await
+                }
+                Place::Unix(socket) => {
+                    let connect =
+                        tokio::time::timeout(CONNECT_TIME_MAX, UnixStream::connect(socket));
+                    self.listen(self.connected(connect.await)?, path, tell).await
+                }
+            }
+        })
+    }
+
+    async fn listen<S>(&self, stream: S, path: &str, tell: &mut Tell<'_>) -> Result<(), Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let request = self.request(Method::GET, path, Bytes::new())?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
+        tokio::spawn(connection);
+        let response =
+            match tokio::time::timeout(ANSWER_TIME_MAX, sender.send_request(request)).await {
+                Ok(response) => response.map_err(|error| self.broken(&error))?,
+                Err(_) => return Err(self.broken(&"nothing came")),
+            };
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let bytes = body.map_err(|error| self.broken(&error))?.to_bytes();
+            return self.judge(status, &bytes).map(drop);
+        }
+        let mut lines = EventLines::default();
+        loop {
+            // A stream that lives says so every 15 s.
+            let frame = match tokio::time::timeout(ANSWER_TIME_MAX, body.frame()).await {
+                Ok(Some(frame)) => frame.map_err(|error| self.broken(&error))?,
+                Ok(None) => return Ok(()),
+                Err(_) => return Err(self.broken(&"it fell silent")),
+            };
+            let Some(data) = frame.data_ref() else { continue };
+            if !lines.take(data, tell)? {
+                return Err(self.broken(&"an event is too long"));
+            }
+        }
     }
 
     async fn ask(
@@ -127,28 +184,9 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let place = &self.access.place;
-        let broken = |error: &dyn std::fmt::Display| {
-            Failure::Unreachable(format!(
-                "the server at {place} did not finish its answer: {error}; the server's log says more, \
-                 and sending a command again does no harm"
-            ))
-        };
-        let host = match place {
-            Place::Tcp(address) => address.as_str(),
-            Place::Unix(_) => "localhost",
-        };
+        let broken = |error: &dyn std::fmt::Display| self.broken(error);
         let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, host)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.access.token.text()))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(bytes))
-            .map_err(|error| {
-                Failure::Usage(format!("this cannot be asked of a server: {error}"))
-            })?;
+        let request = self.request(method, path, bytes)?;
         let exchange = async {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
@@ -166,6 +204,34 @@ impl Client {
             Ok(answered) => answered,
             Err(_) => Err(broken(&format!("nothing came for {} s", ANSWER_TIME_MAX.as_secs()))),
         }
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> Failure {
+        let place = &self.access.place;
+        Failure::Unreachable(format!(
+            "the server at {place} did not finish its answer: {error}; the server's log says more, \
+             and sending a command again does no harm"
+        ))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let host = match &self.access.place {
+            Place::Tcp(address) => address.as_str(),
+            Place::Unix(_) => "localhost",
+        };
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, host)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.access.token.text()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Failure::Usage(format!("this cannot be asked of a server: {error}")))
     }
 
     fn judge(&self, status: StatusCode, bytes: &[u8]) -> Result<serde_json::Value, Failure> {
@@ -189,6 +255,41 @@ impl Client {
         let what = if problem.detail.is_empty() { title } else { shown(&problem.detail) };
         let kind = problem.r#type.rsplit('/').next().unwrap_or_default();
         Err(Failure::Refused(format!("{what} ({} {})", status.as_u16(), shown(kind))))
+    }
+}
+
+/// Server-sent events, put together from pieces that end anywhere.
+#[derive(Default)]
+struct EventLines {
+    rest: Vec<u8>,
+    id: Option<String>,
+    kind: String,
+    data: String,
+}
+
+impl EventLines {
+    /// Takes the next piece and tells every event that ends in it. False if an event is too long.
+    fn take(&mut self, piece: &[u8], tell: &mut Tell<'_>) -> Result<bool, Failure> {
+        self.rest.extend_from_slice(piece);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches(['\n', '\r']);
+            match line.split_once(": ") {
+                _ if line.is_empty() => {
+                    if self.id.is_some() || !self.data.is_empty() {
+                        tell(self.id.as_deref(), &self.kind, &self.data)?;
+                    }
+                    (self.id, self.kind, self.data) = Default::default();
+                }
+                Some(("id", id)) => self.id = Some(id.to_owned()),
+                Some(("event", kind)) => kind.clone_into(&mut self.kind),
+                Some(("data", data)) => self.data.push_str(data),
+                // A comment, or what a later version says.
+                _ => {}
+            }
+        }
+        Ok(self.rest.len() + self.data.len() <= ANSWER_BYTES_MAX)
     }
 }
 

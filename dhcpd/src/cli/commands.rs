@@ -249,7 +249,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-fn understood<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
+pub(super) fn understood<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
     serde_json::from_value(value).map_err(|error| not_understood(&error.to_string()))
 }
 

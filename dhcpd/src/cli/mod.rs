@@ -13,6 +13,7 @@ mod check;
 mod check_store;
 mod client;
 mod commands;
+mod events;
 mod show;
 
 use access::Access;
@@ -84,6 +85,11 @@ enum Command {
         /// Its hardware address
         mac: HardwareAddress,
     },
+    /// Show what happened, and with --follow what happens
+    Events(EventsArguments),
+    /// Show how webhooks go, or try one
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Say whether a store that no server is using is sound, and what would be lost if not; asks no server
     CheckStore(CheckStoreArguments),
     /// Reads a copy of an index in a process of its own, because it may die of it: check-store calls it
@@ -112,6 +118,30 @@ struct LeasesArguments {
     /// Ended ones too
     #[arg(long)]
     all: bool,
+}
+
+#[derive(Args, Debug)]
+struct EventsArguments {
+    /// Go on as events come, until interrupted
+    #[arg(long)]
+    follow: bool,
+    /// Begin after this event; `oldest`: with the oldest that is kept
+    #[arg(long, value_name = "ID")]
+    since: Option<String>,
+    /// Only of these kinds, separated by commas; docs/events.md has them
+    #[arg(long = "type", value_name = "KINDS")]
+    kinds: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum WebhooksCommand {
+    /// Show how each of them goes
+    Status,
+    /// Send a `test` to the receiver of one of them, and say what came of it
+    Test {
+        /// Its name
+        name: String,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -235,6 +265,10 @@ fn execute(
         Command::CheckStore(wanted) => check_store::check_store(&global.config, &wanted, json, out),
         Command::CheckIndex { copy, state_dir } => check_store::check_index(&copy, &state_dir, out),
         Command::Status => commands::status(&client(&global)?, json, out),
+        Command::Events(wanted) => {
+            events::events(&client(&global)?, &wanted, json, out, complaints)
+        }
+        Command::Webhooks(wanted) => events::webhooks(&client(&global)?, &wanted, json, out),
         Command::Leases(wanted) => commands::leases(&client(&global)?, &wanted, json, out),
         Command::Register(wanted) => commands::register(&client(&global)?, &wanted, json, out),
         Command::Unregister { mac } => commands::unregister(&client(&global)?, mac, json, out),

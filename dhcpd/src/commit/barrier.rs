@@ -5,6 +5,7 @@ use super::limits::{
 };
 use super::outbox::Envelope;
 use super::work::{GateReplacement, HeldAnswer, HeldReply, Work};
+use crate::events::EVENTS_WAITING_MAX;
 use crate::metrics::Metrics;
 use crate::net::Outgoing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,7 +14,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use vestibule_core::{GateChange, Reason, Record, Sequence, Side};
+use vestibule_core::{Event, GateChange, Reason, Record, Sequence, Side};
 
 /// Stable storage.
 pub trait Stable {
@@ -61,6 +62,9 @@ pub trait Outlet {
     /// Tells whoever follows the leases (the index) what is durable now, and the number of its last
     /// frame. Must not wait.
     fn tell(&mut self, frame_number: u64, records: &[Record]);
+    /// Tells what happened, once it is durable and in the kernel; called for each group, also if nothing
+    /// did. `missed`: events that had to be let go before these. Must not wait.
+    fn happened(&mut self, _frame_number: u64, _missed: u64, _events: &mut Vec<Event>) {}
     /// Tells the core that everything up to here is durable.
     fn committed(&mut self, through: Sequence);
     /// Asks the core for the whole of the kernel sets.
@@ -105,6 +109,8 @@ pub struct Barrier<S, E, O> {
     waiting: VecDeque<Waiting>,
     /// Answers that wait for the kernel sets, for as long as somebody waits for them.
     waiting_answers: Vec<HeldAnswer>,
+    /// Events that wait for the kernel sets, and how many had to be let go before them.
+    waiting_events: (u64, Vec<Event>),
     /// What time it is; another one than the machine's only where a whole run is simulated.
     time: Box<dyn Fn() -> Instant + Send>,
 }
@@ -123,6 +129,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             flows_owed: BTreeSet::new(),
             waiting: VecDeque::new(),
             waiting_answers: Vec::new(),
+            waiting_events: (0, Vec::new()),
             time: Box::new(Instant::now),
         }
     }
@@ -249,6 +256,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         }
         self.give_up_the_old();
         self.release(group, &freed, answers);
+        self.tell_events(group);
         if let Some(sequence) = sequence {
             self.outlet.committed(sequence);
         }
@@ -366,6 +374,22 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             }
         }
         self.metrics.replies_held(self.waiting.len());
+    }
+
+    /// Tells what happened in the group, or keeps it while the kernel sets are not right.
+    fn tell_events(&mut self, group: &mut [Work]) {
+        let (missed, events) = &mut self.waiting_events;
+        for work in group {
+            events.append(&mut work.events);
+        }
+        if !self.gate_is_broken {
+            self.outlet.happened(self.stable.frame_number(), *missed, events);
+            events.clear();
+            *missed = 0;
+        } else if events.len() > EVENTS_WAITING_MAX {
+            *missed += events.len() as u64;
+            events.clear();
+        }
     }
 
     /// Drops replies whose clients have asked again meanwhile, and the oldest if there are too many.

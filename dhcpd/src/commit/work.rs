@@ -5,7 +5,7 @@ use crate::net::Outgoing;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 use tokio::sync::oneshot;
-use vestibule_core::{Answer, GateChange, Record, Sequence, Side};
+use vestibule_core::{Answer, Event, GateChange, Record, Sequence, Side};
 
 /// An answer that is given after the commit.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub struct Work {
     /// Answers that wait for it. An answer always needs the kernel sets to be right: what it tells may
     /// rest on a change that came before it.
     pub answers: Vec<HeldAnswer>,
+    /// What others are told when it is durable and in the kernel.
+    pub events: Vec<Event>,
     /// Who wants to know when it is durable.
     pub barriers: Vec<oneshot::Sender<()>>,
 }
@@ -73,7 +75,7 @@ impl Work {
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps == 0 && self.barriers.is_empty()
+        self.steps == 0 && self.barriers.is_empty() && self.events.is_empty()
     }
 
     /// Empties it; the memory stays, as long as it is not more than a turn usually takes.
@@ -86,6 +88,7 @@ impl Work {
         self.gate_replace = None;
         self.replies.clear();
         self.answers.clear();
+        self.events.clear();
         self.barriers.clear();
     }
 

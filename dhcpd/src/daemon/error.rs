@@ -2,11 +2,13 @@
 
 use crate::api::{CertificateError, ListenError};
 use crate::commit::CommitError;
+use crate::events::EventLogError;
 use crate::net::NetError;
 use crate::portal::PortalError;
 use crate::store::StoreError;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use vestibule_config::Mistakes;
 use vestibule_firewall::FirewallError;
@@ -28,6 +30,12 @@ pub enum StartError {
     Portal(PortalError),
     /// The disk's: the store cannot be opened or written.
     Store(StoreError),
+    /// The disk's or the operator's: the key of lease tokens can neither be read nor made.
+    LeaseTokenKey(PathBuf, io::Error),
+    /// The disk's or the operator's: the event log cannot be opened.
+    EventLog(EventLogError),
+    /// The operator's: a webhook, named first, cannot be used.
+    Webhook(Box<str>, String),
     /// The kernel's or the operator's: the gate cannot be set up.
     Gate(FirewallError),
     /// The disk's: a write or a sync failed while serving. Nothing that depends on it was sent.
@@ -62,6 +70,14 @@ impl fmt::Display for StartError {
             Self::Certificate(error) => error.fmt(f),
             Self::Portal(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::LeaseTokenKey(path, error) => write!(
+                f,
+                "the key of lease tokens, {}, can neither be read nor made: {error}; let the server's user read and \
+                 write it, or delete it: tokens that were given are invalid then",
+                path.display()
+            ),
+            Self::EventLog(error) => error.fmt(f),
+            Self::Webhook(name, error) => write!(f, "the webhook `{name}` cannot be used: {error}"),
             Self::Gate(error) => write!(f, "the gate cannot be set up: {error}"),
             Self::Commit(error) => write!(
                 f,

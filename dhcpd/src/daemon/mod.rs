@@ -8,9 +8,10 @@
 //! | --- | --- |
 //! | decide | receives, decides, sends what promises nothing durable |
 //! | commit | kernel sets, journal, held replies |
+//! | events | writes what happened, for whoever follows it |
 //! | snapshot | now and then, a snapshot |
 //! | index | follows the leases for searches |
-//! | api | the API's runtime, the garden's socket, and a task that tells when somebody else touched the kernel sets |
+//! | api | the API's runtime, webhooks, the garden's socket, and a task that tells when somebody else touched the kernel sets |
 //!
 //! SIGTERM and SIGINT: nothing more is taken in, what was decided is committed and answered, then the
 //! process ends with status 0. The kernel sets stay: their elements end with their leases.
@@ -19,9 +20,11 @@ mod captive;
 mod error;
 mod garden;
 mod gate;
+mod lease_token;
 mod outlet;
 mod portal;
 mod search;
+mod telling;
 mod watch;
 
 pub use error::StartError;
@@ -49,6 +52,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use telling::Telling;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use vestibule_config::{Credential, GateMode, Vestibule};
@@ -173,6 +177,8 @@ struct Serving {
     name: Box<str>,
     decide: JoinHandle<()>,
     commit: JoinHandle<Result<(), CommitError>>,
+    /// Writes events; it ends after the barrier, which hands them over.
+    keeper: JoinHandle<()>,
     /// The API, and what devices ask.
     apis: Vec<tokio::task::JoinHandle<()>>,
     /// Dropped or sent, it has them take no more calls and finish what is under way.
@@ -219,6 +225,8 @@ impl Parts {
         if let Some(index) = &index {
             index.feed(store.frame_number(), &[]);
         }
+        let told_until = recovered.newest_time;
+        let telling = Telling::open(&vestibule, recovered.frame_number, &metrics)?;
         let own_addresses = vestibule.server.relay_listen.iter().copied();
         let server = Server::with_hash_key(
             vestibule.core.clone(),
@@ -226,19 +234,27 @@ impl Parts {
             recovered.records,
             clock.now(),
             random_hash_key(),
-        );
+        )
+        .announcing(telling::announcements(&vestibule), told_until);
+        let server = match lease_token::tokens(&vestibule)? {
+            Some(tokens) => server.with_lease_tokens(tokens),
+            None => server,
+        };
 
         let told = Arc::new(Told::new(waker.clone()));
         let (work, work_receiver) = mpsc::sync_channel::<Work>(TURNS_WAITING_MAX);
         let (spent_sender, spent) = mpsc::sync_channel::<Work>(SPENT_KEPT_MAX);
         let (ended_sender, ended) = tokio::sync::mpsc::channel(2);
 
+        let (events, webhooks) = (telling.events(), telling.webhooks());
+        let (handover, keeper) = telling.start(store.frame_number(), runtime)?;
         let outlet = DaemonOutlet {
             sender: sender.clone(),
             metrics: Arc::clone(&metrics),
             told: Arc::clone(&told),
             spent: spent_sender,
             index: index.clone(),
+            events: handover,
             quiet: Quiet::default(),
         };
         let elements = server.gate(clock.now());
@@ -298,6 +314,7 @@ impl Parts {
             vestibule.gate.mode,
             search,
         )
+        .with_events(events, webhooks)
         .with_captive(CaptivePortal::new(&vestibule));
         let (api_stop, stopped) = tokio::sync::watch::channel(());
         let mut apis = Vec::new();
@@ -341,7 +358,7 @@ impl Parts {
             "ready"
         );
         let name = vestibule.server.name.clone();
-        Ok(Serving { name, decide, commit, apis, api_stop, stop, waker, ended })
+        Ok(Serving { name, decide, commit, keeper, apis, api_stop, stop, waker, ended })
     }
 }
 
@@ -374,7 +391,11 @@ impl Serving {
         if self.decide.join().is_err() {
             return Err(StartError::ThreadLost("decide"));
         }
-        match self.commit.join() {
+        let committed = self.commit.join();
+        if self.keeper.join().is_err() {
+            return Err(StartError::ThreadLost("events"));
+        }
+        match committed {
             Ok(Ok(())) if signal.is_none() => Err(StartError::ThreadLost("decide")),
             Ok(Ok(())) => {
                 runtime.shutdown_background();

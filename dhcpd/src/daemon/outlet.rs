@@ -2,12 +2,13 @@
 
 use crate::commit::{Envelope, Outlet, Work};
 use crate::decide::{self, Quiet, Told};
+use crate::events::Handover;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Sender};
 use crate::store::index::Index;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use vestibule_core::{Record, Sequence};
+use vestibule_core::{Event, Record, Sequence};
 
 /// See the module.
 pub(super) struct DaemonOutlet {
@@ -16,6 +17,7 @@ pub(super) struct DaemonOutlet {
     pub(super) told: Arc<Told>,
     pub(super) spent: SyncSender<Work>,
     pub(super) index: Option<Arc<Index>>,
+    pub(super) events: Handover,
     pub(super) quiet: Quiet,
 }
 
@@ -28,6 +30,10 @@ impl Outlet for DaemonOutlet {
         if let Some(index) = &self.index {
             index.feed(frame_number, records);
         }
+    }
+
+    fn happened(&mut self, frame_number: u64, missed: u64, events: &mut Vec<Event>) {
+        self.events.give(frame_number, missed, events);
     }
 
     fn committed(&mut self, through: Sequence) {

@@ -341,6 +341,7 @@ impl Turn {
                     }
                 }
                 Effect::Notice(notice) => self.notice(&notice),
+                Effect::Event(event) => self.work.events.push(*event),
                 Effect::Wake(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
             }
         }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use vestibule_core::{CoreStatus, MessageType, NetworkStatus, PoolStatus, Reason};
+use vestibule_core::{CoreStatus, EventKind, MessageType, NetworkStatus, PoolStatus, Reason};
 
 /// The media type of [`Metrics::encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -119,6 +119,28 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         "vestibule_captive_handshakes_failed",
         MetricType::Counter,
         "Connections to captive.listen that came to no TLS session",
+    ),
+    ("vestibule_events", MetricType::Counter, "Events told, by kind"),
+    ("vestibule_event_subscribers", MetricType::Gauge, "Readers that follow the events now"),
+    (
+        "vestibule_event_subscribers_cut",
+        MetricType::Counter,
+        "Readers of events that were cut off because they were too slow",
+    ),
+    (
+        "vestibule_webhook_events",
+        MetricType::Counter,
+        "Events that a webhook's receiver has taken, by webhook",
+    ),
+    (
+        "vestibule_webhook_failures",
+        MetricType::Counter,
+        "Deliveries that a webhook's receiver did not take, by webhook",
+    ),
+    (
+        "vestibule_webhook_dropped",
+        MetricType::Counter,
+        "Ids of events that a webhook passed over because they are kept no more, by webhook",
     ),
     (
         "vestibule_portal_pages",
@@ -359,6 +381,18 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
         "vestibule_portal_connections" => one(&metrics.portal_connections),
         "vestibule_portal_connections_refused" => one(&metrics.portal_connections_refused),
         "vestibule_portal_handshakes_failed" => one(&metrics.portal_handshakes_failed),
+        "vestibule_events" => EventKind::ALL
+            .iter()
+            .zip(&metrics.events)
+            .map(|(kind, count)| {
+                number(vec![("type", kind.name().to_owned())], count.load(Relaxed))
+            })
+            .collect(),
+        "vestibule_event_subscribers" => one(&metrics.event_subscribers),
+        "vestibule_event_subscribers_cut" => one(&metrics.event_subscribers_cut),
+        "vestibule_webhook_events" => by_webhook(metrics, 0),
+        "vestibule_webhook_failures" => by_webhook(metrics, 1),
+        "vestibule_webhook_dropped" => by_webhook(metrics, 2),
         "vestibule_core_answers" => vec![number(Vec::new(), u64::from(core.is_some()))],
         "vestibule_leases_known" => of_core(core, |core| core.leases_known),
         "vestibule_registrations" => of_core(core, |core| core.registrations),
@@ -442,6 +476,15 @@ fn by_class(core: Option<&CoreStatus>, value: impl Fn(&PoolStatus) -> u64) -> Ve
             number(labels, value(pools))
         })
         .collect()
+}
+
+fn by_webhook(metrics: &Metrics, place: usize) -> Vec<Sample> {
+    let samples = metrics.webhooks.entries().map(|(name, counts)| {
+        let name = name.map_or(OTHER, |name| name).to_owned();
+        let count = counts.get(place).map_or(0, |count| count.load(Relaxed));
+        number(vec![("webhook", name)], count)
+    });
+    sorted(samples.collect())
 }
 
 /// Tables have no order of their own; a text that is compared by eye should.

@@ -14,24 +14,30 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
 use vestibule_config::{Api as ApiSection, ApiListen, ApiToken, Credential, GateMode, Scope};
+use vestibule_core::event::PoolUsage;
 use vestibule_core::{
-    AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateBy,
-    HardwareAddress, Input, Lease, Network, OptionSet, PerClass, RandomisedAddresses, Record,
-    RegistrationRules, Release, Server, Subnet, Ticket, Timestamp,
+    AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects, Event,
+    GateBy, Happening, HardwareAddress, Input, Lease, LeaseTokens, Network, OptionSet, PerClass,
+    RandomisedAddresses, Record, RegistrationRules, Release, Server, Subnet, Ticket, Timestamp,
 };
 use vestibule_dhcpd::api::{
     ApiState, CaptivePortal, Certificate, Listener, Search, Timeouts, serve_captive_until_stopped,
     serve_portal_until_stopped, serve_until_stopped,
 };
 use vestibule_dhcpd::door::{Call, Door};
+use vestibule_dhcpd::events::{EventLog, Retention};
 use vestibule_dhcpd::metrics::Metrics;
 use vestibule_dhcpd::portal::Portal;
+use vestibule_dhcpd::webhook::{Courier, Webhook};
 
 /// The time that the core of every test begins with: 2026-11-20T13:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_795_179_600);
 
 /// The token of every test's server.
 pub const TOKEN: &str = "correct-horse-battery-staple-0123";
+
+/// What every test's webhooks are signed with.
+pub const SECRET: &str = "a-secret-that-signs-deliveries";
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,6 +54,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub core: Arc<Mutex<Core>>,
     pub door: Door,
+    /// What happened, as the test wants it.
+    pub log: Arc<Mutex<EventLog>>,
     pub directory: TempDir,
     /// The core's end of the door, if nobody decides.
     pub calls: Option<mpsc::Receiver<Call>>,
@@ -77,6 +85,12 @@ pub struct Setup {
     pub portal: Option<Portal>,
     /// Whether the portal speaks TLS too, and with which certificate.
     pub portal_certificate: Option<Arc<Certificate>>,
+    /// What makes lease tokens.
+    pub lease_tokens: Option<LeaseTokens>,
+    /// How many bytes of events are kept.
+    pub event_bytes: u64,
+    /// Where events are brought, by sections whose secrets are in files.
+    pub webhooks: Vec<vestibule_config::Webhook>,
 }
 
 impl Default for Setup {
@@ -94,6 +108,9 @@ impl Default for Setup {
             captive_listen: None,
             portal: None,
             portal_certificate: None,
+            lease_tokens: None,
+            event_bytes: 1 << 30,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -111,8 +128,17 @@ pub struct Core {
 }
 
 impl Core {
-    fn new(configuration: Configuration, records: Vec<Record>, hold_commits: bool) -> Self {
+    fn new(
+        configuration: Configuration,
+        records: Vec<Record>,
+        hold_commits: bool,
+        tokens: Option<LeaseTokens>,
+    ) -> Self {
         let server = Server::new(configuration, [Ipv4Addr::new(10, 0, 0, 67)], records, NOW);
+        let server = match tokens {
+            Some(tokens) => server.with_lease_tokens(tokens),
+            None => server,
+        };
         Self {
             server,
             now: NOW,
@@ -240,6 +266,27 @@ pub fn lease(address: [u8; 4], mac: &str) -> Lease {
     }
 }
 
+/// Events of a kind that nothing has to happen for; `name` is in each.
+pub fn events(name: &str, count: usize) -> Vec<Event> {
+    let event = || {
+        let usage = PoolUsage { network: name.into(), class: None, pool_size: 10, free: 1 };
+        Event { time: NOW, what: Happening::PoolLow(usage) }
+    };
+    std::iter::repeat_with(event).take(count).collect()
+}
+
+/// A webhook to a URL, with a secret in a file of `directory`.
+pub fn webhook(name: &str, url: &str, directory: &Path) -> vestibule_config::Webhook {
+    vestibule_config::Webhook {
+        name: name.into(),
+        url: url.into(),
+        secret_file: write_token(directory, &format!("{name}.secret"), SECRET),
+        kinds: Vec::new(),
+        timeout_seconds: 5,
+        ca_file: PathBuf::from("/nowhere"),
+    }
+}
+
 /// `02:00:00:00:xx:xx`
 pub fn mac(number: u16) -> String {
     let [high, low] = number.to_be_bytes();
@@ -284,8 +331,12 @@ impl Api {
         let socket_path = directory.path().join("api.sock");
         let (portal_stop, portal_stopped) = watch::channel(());
         let (door, calls) = Door::new(Arc::new(|| {}));
-        let core =
-            Arc::new(Mutex::new(Core::new(setup.configuration, setup.records, setup.hold_commits)));
+        let core = Arc::new(Mutex::new(Core::new(
+            setup.configuration,
+            setup.records,
+            setup.hold_commits,
+            setup.lease_tokens,
+        )));
         let (decide, calls) = if setup.decides {
             let core = Arc::clone(&core);
             (Some(std::thread::spawn(move || decide(&core, calls))), None)
@@ -305,6 +356,21 @@ impl Api {
         };
         let listener = runtime.block_on(Listener::bind(&listen)).unwrap();
         let address = listener.tcp_address();
+        let event_directory = directory.path().join("events");
+        let retention = Retention { bytes: setup.event_bytes, events: 1_000_000 };
+        let log = EventLog::open(&event_directory, retention, "dhcp-test", 0, Arc::clone(&metrics))
+            .unwrap();
+        let events = log.events();
+        let webhooks = setup.webhooks.into_iter().map(|section| {
+            let secret = section.read_secret().unwrap();
+            Webhook::new(section, secret).unwrap()
+        });
+        let webhooks = webhooks.collect();
+        let (couriers, webhooks) =
+            Courier::all(webhooks, "dhcp-test", &events, &event_directory, &metrics).unwrap();
+        for courier in couriers {
+            runtime.spawn(courier.with_backoff(Duration::from_millis(10)).run());
+        }
         let state = ApiState::with_timeouts(
             door.clone(),
             Arc::clone(&metrics),
@@ -314,6 +380,7 @@ impl Api {
             setup.search,
             setup.timeouts,
         )
+        .with_events(events, webhooks)
         .with_captive(setup.captive);
         let captive_address = setup.captive_listen.map(|certificate| {
             let listen = "127.0.0.1:0".parse().unwrap();
@@ -359,6 +426,7 @@ impl Api {
             metrics,
             core,
             door,
+            log: Arc::new(Mutex::new(log)),
             directory,
             stop: Some(stop),
             runtime: Some(runtime),
@@ -462,7 +530,8 @@ impl Response {
             text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let head = head.to_ascii_lowercase();
-        assert!(!head.contains("transfer-encoding"), "lengths are known: {head}");
+        let is_stream = head.contains("content-type: text/event-stream");
+        assert!(is_stream || !head.contains("transfer-encoding"), "lengths are known: {head}");
         Self { status: status.expect("a status"), head, body: body.to_owned() }
     }
 

@@ -23,3 +23,4 @@ pub mod decode_check;
 pub mod failover_check;
 pub mod frame_check;
 pub mod plain_check;
+pub mod token_check;

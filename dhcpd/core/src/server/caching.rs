@@ -55,7 +55,11 @@ impl Server {
         let Some(terms) = self.terms_left(request, client, network, address, step) else {
             return false;
         };
-        let ack = reply::grant(&self.topology, request, MessageType::Ack, address.into(), terms);
+        let mut ack =
+            reply::grant(&self.topology, request, MessageType::Ack, address.into(), terms);
+        if let Some(started) = self.book.entry(address).map(Entry::started) {
+            self.add_lease_token(&mut ack, started);
+        }
         let change =
             self.book.remaining_time(&self.topology, &self.registrations, address, self.now);
         let release = if change.is_some() { step.after_commit() } else { Release::Immediately };

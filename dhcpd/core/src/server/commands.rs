@@ -4,6 +4,7 @@
 //! command just before it may not be durable yet, and the answer promises that it is.
 
 use super::{Server, Step};
+use crate::event::EndCause;
 use crate::{
     Answer, Command, Effect, HardwareAddress, Imported, Record, Registration, Release, Suspension,
     Ticket, limits,
@@ -14,10 +15,16 @@ impl Server {
     pub(super) fn command(&mut self, ticket: Ticket, command: Command, step: &mut Step<'_>) {
         let promises = !matches!(command, Command::Import { apply: false, .. });
         let answer = match command {
-            Command::Register(register) => match self.register(register, step) {
-                Ok(registered) => registered,
-                Err(refusal) => *refusal,
-            },
+            Command::Register(register) => {
+                let (target, owner) = (register.target, register.owner.clone());
+                match self.register(register, step) {
+                    Ok(registered) => registered,
+                    Err(refusal) => {
+                        self.announce_limit(&refusal, target, owner, step);
+                        *refusal
+                    }
+                }
+            }
             Command::Unregister(hardware) => self.unregister(hardware, step),
             Command::Suspend { hardware, reason } => self.suspend(hardware, reason, step),
             Command::Resume(hardware) => self.resume(hardware, step),
@@ -26,6 +33,7 @@ impl Server {
         let release = match answer {
             // Nothing changed, and nothing is promised.
             Answer::NoLease(_)
+            | Answer::LeaseTokenRefused(_)
             | Answer::NoHardwareAddress(_)
             | Answer::ExpiryInThePast(_)
             | Answer::RegistrationsFull
@@ -53,7 +61,7 @@ impl Server {
     }
 
     fn unregister(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) -> Answer {
-        if !self.end_registration(hardware, step) {
+        if !self.end_registration(hardware, Some(EndCause::Command), step) {
             return Answer::NotRegistered(hardware);
         }
         Answer::Unregistered { addresses: self.gated_addresses(hardware) }
@@ -151,22 +159,25 @@ impl Server {
 
     fn put_registration(&mut self, registration: Registration, step: &mut Step<'_>) {
         let hardware = registration.hardware;
+        let old = self.registrations.valid(hardware, self.now).cloned();
         self.registrations.insert(registration.clone());
-        step.persist(Record::Registration(registration));
+        step.persist(Record::Registration(registration.clone()));
         self.tell_gate(hardware, step);
+        self.announce_registration(registration, old.as_ref(), step);
     }
 
-    /// Ends a registration, whether by command or because its time has come. Whether there was one.
+    /// Ends a registration, by command or, if there is no `cause`, because its time has come. Whether
+    /// there was one.
     pub(super) fn end_registration(
         &mut self,
         hardware: HardwareAddress,
+        cause: Option<EndCause>,
         step: &mut Step<'_>,
     ) -> bool {
-        if self.registrations.remove(hardware).is_none() {
-            return false;
-        }
+        let Some(registration) = self.registrations.remove(hardware) else { return false };
         step.persist(Record::RegistrationRemoved(hardware));
         self.tell_gate(hardware, step);
+        self.announce_end(registration, cause, step);
         true
     }
 
@@ -188,7 +199,7 @@ impl Server {
         }
     }
 
-    fn gated_addresses(&self, hardware: HardwareAddress) -> Vec<Ipv4Addr> {
+    pub(super) fn gated_addresses(&self, hardware: HardwareAddress) -> Vec<Ipv4Addr> {
         let mut addresses: Vec<Ipv4Addr> = self
             .book
             .of_hardware(hardware)

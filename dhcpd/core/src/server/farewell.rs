@@ -2,7 +2,7 @@
 //! to 4.3.5). RELEASE and DECLINE count only from the holder of the lease.
 
 use super::{Server, Standing, Step, reply};
-use crate::{BindingState, Effect, Notice, Reason, Release, Request, limits};
+use crate::{BindingState, Effect, Happening, Notice, Reason, Release, Request, limits};
 
 impl Server {
     pub(super) fn release(&mut self, request: &Request, step: &mut Step<'_>) {
@@ -52,6 +52,15 @@ impl Server {
             address: requested,
             hardware: request.hardware,
         }));
+        if let Some(network) = self.topology.network_of(requested) {
+            let network = || self.topology.network(network).name.clone();
+            let declined = || Happening::AddressDeclined {
+                address: requested,
+                hardware: request.hardware,
+                network: network(),
+            };
+            self.announce(declined, step);
+        }
         step.unanswered(request, Reason::Declined);
     }
 

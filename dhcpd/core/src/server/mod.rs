@@ -16,13 +16,17 @@
 //! | `reply` | how replies are put together |
 //! | `registrations` | which devices are registered |
 //! | `register`, `commands`, `queries` | registering a device, other commands, and questions |
+//! | `announce` | events: what others are told |
+//! | `lease_tokens` | what a portal names a lease by |
 
+mod announce;
 mod book;
 mod caching;
 mod class;
 mod commands;
 mod discover;
 mod farewell;
+mod lease_tokens;
 mod offers;
 mod pools;
 mod queries;
@@ -34,8 +38,8 @@ mod topology;
 
 use crate::{
     Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects, GateChange,
-    HardwareAddress, HoldOff, Input, Lease, MessageType, Notice, Reason, Record, Release, Reply,
-    Request, Sequence, Side, Timestamp, Unanswered, limits,
+    HardwareAddress, HoldOff, Input, Lease, LeaseTokens, MessageType, Notice, Reason, Record,
+    Release, Reply, Request, Sequence, Side, Timestamp, Unanswered, limits,
 };
 pub use book::HashKey;
 
@@ -69,6 +73,10 @@ pub struct Server {
     held_in_order: VecDeque<(Sequence, ClientIdentifier)>,
     sequence: Sequence,
     committed: Sequence,
+    /// What makes lease tokens, if they are asked for.
+    lease_tokens: Option<LeaseTokens>,
+    /// What is remembered for events, if they are asked for.
+    announcer: Option<announce::Announcer>,
     /// Records were lost before this life.
     hold_off: Option<HoldOff>,
     now: Timestamp,
@@ -177,7 +185,6 @@ impl Server {
                 }
             }
         }
-        registrations.forget_ended(now);
         book.settle_loaded(&topology, &mut pools, &registrations, now);
         Self {
             topology,
@@ -191,6 +198,8 @@ impl Server {
             held_in_order: VecDeque::new(),
             sequence: Sequence::default(),
             committed: Sequence::default(),
+            lease_tokens: None,
+            announcer: None,
             hold_off,
             now,
             wake: None,
@@ -213,6 +222,7 @@ impl Server {
         let changes = std::mem::take(&mut self.changes);
         let mut step = Step { effects, sequence, has_durable: false, changes };
         self.let_things_end(&mut step);
+        self.announce_expiring(&mut step);
         match input {
             Input::Packet(request) => self.packet(request, &mut step),
             Input::Committed(through) => self.committed(through),
@@ -471,10 +481,11 @@ impl Server {
                 self.end_offer(address);
             }
             if let Some((_, hardware)) = registration {
-                self.end_registration(hardware, step);
+                self.end_registration(hardware, None, step);
             }
             if let Some((_, address)) = lease {
                 self.settle(address, step);
+                self.pool_changed(address, step);
                 if !self.topology.is_served(address) {
                     self.book.forget(address);
                     step.persist(Record::LeaseForgotten(address.into()));
@@ -488,6 +499,7 @@ impl Server {
             self.book.nothing_ends_before(),
             self.offers.first_end().map(|(end, _)| end),
             self.registrations.first_end().map(|(end, _)| end),
+            self.next_expiring(),
         ]
         .into_iter()
         .flatten()

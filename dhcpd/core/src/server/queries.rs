@@ -36,6 +36,10 @@ impl Server {
                 }
                 QueryAnswer::Leases { leases, next: None }
             }
+            Query::LeaseOfToken(token) => QueryAnswer::LeaseOfToken(
+                self.lease_of_token(token, now).map(|lease| self.view(lease, now)),
+            ),
+            Query::LeaseToken(address) => QueryAnswer::LeaseToken(self.token_of(*address, now)),
             Query::Registration(hardware) => {
                 QueryAnswer::Registration(self.registrations.valid(*hardware, now).cloned())
             }

@@ -4,6 +4,7 @@
 //! however close they come. A refusal changes nothing.
 
 use super::{Server, Step};
+use crate::event::EndCause;
 use crate::{
     Answer, Device, HardwareAddress, RandomisedAddresses, Register, Registration,
     RegistrationState, RegistrationTarget, Replaces, Role, Timestamp, limits,
@@ -11,7 +12,7 @@ use crate::{
 use std::net::Ipv4Addr;
 
 /// Why a device is not registered. Boxed, because it may name devices.
-type Refusal = Box<Answer>;
+pub(super) type Refusal = Box<Answer>;
 
 impl Server {
     pub(super) fn register(
@@ -41,7 +42,7 @@ impl Server {
             return Err(Answer::RegistrationsFull.into());
         }
         if let Some(replaced) = replaced {
-            self.end_registration(replaced, step);
+            self.end_registration(replaced, Some(EndCause::ReplacedBy(hardware)), step);
         }
         let Register { owner, role, sponsor, note, .. } = register;
         let registration = Registration {
@@ -55,13 +56,16 @@ impl Server {
         Ok(self.keep(registration, created, replaced, step))
     }
 
-    fn device_of(&self, target: RegistrationTarget) -> Result<HardwareAddress, Refusal> {
+    pub(super) fn device_of(&self, target: RegistrationTarget) -> Result<HardwareAddress, Refusal> {
         let hardware = match target {
             RegistrationTarget::Hardware(hardware) => hardware,
             RegistrationTarget::Address(address) => {
                 let lease = self.book.entry(address.into());
                 let lease = lease.filter(|lease| lease.is_held(self.now));
                 lease.ok_or(Answer::NoLease(address))?.hardware()
+            }
+            RegistrationTarget::Token(token) => {
+                self.lease_of_token(&token, self.now).map_err(Answer::LeaseTokenRefused)?.hardware()
             }
         };
         if hardware.is_zero() {
@@ -136,6 +140,7 @@ impl Server {
         };
         match target {
             RegistrationTarget::Address(address) => of_address(address),
+            RegistrationTarget::Token(token) => of_address(token.address()),
             RegistrationTarget::Hardware(_) => {
                 self.addresses_held(hardware).into_iter().filter_map(of_address).max()
             }

@@ -57,13 +57,6 @@ impl Registrations {
         Some(registration)
     }
 
-    /// Takes those out that have ended.
-    pub(super) fn forget_ended(&mut self, now: Timestamp) {
-        while let Some((_, hardware)) = self.first_end().filter(|(end, _)| *end <= now) {
-            self.remove(hardware);
-        }
-    }
-
     /// The valid registration of a device. Hosts without a hardware address have none, because nothing
     /// tells them apart.
     pub(super) fn valid(&self, hardware: HardwareAddress, now: Timestamp) -> Option<&Registration> {
@@ -93,6 +86,14 @@ impl Registrations {
     ) -> impl Iterator<Item = &Registration> {
         let lower = after.map_or(Unbounded, Excluded);
         self.by_hardware.range((lower, Unbounded)).map(|(_, registration)| registration)
+    }
+
+    /// What ends after another one, in order.
+    pub(super) fn ends_after(
+        &self,
+        after: (Timestamp, HardwareAddress),
+    ) -> impl Iterator<Item = (Timestamp, HardwareAddress)> {
+        self.by_end.range((Excluded(after), Unbounded)).copied()
     }
 
     /// What ends first.

@@ -188,6 +188,7 @@ impl Server {
         if let Some(other) = self.offers.of_client(client, network) {
             self.end_offer(other);
         }
+        let last_address = self.last_address(request.hardware);
         self.end_other_leases(client, network, address, step);
         let old = self.book.entry(address).filter(|old| old.has_client(client));
         let continued = old.filter(|old| old.is_held(self.now));
@@ -218,8 +219,14 @@ impl Server {
             relay_agent,
             host_name,
         };
+        let announced = (continued.is_none() && self.announces()).then(|| lease.clone());
         self.put(lease, step);
-        let ack = reply::grant(&self.topology, request, MessageType::Ack, address.into(), terms);
+        if let Some(lease) = announced {
+            self.announce_lease(&lease, network, last_address, step);
+        }
+        let mut ack =
+            reply::grant(&self.topology, request, MessageType::Ack, address.into(), terms);
+        self.add_lease_token(&mut ack, started);
         step.reply(ack, step.after_commit(), None);
         self.hold(request, client, step);
     }
@@ -259,6 +266,7 @@ impl Server {
         if let Some(lease) = held {
             let ended = Lease { state, changed: self.now, ends, ..lease.lease() };
             self.put(ended, step);
+            self.pool_changed(address, step);
         }
     }
 

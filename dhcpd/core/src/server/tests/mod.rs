@@ -5,6 +5,8 @@
 //! | `commit` | what waits for its commit, and what does not |
 //! | `addresses` | which address a client gets, and how they are counted and given back |
 //! | `caching` | early renewals that need no write |
+//! | `events` | what others are told |
+//! | `lease_tokens` | what a portal names a lease by |
 //! | `registrations` | registrations, and what the kernel is told of them |
 //! | `trust` | what is not believed, and what nobody can take from others |
 //! | `restart` | what is known of an earlier life |
@@ -12,6 +14,8 @@
 mod addresses;
 mod caching;
 mod commit;
+mod events;
+mod lease_tokens;
 mod registrations;
 mod restart;
 mod trust;
