@@ -5,7 +5,7 @@ mod wire_support;
 
 use std::net::Ipv4Addr;
 use vestibule_core::{HardwareAddress, MessageType, Reason, Request};
-use vestibule_dhcpd::wire::{Glance, decode, glance_at_discover};
+use vestibule_dhcpd::wire::decode;
 use wire_support::{HARDWARE, Packet, RELAY, attached, relayed};
 
 const OPTION_82: &[u8] = b"\x01\x02\x00\x07";
@@ -106,30 +106,6 @@ fn a_message_type_is_one_byte_and_one_that_clients_send() {
     assert_eq!(refused(&Packet::new().option(53, &[1, 1]).end()), Reason::BadMessageType);
     let twice = Packet::of(1).option(53, &[3]).end();
     assert_eq!(refused(&twice), Reason::BadMessageType, "two types are none");
-}
-
-#[test]
-fn a_discover_is_seen_at_a_glance_and_nothing_else_is() {
-    let seen = Glance { hardware: HardwareAddress::ethernet(HARDWARE), giaddr: RELAY };
-    assert_eq!(glance_at_discover(&Packet::of(1).end()), Some(seen));
-    for number in (0..=255).filter(|number| *number != 1) {
-        assert_eq!(glance_at_discover(&Packet::of(number).end()), None, "{number}");
-    }
-    let later = Packet::new().option(12, b"lab").option(53, &[1]).end();
-    assert_eq!(glance_at_discover(&later), None, "it has to be decoded to be seen");
-    assert_eq!(decoded(&later).message_type, MessageType::Discover);
-    for no_request in [
-        Packet::of(1).at(0, &[2]).end(),
-        Packet::of(1).at(2, &[17]).end(),
-        Packet::of(1).at(236, &[0]).end(),
-        Packet::new().option(53, &[1, 1]).end(),
-    ] {
-        assert_eq!(glance_at_discover(&no_request), None, "{no_request:?}");
-    }
-    let whole = Packet::of(1).end();
-    for length in 0..whole.len() - 1 {
-        assert_eq!(glance_at_discover(&whole[..length]), None, "{length} bytes of it");
-    }
 }
 
 #[test]

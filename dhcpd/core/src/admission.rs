@@ -9,9 +9,6 @@
 //! - when [`ARRIVALS_WAITING_MAX`](crate::limits::ARRIVALS_WAITING_MAX) wait, one gives way: the oldest
 //!   of the relay that has most waiting (the newcomer counts with its own), among the DISCOVERs if there are any, then among the others,
 //!   renewals last;
-//! - so that a flood does not cost what serving costs, of the DISCOVERs that would only take the place of
-//!   an older one of their own relay, one in [`TAKEN_IN_PART`] does, and the others need not even be
-//!   decoded: what waits is still renewed, and none of it is older than it takes to serve it;
 //! - anybody can call a packet a renewal: so each of the two other kinds has an eighth of the turns and
 //!   of the places, whatever comes;
 //! - a DISCOVER that has waited for
@@ -42,9 +39,6 @@ enum Kind {
 /// Of so many turns, one each begins with the completions and with the DISCOVERs, and of the places one
 /// part in so many is kept for each of them.
 const PARTS: usize = 8;
-
-/// Of the DISCOVERs that could be shed at sight, one in so many is taken in.
-const TAKEN_IN_PART: u32 = 8;
 
 impl Kind {
     const ALL: [Self; 3] = [Self::Renewal, Self::Completion, Self::Discover];
@@ -116,8 +110,6 @@ pub struct Admission {
     served: BTreeMap<Kind, Ipv4Addr>,
     /// Turns so far.
     turn: usize,
-    /// DISCOVERs so far that could be shed at sight.
-    glut: u32,
 }
 
 impl Admission {
@@ -131,27 +123,7 @@ impl Admission {
             waiting: [0; Kind::ALL.len()],
             served: BTreeMap::new(),
             turn: 0,
-            glut: 0,
         }
-    }
-
-    /// Whether a DISCOVER that came through this relay is shed before it is even decoded: all places are
-    /// taken, and it would only take that of an older one of its relay. It is then
-    /// [`Reason::Overload`]; ask once for each packet.
-    #[must_use = "what is shed has to be counted"]
-    pub fn sheds_at_sight(&mut self, relay: Ipv4Addr) -> bool {
-        if self.len() < ARRIVALS_WAITING_MAX {
-            return false;
-        }
-        let own = self.queues.get(&(Kind::Discover, relay)).map_or(0, VecDeque::len);
-        let is_busiest = own > 0
-            && self
-                .victim(Kind::Discover)
-                .is_some_and(|(kind, length, _)| kind == Kind::Discover && own + 1 >= length);
-        if is_busiest {
-            self.glut = self.glut.wrapping_add(1);
-        }
-        is_busiest && !self.glut.is_multiple_of(TAKEN_IN_PART)
     }
 
     /// How many packets wait.
@@ -428,30 +400,6 @@ mod tests {
         assert_eq!(admission.offer(discover(1, 2), NOW).unwrap().1, Reason::Overload);
         assert_eq!(admission.offer(discover(1, 2), NOW).unwrap().1, Reason::DuplicateWaiting);
         assert_eq!(served(&mut admission).len(), ARRIVALS_WAITING_MAX);
-    }
-
-    #[test]
-    fn only_what_would_take_its_own_relays_place_is_shed_at_sight_and_not_all_of_it() {
-        let mut admission = Admission::new();
-        let most = u32::try_from(ARRIVALS_WAITING_MAX).unwrap();
-        take_in(&mut admission, (1..most).map(|device| discover(device, 1)));
-        assert!(!admission.sheds_at_sight(relay(1)), "there is a place left");
-        take_in(&mut admission, [discover(0, 2)]);
-        let at_sight = |admission: &mut Admission, of: u8| {
-            (0..800).filter(|_| admission.sheds_at_sight(relay(of))).count()
-        };
-        assert_eq!(at_sight(&mut admission, 1), 700);
-        assert_eq!(at_sight(&mut admission, 2), 0, "it has less than its share");
-        assert_eq!(at_sight(&mut admission, 3), 0);
-        // Where renewals take the places, a DISCOVER may have to go for another reason.
-        let mut admission = Admission::new();
-        take_in(&mut admission, (1..most).map(renewal));
-        take_in(&mut admission, [discover(0, 1)]);
-        assert_eq!(
-            at_sight(&mut admission, 1),
-            0,
-            "DISCOVERs have fewer places than are kept for them"
-        );
     }
 
     #[test]

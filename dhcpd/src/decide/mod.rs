@@ -33,8 +33,8 @@ use tokio::sync::oneshot;
 pub use told::Told;
 use vestibule_core::options::code;
 use vestibule_core::{
-    Admission, Answer, Effect, Effects, Input, MessageType, Notice, Reason, Release, Reply,
-    Request, Sequence, Server, Ticket, Timestamp, Unanswered,
+    Admission, Answer, Effect, Effects, Input, Notice, Reason, Release, Reply, Request, Sequence,
+    Server, Ticket, Timestamp, Unanswered,
 };
 
 /// Calls that are served between two batches of packets at most.
@@ -210,18 +210,10 @@ impl Turn {
     /// Takes in and decodes what has come: one batch of each socket, and if that is not all, everything up
     /// to the limit of a turn. What cannot be decided in this turn, by rule, waits.
     fn receive(&mut self, receiver: &mut Receiver, requests: &mut Vec<Request>) {
-        let (metrics, admission) = (&self.metrics, &mut self.admission);
-        let mut at_sight = Vec::new();
+        let metrics = &self.metrics;
         let mut received = 0;
         loop {
             let count = receiver.receive(|bytes, arrival| {
-                if let Some(glance) = bytes.ok().and_then(wire::glance_at_discover)
-                    && admission.sheds_at_sight(glance.giaddr)
-                {
-                    metrics.received(MessageType::Discover);
-                    at_sight.push(glance);
-                    return;
-                }
                 match bytes.and_then(|bytes| wire::decode(bytes, arrival)) {
                     Ok(request) => {
                         metrics.received(request.message_type);
@@ -242,10 +234,6 @@ impl Turn {
             if receiver.wait(Some(Duration::ZERO)).is_err() {
                 break;
             }
-        }
-        for wire::Glance { hardware, giaddr } in at_sight {
-            let (reason, message_type) = (Reason::Overload, MessageType::Discover);
-            self.unanswered(Unanswered { reason, message_type, hardware, giaddr });
         }
     }
 

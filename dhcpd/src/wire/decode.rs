@@ -107,33 +107,6 @@ pub fn decode(bytes: &[u8], arrival: Arrival) -> Result<Request, Reason> {
     Ok(request)
 }
 
-/// What a DISCOVER shows at a glance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
-    /// The device's hardware address.
-    pub hardware: HardwareAddress,
-    /// The relay; 0.0.0.0: none.
-    pub giaddr: Ipv4Addr,
-}
-
-/// Looks whether this is a DISCOVER, without looking at more than it takes to say who sent it: for what is
-/// shed anyway. `None`: it is none, or is not at once seen to be one, because its message type is not its
-/// first option as with nearly all clients; [`decode`] says what it is.
-#[must_use]
-pub fn glance_at_discover(bytes: &[u8]) -> Option<Glance> {
-    const BEGINS_AS_DISCOVER: &[u8] = &[code::MESSAGE_TYPE, 1, MessageType::Discover as u8];
-    let (fixed, options) = bytes.split_at_checked(MESSAGE_LENGTH_MIN)?;
-    if !options.starts_with(BEGINS_AS_DISCOVER) || !fixed.ends_with(&MAGIC) {
-        return None;
-    }
-    let [op, hardware_type, length, ..] = fixed else { return None };
-    let giaddr: [u8; 4] = fixed.get(24..28)?.try_into().ok()?;
-    let address = fixed.get(28..44)?.get(..usize::from(*length))?;
-    let is_request = *op == u8::from(Opcode::BootRequest);
-    let hardware = HardwareAddress::new(*hardware_type, address).filter(|_| is_request)?;
-    Some(Glance { hardware, giaddr: giaddr.into() })
-}
-
 fn message_type(fields: &OptionFields<'_>) -> Result<MessageType, Reason> {
     let option = fields.find(code::MESSAGE_TYPE).ok_or(Reason::Bootp)?;
     let [number] = option.fixed().ok_or(Reason::BadMessageType)?;
