@@ -20,6 +20,7 @@ pub mod decide;
 pub mod door;
 pub mod events;
 pub mod failover;
+pub mod feed;
 pub mod metrics;
 pub mod net;
 pub mod portal;

@@ -9,6 +9,7 @@
 mod exposition;
 mod table;
 
+use crate::feed::FeedCounts;
 use crate::portal::PortalPage;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -101,6 +102,8 @@ pub struct Metrics {
     api_responses: Vec<AtomicU64>,
     api_connections: AtomicU64,
     api_connections_refused: AtomicU64,
+    api_handshakes_failed: AtomicU64,
+    feed: FeedCounts,
     captive_answers: [AtomicU64; 2],
     captive_connections: AtomicU64,
     captive_connections_refused: AtomicU64,
@@ -240,6 +243,8 @@ impl Metrics {
             api_responses: zeros(STATUS_CODES),
             api_connections: AtomicU64::new(0),
             api_connections_refused: AtomicU64::new(0),
+            api_handshakes_failed: AtomicU64::new(0),
+            feed: FeedCounts::default(),
             captive_answers: [AtomicU64::new(0), AtomicU64::new(0)],
             captive_connections: AtomicU64::new(0),
             captive_connections_refused: AtomicU64::new(0),
@@ -402,6 +407,16 @@ impl Metrics {
     /// A connection to the API was closed at once, because too many are open.
     pub fn api_connection_refused(&self) {
         self.api_connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// A connection to `api.tls-listen` did not come to a TLS session.
+    pub fn api_handshake_failed(&self) {
+        self.api_handshakes_failed.fetch_add(1, Relaxed);
+    }
+
+    /// The gate feed's numbers.
+    pub(crate) const fn feed(&self) -> &FeedCounts {
+        &self.feed
     }
 
     /// A device was told whether it is captive.

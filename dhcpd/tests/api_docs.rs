@@ -10,6 +10,7 @@ use vestibule_dhcpd::api::{
     PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX, Problem, ProblemKind, Timeouts,
 };
 use vestibule_dhcpd::door::CALLS_WAITING_MAX;
+use vestibule_dhcpd::feed::{CHANGES_KEPT_MAX, FOLLOWERS_MAX};
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
@@ -69,6 +70,9 @@ fn the_documented_limits_are_the_true_ones() {
         format!(
             "| connections | {CONNECTIONS_MAX}, of which {CONNECTIONS_KEPT_FOR_THIS_HOST} are kept for callers on this \
              host, and {CONNECTIONS_PER_ADDRESS_MAX} from one address"
+        ),
+        format!(
+            "| followers of the gate feed | {FOLLOWERS_MAX}, then `busy`; {CHANGES_KEPT_MAX} changes"
         ),
         format!("| calls that wait for the core | {CALLS_WAITING_MAX};"),
         format!("1 to {PAGE_ENTRIES_MAX}, {PAGE_ENTRIES_DEFAULT} if left out"),

@@ -15,12 +15,14 @@
 //!
 //! The way through the files: [`Ruleset`] (what the table says), `message` and `expression` (nf_tables
 //! messages), `wire` and `netlink` (framing, the socket), `channel` (a transaction's way to the kernel), `existing` (what the
-//! kernel has), [`Gate`], `flows` (tracked flows), [`Garden`] (what names in the garden lead to), [`Watch`].
+//! kernel has), [`Gate`], `flows` (tracked flows), [`Garden`] (what names in the garden lead to), [`Watch`]. [`feed`] is how
+//! a server tells other hosts what to enforce.
 
 mod channel;
 mod error;
 mod existing;
 mod expression;
+pub mod feed;
 mod flows;
 mod garden;
 mod gate;

@@ -15,6 +15,7 @@
 
 use crate::FirewallError;
 use ipnetwork::{Ipv4Network, Ipv6Network};
+use serde::{Deserialize, Serialize};
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
@@ -22,7 +23,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 pub const TABLE_DEFAULT: &str = "vestibule";
 
 /// What the table is made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Ruleset {
     /// The table's name (family `inet`): a letter, then letters, digits, `_`, `-` or `.`, 31 at most.
     /// Whatever is in a table of this name is replaced.

@@ -3,7 +3,7 @@
 //! It promises that every token has a name of its own, a scope, and a file of its own. It reads no
 //! token: [`Api::read_tokens`](crate::Api::read_tokens) does.
 
-use crate::checked::{Api, ApiListen, ApiToken, Scope};
+use crate::checked::{Api, ApiListen, ApiTls, ApiToken, Scope, Tls};
 use crate::grammar;
 use crate::limits::{
     API_LISTEN_DEFAULT, API_TOKENS_MAX, OPERATOR_NAME, TOKEN_FILE_DEFAULT, UNIX_PATH_LENGTH_MAX,
@@ -22,6 +22,7 @@ pub(crate) fn api(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Api> {
         listen: api_listen(API_LISTEN_DEFAULT).ok()?,
         token_file: PathBuf::from(TOKEN_FILE_DEFAULT),
         tokens: Vec::new(),
+        tls: None,
     };
     if !file.has("api") {
         return Some(default);
@@ -31,7 +32,32 @@ pub(crate) fn api(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Api> {
     let token_file = reader.parsed(&table, "token-file", absolute_path);
     let token_file = token_file.map_or(default.token_file, |placed| placed.value);
     let tokens = tokens(reader, &table, &token_file);
-    Some(Api { listen: listen.map_or(default.listen, |placed| placed.value), token_file, tokens })
+    let tls = tls(reader, &table);
+    let listen = listen.map_or(default.listen, |placed| placed.value);
+    Some(Api { listen, token_file, tokens, tls })
+}
+
+/// Where the API is answered by TLS: all three keys, or none.
+fn tls(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<ApiTls> {
+    let listen = reader.parsed(table, "tls-listen", |text| {
+        let socket = value::socket(text, None)?;
+        check_listen(socket)?;
+        Ok(socket)
+    });
+    let certificate = reader.parsed(table, "tls-certificate", absolute_path);
+    let key = reader.parsed(table, "tls-key", absolute_path);
+    let needed = [
+        ("tls-listen", "where it speaks TLS, as in tls-listen = \"10.0.0.67:8443\""),
+        ("tls-certificate", "the server's certificate in PEM, and those above it"),
+        ("tls-key", "the certificate's private key in PEM"),
+    ];
+    if needed.iter().any(|(key, _)| table.has(key)) {
+        for (key, what) in needed.iter().filter(|(key, _)| !table.has(key)) {
+            reader.missing(table, key, what);
+        }
+    }
+    let files = Tls { certificate: certificate?.value, key: key?.value };
+    Some(ApiTls { listen: listen?.value, files })
 }
 
 fn tokens(reader: &mut Reader<'_>, api: &Table<'_>, operators: &Path) -> Vec<ApiToken> {
@@ -51,7 +77,10 @@ fn tokens(reader: &mut Reader<'_>, api: &Table<'_>, operators: &Path) -> Vec<Api
         for (key, why) in [
             ("name", "it stands in the log, as in name = \"library-portal\""),
             ("file", "holds the token, as in file = \"/etc/vestibule/portal.token\""),
-            ("scope", "what the token lets in to: \"portal\", \"reader\" or \"operator\""),
+            (
+                "scope",
+                "what the token lets in to: \"portal\", \"gate\", \"reader\" or \"operator\"",
+            ),
         ] {
             if !table.has(key) {
                 reader.missing(&table, key, why);
@@ -86,7 +115,7 @@ fn tokens(reader: &mut Reader<'_>, api: &Table<'_>, operators: &Path) -> Vec<Api
 fn scope(text: &str) -> Result<Scope, Complaint> {
     Scope::ALL.into_iter().find(|scope| scope.name() == text).ok_or_else(|| {
         let message = format!("{} is no scope", quoted(text));
-        Complaint::new(message, "known are \"portal\", \"reader\" and \"operator\"")
+        Complaint::new(message, "known are \"portal\", \"gate\", \"reader\" and \"operator\"")
     })
 }
 

@@ -60,6 +60,8 @@ pub struct Server {
 pub enum GateMode {
     /// On this host, by kernel sets.
     Local,
+    /// On other hosts, by whoever follows this server's feed.
+    Feed,
     /// Nowhere: registrations are kept, but every host has the whole network.
     Off,
 }
@@ -257,6 +259,26 @@ pub enum ApiListen {
     Unix(PathBuf),
 }
 
+/// Where the API is answered by TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiTls {
+    /// The TCP address.
+    pub listen: SocketAddr,
+    /// What it speaks TLS with.
+    pub files: Tls,
+}
+
+/// As it is written in the file.
+impl fmt::Display for GateMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Feed => "feed",
+            Self::Off => "off",
+        })
+    }
+}
+
 /// `[api]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
@@ -266,6 +288,8 @@ pub struct Api {
     pub token_file: PathBuf,
     /// `[[api.token]]`: further tokens, no two with one name.
     pub tokens: Vec<ApiToken>,
+    /// Where it is answered by TLS too.
+    pub tls: Option<ApiTls>,
 }
 
 /// `[[api.token]]`: one caller's token.
@@ -284,6 +308,8 @@ pub struct ApiToken {
 pub enum Scope {
     /// A registration page: look up a host, register it, end its registration.
     Portal,
+    /// Who enforces the gate elsewhere: the gate feed.
+    Gate,
     /// Everything that changes nothing.
     Reader,
     /// Everything.
@@ -292,13 +318,14 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 3] = [Self::Portal, Self::Reader, Self::Operator];
+    pub const ALL: [Self; 4] = [Self::Portal, Self::Gate, Self::Reader, Self::Operator];
 
     /// Its name in the file, in problems and in the log.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portal => "portal",
+            Self::Gate => "gate",
             Self::Reader => "reader",
             Self::Operator => "operator",
         }

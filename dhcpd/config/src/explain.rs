@@ -4,7 +4,8 @@
 //! same for the same configuration. Options are shown as they would be written in the file.
 
 use crate::checked::{
-    Api, BuiltinPortal, Captive, Dns, GardenEntry, Gate, GateMode, Identify, Server, Vestibule,
+    Api, ApiTls, BuiltinPortal, Captive, Dns, GardenEntry, Gate, GateMode, Identify, Server, Tls,
+    Vestibule,
 };
 use crate::option_value::{in_words, name_of};
 use crate::value::{duration_in_words, range_in_words, size_in_words};
@@ -165,6 +166,10 @@ fn gate(
 ) -> fmt::Result {
     match gate.mode {
         GateMode::Local => writeln!(text, "\ngate, enforced on this host")?,
+        GateMode::Feed => writeln!(
+            text,
+            "\ngate, enforced by those who follow the gate feed, and not by this server"
+        )?,
         GateMode::Off if by_pools => {
             writeln!(text, "\ngate, off: only pools and options hold unregistered hosts back")?;
         }
@@ -193,7 +198,7 @@ fn gate(
             path.display()
         )?;
     }
-    if gate.mode == GateMode::Local {
+    if gate.mode != GateMode::Off {
         writeln!(text, "  IPv6 that is refused: {}", listed(ipv6_prefixes))?;
     }
     Ok(())
@@ -265,6 +270,10 @@ fn dns(text: &mut String, dns: Option<&Dns>) -> fmt::Result {
 fn api(text: &mut String, api: &Api) -> fmt::Result {
     writeln!(text, "\napi")?;
     writeln!(text, "  listens at {}", api.listen)?;
+    if let Some(ApiTls { listen, files: Tls { certificate, key } }) = &api.tls {
+        let (certificate, key) = (certificate.display(), key.display());
+        writeln!(text, "  listens at {listen} by TLS, with {certificate} and {key}")?;
+    }
     writeln!(text, "  takes the token in {}", api.token_file.display())?;
     for token in &api.tokens {
         let (name, scope) = (&token.name, token.scope.name());

@@ -89,7 +89,10 @@ pub const DNS: Section = Section {
 };
 
 /// `[api]`
-pub const API: Section = Section { header: "[api]", keys: &["listen", "token-file", "token"] };
+pub const API: Section = Section {
+    header: "[api]",
+    keys: &["listen", "token-file", "token", "tls-listen", "tls-certificate", "tls-key"],
+};
 
 /// `[[api.token]]`
 pub const API_TOKEN: Section =

@@ -32,8 +32,9 @@ mod value;
 mod warnings;
 
 pub use checked::{
-    Api, ApiListen, ApiToken, BuiltinPortal, Captive, Dns, Events, GardenEntry, Gate, GateMode,
-    GatedIpv6, Identify, Language, Portal, ProxyHeader, Scope, Server, Tls, Vestibule, Webhook,
+    Api, ApiListen, ApiTls, ApiToken, BuiltinPortal, Captive, Dns, Events, GardenEntry, Gate,
+    GateMode, GatedIpv6, Identify, Language, Portal, ProxyHeader, Scope, Server, Tls, Vestibule,
+    Webhook,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};

@@ -151,25 +151,27 @@ pub(crate) fn dns(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Dns> {
 /// Reads `[gate]`. `None` only if a mistake was noted.
 pub(crate) fn gate(reader: &mut Reader<'_>, file: &Table<'_>, dns: Option<&Dns>) -> Option<Gate> {
     if !file.has("gate") {
-        let why = "choose: mode = \"local\" enforces it on this host, mode = \"off\" nowhere";
+        let why = "choose: mode = \"local\" enforces it on this host, \"feed\" leaves it to those who follow the \
+                   feed, \"off\" enforces it nowhere";
         reader.missing(file, "gate", why);
         return None;
     }
     let table = reader.table_at(file, "gate", &grammar::GATE)?;
     let mode = reader.parsed(&table, "mode", gate_mode);
     if !table.has("mode") {
-        let why = "choose: \"local\" enforces it on this host, \"off\" nowhere";
+        let why = "choose: \"local\" enforces it on this host, \"feed\" leaves it to those who follow the \
+                   feed, \"off\" enforces it nowhere";
         reader.missing(&table, "mode", why);
     }
-    let local = mode.is_some_and(|mode| mode.value == GateMode::Local);
+    let enforced = mode.is_some_and(|mode| mode.value != GateMode::Off);
     let lying_resolver =
         reader.parsed(&table, "lying-resolver", |text| value::target(text, Some(DNS_PORT)));
-    if local && !table.has("lying-resolver") {
+    if enforced && !table.has("lying-resolver") {
         let why = "where DNS of unregistered hosts is sent, as in lying-resolver = \"10.0.0.54\"";
         reader.missing(&table, "lying-resolver", why);
     }
     let portal = portal(reader, &table);
-    if !table.has("portal") && (local || file.has("dns")) {
+    if !table.has("portal") && (enforced || file.has("dns")) {
         let why = "the registration page, as in portal = { address = \"10.0.0.80\", url = \
                    \"https://register.campus.example/\" }";
         reader.missing(&table, "portal", why);
@@ -177,7 +179,10 @@ pub(crate) fn gate(reader: &mut Reader<'_>, file: &Table<'_>, dns: Option<&Dns>)
     let given = reader.parsed(&table, "redirect", |text| value::target(text, None));
     let redirect = given.map(|placed| placed.value).or_else(|| redirect_of(dns?));
     // A `[dns]` with a mistake in it may have named it: one mistake is then enough.
-    if local && redirect.is_none() && !table.has("redirect") && (dns.is_some() || !file.has("dns"))
+    if enforced
+        && redirect.is_none()
+        && !table.has("redirect")
+        && (dns.is_some() || !file.has("dns"))
     {
         let why = "where port 80 of unregistered hosts is sent; or give dns.redirect-listen an IPv4 \
                    address and port";
@@ -255,13 +260,10 @@ fn gate_mode(text: &str) -> Result<GateMode, Complaint> {
     match text {
         "local" => Ok(GateMode::Local),
         "off" => Ok(GateMode::Off),
-        "feed" => Err(Complaint::new(
-            "this version enforces the gate on its own host only: there is no mode \"feed\"",
-            "\"local\" on the gateway itself, or \"off\"",
-        )),
+        "feed" => Ok(GateMode::Feed),
         _ => {
             let message = format!("{} is no mode of the gate", quoted(text));
-            Err(Complaint::new(message, "known are \"local\" and \"off\""))
+            Err(Complaint::new(message, "known are \"local\", \"feed\" and \"off\""))
         }
     }
 }

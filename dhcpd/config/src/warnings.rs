@@ -5,7 +5,8 @@
 
 use crate::captive::CAPTIVE_PORTAL;
 use crate::checked::{
-    ApiListen, BuiltinPortal, Captive, GardenEntry, Gate, GateMode, Identify, Portal, Vestibule,
+    Api, ApiListen, BuiltinPortal, Captive, GardenEntry, Gate, GateMode, Identify, Portal,
+    Vestibule,
 };
 use crate::classes::{resolvers_of, serves_unregistered};
 use crate::option_table::DOMAIN_NAME_SERVERS;
@@ -51,12 +52,11 @@ pub fn warnings(vestibule: &Vestibule) -> Vec<String> {
     }
     match vestibule.gate.mode {
         GateMode::Off => warn_of_no_gate(&mut warnings, vestibule),
-        GateMode::Local if by_sets => warn_of_gate(&mut warnings, vestibule),
-        GateMode::Local => warnings.push(
-            "gate.mode is \"local\", but no network is gated by the kernel sets: no host will ever meet \
+        GateMode::Local | GateMode::Feed if by_sets => warn_of_gate(&mut warnings, vestibule),
+        mode @ (GateMode::Local | GateMode::Feed) => warnings.push(format!(
+            "gate.mode is \"{mode}\", but no network is gated by the kernel sets: no host will ever meet \
              the gate"
-                .to_owned(),
-        ),
+        )),
     }
     warn_of_garden(&mut warnings, &vestibule.gate);
     if let Some(captive) = &vestibule.captive {
@@ -220,6 +220,23 @@ fn warn_of_gate(warnings: &mut Vec<String>, vestibule: &Vestibule) {
         warn_of_portal(warnings, portal);
     }
     warn_of_gated_garden(warnings, vestibule);
+    if gate.mode == GateMode::Feed && !is_reachable(&vestibule.api) {
+        warnings.push(
+            "gate.mode is \"feed\", but the API is answered on this host only: who follows the feed on \
+             another host needs api.tls-listen"
+                .to_owned(),
+        );
+    }
+}
+
+/// Whether another host can ask the API.
+fn is_reachable(api: &Api) -> bool {
+    let plain = match &api.listen {
+        ApiListen::Tcp(socket) => Some(*socket),
+        ApiListen::Unix(_) => None,
+    };
+    let mut sockets = api.tls.iter().map(|tls| tls.listen).chain(plain);
+    sockets.any(|socket| !socket.ip().is_loopback())
 }
 
 /// Warns of a garden in which gated hosts are: the gate lets unregistered hosts through to them.
@@ -421,11 +438,12 @@ fn warn_of_listening(warnings: &mut Vec<String>, vestibule: &Vestibule) {
         if !socket.ip().is_loopback() {
             warnings.push(format!(
                 "api.listen is {socket}: the token crosses the network unencrypted; listen on a Unix \
-                 socket or on 127.0.0.1 and put a TLS proxy before it"
+                 socket or on 127.0.0.1, and let others use api.tls-listen"
             ));
         }
         ports.push(("api.listen", socket));
     }
+    ports.extend(vestibule.api.tls.iter().map(|tls| ("api.tls-listen", tls.listen)));
     for (key, socket) in ports.iter().filter(|(_, socket)| socket.port() == 0) {
         warnings.push(format!(
             "{key} has {socket}: port 0 is another port at every start, which is good for tests only"

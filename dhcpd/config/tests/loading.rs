@@ -25,7 +25,7 @@ impl Folder {
 
 fn api(token_file: &Path) -> Api {
     let listen = ApiListen::Unix("/run/vestibule/api".into());
-    Api { listen, token_file: token_file.to_owned(), tokens: Vec::new() }
+    Api { listen, token_file: token_file.to_owned(), tokens: Vec::new(), tls: None }
 }
 
 const CONFIGURATION: &str = "[server]\nname = \"a\"\ninterfaces = [\"eth0\"]\n[gate]\nmode = \"off\"\n\

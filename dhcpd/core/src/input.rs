@@ -142,6 +142,13 @@ pub enum Query {
         /// Only those of this owner.
         owner: Option<Box<str>>,
     },
+    /// What the kernel sets should hold, in the order of the addresses, from above `after`.
+    Gate {
+        /// The last address of the page before; `None` for the first page.
+        after: Option<Ipv4Addr>,
+        /// How many at most.
+        limit: usize,
+    },
     /// Numbers of everything.
     Status,
 }
@@ -181,8 +188,29 @@ pub enum QueryAnswer {
         /// What to ask for next; `None` if that was all.
         next: Option<HardwareAddress>,
     },
+    /// To [`Query::Gate`].
+    Gate {
+        /// The page.
+        elements: Vec<GateElement>,
+        /// What to ask for next: the last address that was looked at; `None` if that was all.
+        next: Option<Ipv4Addr>,
+    },
     /// To [`Query::Status`].
     Status(CoreStatus),
+}
+
+/// One address of the kernel sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateElement {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The set.
+    pub side: Side,
+    /// For how many more milliseconds; at least 1.
+    pub milliseconds: u64,
+    /// For how many milliseconds its holder has been on this side: since it took the address, was
+    /// registered or suspended, whichever came last. The end of a registration is not remembered.
+    pub since_milliseconds: u64,
 }
 
 /// A lease with what the configuration and the registrations say about it now.

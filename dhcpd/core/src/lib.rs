@@ -50,8 +50,8 @@ pub use event::{Announcements, Event, EventKind, Happening};
 pub use hold_off::HoldOff;
 pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
-    Command, CoreStatus, Input, LeaseFilter, LeaseView, NetworkStatus, PoolStatus, Query,
-    QueryAnswer, Register, RegistrationTarget, Replaces, Ticket,
+    Command, CoreStatus, GateElement, Input, LeaseFilter, LeaseView, NetworkStatus, PoolStatus,
+    Query, QueryAnswer, Register, RegistrationTarget, Replaces, Ticket,
 };
 pub use lease::{BindingState, Lease};
 pub use lease_token::{LeaseToken, LeaseTokenRefusal, LeaseTokens};

@@ -5,7 +5,7 @@
 
 use axum::http::Method;
 use vestibule_config::Scope;
-use vestibule_config::Scope::{Operator, Portal, Reader};
+use vestibule_config::Scope::{Gate, Operator, Portal, Reader};
 
 /// One path and method, and who may ask it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,12 @@ const fn access(method: &'static str, path: &'static str, scopes: &'static [Scop
     Access { method, path, scopes }
 }
 
-/// Everybody with a token.
+/// Everybody with a token, but for who only follows the gate.
 const ALL: &[Scope] = &[Portal, Reader, Operator];
 /// Who may read everything.
 const READERS: &[Scope] = &[Reader, Operator];
+/// Who follows the gate.
+const FOLLOWERS: &[Scope] = &[Gate, Reader, Operator];
 /// Who registers devices.
 const REGISTRARS: &[Scope] = &[Portal, Operator];
 
@@ -39,6 +41,7 @@ pub const ROUTES: &[Access] = &[
     access("DELETE", "/v1/registrations/{mac}", REGISTRARS),
     access("GET", "/v1/leases", READERS),
     access("GET", "/v1/leases/{ip}", ALL),
+    access("GET", "/v1/gate", FOLLOWERS),
     access("GET", "/v1/status", READERS),
     access("GET", "/v1/events", READERS),
     access("GET", "/v1/webhooks", READERS),

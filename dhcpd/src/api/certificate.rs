@@ -1,4 +1,4 @@
-//! The certificate of `captive.listen`: loaded, checked against its key, loaded anew when its files
+//! The certificate of a listener that speaks TLS: loaded, checked against its key, loaded anew when its files
 //! change.
 //!
 //! It promises that what is served is always a certificate with its own key: files that cannot be used
@@ -86,7 +86,7 @@ impl fmt::Display for CertificateError {
                 f.write_str(if error.kind() == io::ErrorKind::PermissionDenied {
                     "let the daemon's group read it: chgrp GROUP FILE; chmod 640 FILE"
                 } else {
-                    "captive.tls-certificate and captive.tls-key name the files"
+                    "tls-certificate and tls-key name the files"
                 })
             }
             Self::NotPem(path) => write!(
@@ -102,13 +102,13 @@ impl fmt::Display for CertificateError {
             ),
             Self::NoCertificate(path) => write!(
                 f,
-                "{} holds no certificate: captive.tls-certificate takes a PEM file with `BEGIN CERTIFICATE`, the \
+                "{} holds no certificate: tls-certificate takes a PEM file with `BEGIN CERTIFICATE`, the \
                  server's own first",
                 path.display()
             ),
             Self::NoKey(path) => write!(
                 f,
-                "{} holds no private key: captive.tls-key takes a PEM file with `BEGIN PRIVATE KEY`, without a passphrase",
+                "{} holds no private key: tls-key takes a PEM file with `BEGIN PRIVATE KEY`, without a passphrase",
                 path.display()
             ),
             Self::Mismatch(Tls { certificate, key }) => write!(
@@ -430,7 +430,7 @@ mod tests {
         assert!(error.to_string().contains("chmod 640"), "{error}");
         fs::remove_file(files.tls().certificate).unwrap();
         let error = files.load().unwrap_err();
-        assert!(error.to_string().contains("captive.tls-certificate and"), "{error}");
+        assert!(error.to_string().contains("tls-certificate and"), "{error}");
         let large = "x".repeat(usize::try_from(FILE_BYTES_MAX).unwrap() + 1);
         let error = Files::new(&large, KEY).load().unwrap_err();
         assert!(matches!(error, E::NotPem(_)), "{error}");

@@ -33,6 +33,8 @@ pub(super) enum Socket {
 pub enum ListenError {
     /// The TCP address cannot be bound.
     Tcp(SocketAddr, io::Error),
+    /// The address of `api.tls-listen` cannot be bound.
+    Tls(SocketAddr, io::Error),
     /// The address of `captive.listen` cannot be bound.
     Captive(SocketAddrV4, io::Error),
     /// An address of `portal.listen` or `portal.tls-listen` cannot be bound.
@@ -51,6 +53,10 @@ impl fmt::Display for ListenError {
             Self::Tcp(address, error) => {
                 write!(f, "the API cannot listen on {address}: {error}; ")?;
                 tcp_remedy(f, address.port(), error, "api.listen")
+            }
+            Self::Tls(address, error) => {
+                write!(f, "the API cannot listen on {address} for TLS: {error}; ")?;
+                tcp_remedy(f, address.port(), error, "api.tls-listen")
             }
             Self::Captive(address, error) => {
                 write!(f, "the captive portal API cannot listen on {address}: {error}; ")?;
@@ -130,6 +136,16 @@ impl Listener {
             }
         };
         Ok(Self { socket })
+    }
+
+    /// Opens `api.tls-listen`. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenError::Tls`] if the address is taken or cannot be used.
+    pub async fn bind_tls(listen: SocketAddr) -> Result<Self, ListenError> {
+        let listener =
+            TcpListener::bind(listen).await.map_err(|error| ListenError::Tls(listen, error))?;
+        Ok(Self { socket: Socket::Tcp(listener) })
     }
 
     /// Opens `captive.listen`. Call within a tokio runtime.

@@ -12,9 +12,10 @@
 //! | `listener` | where it listens: TCP, or a Unix socket |
 //! | `serve`, `stream` | connections, and for how long |
 //! | `places` | how many connections, and whose |
-//! | `certificate` | TLS for `captive.listen` |
+//! | `certificate` | TLS for `captive.listen` and `api.tls-listen` |
 //! | `auth`, `access` | bearer tokens, and what their scopes may ask |
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
+//! | `gate` | the gate feed, for those who enforce it elsewhere |
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `refusal` | what the core refuses, as problems |
 //! | `events`, `webhooks` | what happened, and how it is brought to others |
@@ -33,6 +34,7 @@ mod certificate;
 mod chunks;
 mod events;
 mod forwarded;
+mod gate;
 mod json;
 mod leases;
 mod listener;
@@ -63,7 +65,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 use vestibule_config::{Credential, GateMode};
@@ -74,6 +76,7 @@ pub use captive::CaptivePortal;
 pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
 pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
+pub use gate::GateFeed;
 pub(crate) use json::text as json_text;
 pub use json::{is_active, parse_time, time_text};
 pub(crate) use listener::UnixSocket;
@@ -88,6 +91,7 @@ pub(crate) use refusal::refused;
 pub(crate) use serve::Peer;
 pub use serve::{
     Timeouts, serve, serve_captive_until_stopped, serve_portal_until_stopped, serve_until_stopped,
+    serve_with_tls_until_stopped,
 };
 pub use view::{
     GateView, LeaseView, LeasesPage, NetworkView, RegistrationView, RegistrationWithAddresses,
@@ -152,6 +156,7 @@ struct Shared {
     subscribers: Arc<Semaphore>,
     webhooks: Webhooks,
     timeouts: Timeouts,
+    gate_feed: OnceLock<GateFeed>,
     /// Who was told in the log to have been refused.
     refused: Mutex<Quiet>,
 }
@@ -214,6 +219,7 @@ impl ApiState {
                 subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
                 webhooks: Webhooks::default(),
                 timeouts,
+                gate_feed: OnceLock::new(),
                 refused: Mutex::default(),
             }),
             captive: Arc::new(CaptivePortal::default()),
@@ -243,6 +249,14 @@ impl ApiState {
             .events
             .as_ref()
             .ok_or_else(|| Problem::new(ProblemKind::Internal, "this server tells no events"))
+    }
+
+    /// With a feed of the gate for those who enforce it elsewhere. Without it, or if the gate is off, there is none.
+    #[must_use]
+    pub fn with_gate_feed(self, gate_feed: GateFeed) -> Self {
+        // Given once; a second one would have no followers.
+        let _given = self.shared.gate_feed.set(gate_feed);
+        self
     }
 
     /// Says in the log that a caller did not show the token, once a minute for each address: it may be
@@ -348,6 +362,7 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/events", get(events::events))
         .route("/v1/webhooks", get(webhooks::list))
         .route("/v1/webhooks/{name}/test", post(webhooks::test))
+        .route("/v1/gate", get(gate::gate))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     Router::new()
         .merge(with_token)

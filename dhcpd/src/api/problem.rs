@@ -91,6 +91,8 @@ kinds! {
     EventNotRetained = "event-not-retained", GONE, "Events after this id are kept no more";
     /// There is no webhook of this name.
     UnknownWebhook = "unknown-webhook", NOT_FOUND, "There is no webhook of this name";
+    /// The feed of a gate that is off.
+    NoGate = "no-gate", NOT_FOUND, "There is no gate";
     /// The path is none of this API's.
     UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
     /// The path does not take the method.

@@ -95,16 +95,46 @@ pub async fn serve_until_stopped(
     state: ApiState,
     stop: impl Future<Output = ()> + Send,
 ) {
+    serve_with_tls_until_stopped(listener, None, state, stop).await;
+}
+
+/// As [`serve_until_stopped`], at a second listener too, by TLS. Both share their places.
+pub async fn serve_with_tls_until_stopped(
+    listener: Listener,
+    tls: Option<(Listener, Arc<Certificate>)>,
+    state: ApiState,
+    stop: impl Future<Output = ()> + Send,
+) {
     let router = router(&state);
-    let served = Served {
-        entrance: Entrance::Api,
-        router,
-        timeouts: state.shared.timeouts,
-        certificate: None,
-        only_for: None,
+    let timeouts = state.shared.timeouts;
+    let plain =
+        Served { entrance: Entrance::Api, router, timeouts, certificate: None, only_for: None };
+    let places = Arc::new(Places::new(Entrance::Api, state.clone()));
+    let (stopping, stopped) = watch::channel(false);
+    let by_tls = async {
+        let Some((listener, certificate)) = tls else { return };
+        let served = Served { certificate: Some(certificate), ..plain.clone() };
+        serve_all(listener, served, Arc::clone(&places), state.clone(), until(stopped.clone()))
+            .await;
     };
-    let places = Arc::new(Places::new(served.entrance, state.clone()));
-    serve_all(listener, served, places, state, stop).await;
+    let stop = async {
+        stop.await;
+        // Feeds have no end of their own.
+        if let Some(gate) = state.shared.gate_feed.get() {
+            gate.feed.close();
+        }
+        // Both listeners may be gone, and then nothing is to be stopped.
+        let _ = stopping.send(true);
+    };
+    let places = Arc::clone(&places);
+    let in_plain =
+        serve_all(listener, plain.clone(), places, state.clone(), until(stopped.clone()));
+    tokio::join!(stop, in_plain, by_tls);
+}
+
+/// Ready when it is so, or when nobody can say so any more.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Serves `/captive` and nothing else, with TLS if there is a certificate, until `stop` is ready.
@@ -293,10 +323,9 @@ async fn connection(
             };
             let Ok(Ok(session)) = session else {
                 match entrance {
+                    Entrance::Api => state.shared.metrics.api_handshake_failed(),
+                    Entrance::Captive => state.shared.metrics.captive_handshake_failed(),
                     Entrance::Portal => state.shared.metrics.portal_handshake_failed(),
-                    Entrance::Api | Entrance::Captive => {
-                        state.shared.metrics.captive_handshake_failed();
-                    }
                 }
                 return;
             };

@@ -8,6 +8,7 @@ use crate::metrics::{CONTENT_TYPE, Metrics, Occurrences};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vestibule_config::GateMode;
 use vestibule_core::{CoreStatus, Query, QueryAnswer, Timestamp};
@@ -55,7 +56,7 @@ fn view(state: &ApiState, core: &CoreStatus) -> StatusView {
     let shared = &state.shared;
     let metrics = &shared.metrics;
     let (groups_committed, records_committed) = metrics.groups_and_records_committed();
-    let not_well = not_well(metrics, core);
+    let not_well = not_well(metrics, shared.gate_mode, core);
     StatusView {
         server: shared.server_name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,11 +69,8 @@ fn view(state: &ApiState, core: &CoreStatus) -> StatusView {
         registrations: core.registrations,
         offers: core.offers,
         gate: GateView {
-            mode: match shared.gate_mode {
-                GateMode::Local => "local",
-                GateMode::Off => "off",
-            }
-            .to_owned(),
+            mode: shared.gate_mode.to_string(),
+            followers: metrics.feed().followers.load(Relaxed),
             failures: metrics.gate_failure_occurrences().count,
             reconciles: metrics.gate_reconciles_count(),
         },
@@ -96,7 +94,7 @@ fn view(state: &ApiState, core: &CoreStatus) -> StatusView {
 }
 
 /// What somebody should look at, with where to look.
-fn not_well(metrics: &Metrics, core: &CoreStatus) -> Vec<String> {
+fn not_well(metrics: &Metrics, gate_mode: GateMode, core: &CoreStatus) -> Vec<String> {
     let mut not_well = Vec::new();
     for network in &core.networks {
         if network.pool_size > 0 && network.free == 0 {
@@ -137,6 +135,12 @@ fn not_well(metrics: &Metrics, core: &CoreStatus) -> Vec<String> {
             "there is no index: searches look through all leases; the log says why".to_owned(),
         );
     }
+    if gate_mode == GateMode::Feed && metrics.feed().followers.load(Relaxed) == 0 {
+        not_well.push(
+            "gate.mode is \"feed\" and nobody follows: what changes now is enforced nowhere"
+                .to_owned(),
+        );
+    }
     if let Some(ago) = recent(metrics.gate_failure_occurrences()) {
         not_well.push(format!("{ago} ago the kernel sets could not be changed: the log says why"));
     }
@@ -149,7 +153,7 @@ fn recent(occurrences: Occurrences) -> Option<String> {
     Some(format!("{seconds} s"))
 }
 
-fn timestamp(time: SystemTime) -> Timestamp {
+pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_milliseconds(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

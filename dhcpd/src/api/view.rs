@@ -204,8 +204,10 @@ pub struct ClassPoolsView {
 /// The kernel sets in the status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateView {
-    /// `local` or `off`.
+    /// `local`, `feed` or `off`.
     pub mode: String,
+    /// Those who follow the gate feed now.
+    pub followers: u64,
     /// Transactions that failed since the server started.
     pub failures: u64,
     /// Times that the whole of the sets was replaced since the server started.

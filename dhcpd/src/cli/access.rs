@@ -99,7 +99,8 @@ impl Place {
 
 fn read_token(token_file: PathBuf) -> Result<Token, Failure> {
     // Only the token file counts here; the address beside it is not looked at.
-    let api = Api { listen: ApiListen::Unix(PathBuf::new()), token_file, tokens: Vec::new() };
+    let api =
+        Api { listen: ApiListen::Unix(PathBuf::new()), token_file, tokens: Vec::new(), tls: None };
     api.read_token().map_err(|error| Failure::Usage(error.to_string()))
 }
 

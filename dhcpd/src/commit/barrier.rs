@@ -65,6 +65,16 @@ pub trait Outlet {
     /// Tells what happened, once it is durable and in the kernel; called for each group, also if nothing
     /// did. `missed`: events that had to be let go before these. Must not wait.
     fn happened(&mut self, _frame_number: u64, _missed: u64, _events: &mut Vec<Event>) {}
+    /// Tells those who enforce the gate elsewhere what is durable now: the changes in the order of
+    /// their decisions, when the oldest was decided, and from when on their remaining times count.
+    /// Must not wait.
+    fn tell_gate(
+        &mut self,
+        _decided: Instant,
+        _now: Instant,
+        _changes: &mut dyn Iterator<Item = GateChange>,
+    ) {
+    }
     /// Tells the core that everything up to here is durable.
     fn committed(&mut self, through: Sequence);
     /// Asks the core for the whole of the kernel sets.
@@ -217,6 +227,11 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
     fn commit(&mut self, group: &mut Vec<Work>) -> Result<(), CommitError> {
         let gate_changes: usize = group.iter().map(|work| work.gate.len()).sum();
         let started = (self.time)();
+        let decided = group.iter().filter_map(|work| work.decided).min().unwrap_or(started);
+        for work in &mut *group {
+            work.age(started);
+        }
+        let aged = started;
         let gate_was_replaced = self.enforce(group);
         let gate = self.since(started);
 
@@ -233,8 +248,13 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             self.stable.commit(&records).map_err(last_word)?;
         }
         let sync = self.since(started);
+        if gate_changes > 0 {
+            let mut changes = group.iter().flat_map(|work| work.gate.iter().copied());
+            self.outlet.tell_gate(decided, aged, &mut changes);
+        }
         if !records.is_empty() || gate_changes > 0 {
-            self.metrics.committed(records.len(), gate_changes, gate, sync);
+            let enforced = if self.enforcement.is_some() { gate_changes } else { 0 };
+            self.metrics.committed(records.len(), enforced, gate, sync);
         }
 
         let sequence = group.iter().filter_map(|work| work.sequence).max();
@@ -281,9 +301,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         // Changes up to a replacement belong before it: it was computed with them in mind, and they
         // may name flows that have to go.
         let mut changes: Vec<GateChange> = Vec::new();
-        let now = (self.time)();
         for work in &mut *group {
-            work.age(now);
             let Some(replacement) = work.gate_replace.take() else {
                 changes.extend_from_slice(&work.gate);
                 continue;

@@ -1,5 +1,5 @@
-//! `captive.listen` as the daemon runs it: opened before anything is served, with its certificate, whose
-//! files are looked at now and then.
+//! `captive.listen` and `api.tls-listen` as the daemon runs them: opened before anything is served, with
+//! their certificates, whose files are looked at now and then.
 
 use super::{StartError, until_gone};
 use crate::api::serve_captive_until_stopped;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use vestibule_config::Captive;
+use vestibule_config::{ApiTls, Captive};
 
 /// The listener, and what it speaks TLS with.
 pub(super) struct CaptiveListener {
@@ -49,6 +49,28 @@ impl CaptiveListener {
         }
         let stop = until_gone(stopped);
         others.push(runtime.spawn(serve_captive_until_stopped(listener, certificate, state, stop)));
+    }
+}
+
+/// `api.tls-listen`, opened, with its certificate.
+pub(super) struct TlsListener {
+    listener: Listener,
+    certificate: Arc<Certificate>,
+}
+
+impl TlsListener {
+    /// Opens it; `None` if the configuration has none.
+    pub(super) async fn open(tls: Option<&ApiTls>) -> Result<Option<Self>, StartError> {
+        let Some(ApiTls { listen, files }) = tls else { return Ok(None) };
+        let loaded = Certificate::load(files.clone(), None).map_err(StartError::Certificate)?;
+        let listener = Listener::bind_tls(*listen).await.map_err(StartError::Api)?;
+        Ok(Some(Self { listener, certificate: Arc::new(loaded) }))
+    }
+
+    /// The same, with its files looked at from now on.
+    pub(super) fn watched(self, runtime: &Runtime) -> (Listener, Arc<Certificate>) {
+        runtime.spawn(look_after(Arc::clone(&self.certificate)));
+        (self.listener, self.certificate)
     }
 }
 

@@ -24,7 +24,7 @@ pub enum StartError {
     Api(ListenError),
     /// The operator's: the garden's socket cannot be had.
     GardenSocket(ListenError),
-    /// The operator's: the certificate for `captive.listen` or `portal.tls-listen` cannot be used.
+    /// The operator's: the certificate for `captive.listen`, `portal.tls-listen` or `api.tls-listen` cannot be used.
     Certificate(CertificateError),
     /// The operator's: the built-in portal cannot be shown.
     Portal(PortalError),
@@ -100,7 +100,10 @@ fn api_listen(error: &ListenError) -> &'static str {
         ListenError::SocketInUse(_) | ListenError::NotASocket(_) | ListenError::Unix(..) => {
             "api.listen: "
         }
-        ListenError::Tcp(..) | ListenError::Captive(..) | ListenError::Portal(..) => "",
+        ListenError::Tcp(..)
+        | ListenError::Tls(..)
+        | ListenError::Captive(..)
+        | ListenError::Portal(..) => "",
     }
 }
 

@@ -21,10 +21,10 @@ impl Enforcement for LocalGate {
     }
 }
 
-/// What the table is to say; `None` if the gate is off.
+/// What the table is to say, here or where somebody follows the feed; `None` if the gate is off.
 pub(super) fn plan(vestibule: &Vestibule) -> Option<Ruleset> {
     let gate = &vestibule.gate;
-    let (GateMode::Local, Some(lying_resolver), Some(redirect), Some(portal)) =
+    let (GateMode::Local | GateMode::Feed, Some(lying_resolver), Some(redirect), Some(portal)) =
         (gate.mode, gate.lying_resolver, gate.redirect, &gate.portal)
     else {
         return None;

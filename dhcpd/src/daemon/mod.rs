@@ -29,17 +29,18 @@ mod watch;
 
 pub use error::StartError;
 
-use crate::api::{self, ApiState, CaptivePortal, Listener};
+use crate::api::{self, ApiState, CaptivePortal, GateFeed, Listener};
 use crate::clock::Clock;
 use crate::commit::{
     Barrier, CommitError, SPENT_KEPT_MAX, SnapshottingStore, TURNS_WAITING_MAX, Work,
 };
 use crate::decide::{Decide, Quiet, Told};
 use crate::door::{Door, DoorError};
+use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
-use captive::CaptiveListener;
+use captive::{CaptiveListener, TlsListener};
 use garden::GardenSocket;
 use outlet::DaemonOutlet;
 use portal::PortalListeners;
@@ -112,12 +113,13 @@ pub fn run(config: &Path) -> Result<(), StartError> {
     let garden_socket =
         runtime.block_on(GardenSocket::open(vestibule.gate.garden_socket.as_deref()))?;
     let portal = runtime.block_on(PortalListeners::open(&vestibule))?;
+    let tls = runtime.block_on(TlsListener::open(vestibule.api.tls.as_ref()))?;
     // Before anybody can know that there is somebody to signal.
     let signals = {
         let _runtime = runtime.enter();
         Signals::catch().map_err(StartError::Runtime)?
     };
-    let parts = Parts { vestibule, tokens, metrics, sockets, captive, garden_socket, portal };
+    let parts = Parts { vestibule, tokens, metrics, sockets, captive, tls, garden_socket, portal };
     let serving = parts.start(&runtime, listener)?;
     serving.until_the_end(runtime, signals)
 }
@@ -154,6 +156,7 @@ struct Parts {
     captive: Option<CaptiveListener>,
     garden_socket: Option<GardenSocket>,
     portal: Option<PortalListeners>,
+    tls: Option<TlsListener>,
 }
 
 /// What ends the daemon.
@@ -200,6 +203,7 @@ impl Parts {
             metrics,
             sockets,
             captive,
+            tls,
             garden_socket,
             portal: portal_listeners,
         } = self;
@@ -242,6 +246,8 @@ impl Parts {
         };
 
         let told = Arc::new(Told::new(waker.clone()));
+        let plan = gate::plan(&vestibule);
+        let feed = plan.is_some().then(|| Arc::new(Feed::new(RandomState::new().hash_one(()))));
         let (work, work_receiver) = mpsc::sync_channel::<Work>(TURNS_WAITING_MAX);
         let (spent_sender, spent) = mpsc::sync_channel::<Work>(SPENT_KEPT_MAX);
         let (ended_sender, ended) = tokio::sync::mpsc::channel(2);
@@ -255,10 +261,11 @@ impl Parts {
             spent: spent_sender,
             index: index.clone(),
             events: handover,
+            feed: feed.clone(),
             quiet: Quiet::default(),
         };
         let elements = server.gate(clock.now());
-        let plan = gate::plan(&vestibule);
+        let enforced = plan.clone().filter(|_| vestibule.gate.mode == GateMode::Local);
         let stable = SnapshottingStore::new(store, door.clone(), Arc::clone(&metrics));
         let (opened_sender, opened) = mpsc::channel();
         let commit_metrics = Arc::clone(&metrics);
@@ -267,7 +274,7 @@ impl Parts {
         let commit_index = index.clone();
         // The kernel sets belong to the thread that changes them: their socket stays on it.
         let commit = spawn("commit", move || {
-            let opened = gate::open(plan, &elements);
+            let opened = gate::open(enforced, &elements);
             // With a million leases they take 16 MB.
             drop(elements);
             let enforcement = match opened {
@@ -316,6 +323,10 @@ impl Parts {
         )
         .with_events(events, webhooks)
         .with_captive(CaptivePortal::new(&vestibule));
+        let state = match (feed, plan) {
+            (Some(feed), Some(ruleset)) => state.with_gate_feed(GateFeed { feed, ruleset }),
+            _ => state,
+        };
         let (api_stop, stopped) = tokio::sync::watch::channel(());
         let mut apis = Vec::new();
         if let Some(captive) = captive {
@@ -324,7 +335,9 @@ impl Parts {
         if let (Some(listeners), Some(portal)) = (portal_listeners, portal) {
             listeners.start(runtime, portal, state.clone(), stopped.clone(), &mut apis);
         }
-        apis.push(runtime.spawn(api::serve_until_stopped(listener, state, until_gone(stopped))));
+        let tls = tls.map(|tls| tls.watched(runtime));
+        let stop = until_gone(stopped);
+        apis.push(runtime.spawn(api::serve_with_tls_until_stopped(listener, tls, state, stop)));
         runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));
         runtime.spawn(look_between_groups(idle_door));
 
@@ -352,7 +365,7 @@ impl Parts {
         tracing::info!(
             server = %vestibule.server.name,
             networks,
-            gate = match vestibule.gate.mode { GateMode::Local => "local", GateMode::Off => "off" },
+            gate = %vestibule.gate.mode,
             dhcp = listening,
             api = %vestibule.api.listen,
             "ready"

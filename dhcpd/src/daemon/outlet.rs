@@ -1,14 +1,16 @@
-//! Where the barrier's results go in the daemon: to the sockets, the index, and the core.
+//! Where the barrier's results go in the daemon: to the sockets, the index, the gate feed, and the core.
 
 use crate::commit::{Envelope, Outlet, Work};
 use crate::decide::{self, Quiet, Told};
 use crate::events::Handover;
+use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Sender};
 use crate::store::index::Index;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use vestibule_core::{Event, Record, Sequence};
+use std::time::Instant;
+use vestibule_core::{Event, GateChange, Record, Sequence};
 
 /// See the module.
 pub(super) struct DaemonOutlet {
@@ -18,6 +20,8 @@ pub(super) struct DaemonOutlet {
     pub(super) spent: SyncSender<Work>,
     pub(super) index: Option<Arc<Index>>,
     pub(super) events: Handover,
+    /// `None`: there is no gate.
+    pub(super) feed: Option<Arc<Feed>>,
     pub(super) quiet: Quiet,
 }
 
@@ -34,6 +38,17 @@ impl Outlet for DaemonOutlet {
 
     fn happened(&mut self, frame_number: u64, missed: u64, events: &mut Vec<Event>) {
         self.events.give(frame_number, missed, events);
+    }
+
+    fn tell_gate(
+        &mut self,
+        decided: Instant,
+        now: Instant,
+        changes: &mut dyn Iterator<Item = GateChange>,
+    ) {
+        if let Some(feed) = &self.feed {
+            feed.publish(decided, now, changes);
+        }
     }
 
     fn committed(&mut self, through: Sequence) {

@@ -105,6 +105,32 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
         "Connections to the API that were closed because too many were open",
     ),
     (
+        "vestibule_api_handshakes_failed",
+        MetricType::Counter,
+        "Connections to api.tls-listen that came to no TLS session",
+    ),
+    ("vestibule_gate_followers", MetricType::Gauge, "Followers of the gate feed now"),
+    (
+        "vestibule_gate_changes_told",
+        MetricType::Counter,
+        "Changes told to followers, each once for each of them",
+    ),
+    (
+        "vestibule_gate_snapshots_told",
+        MetricType::Counter,
+        "Snapshots of the gate told to followers",
+    ),
+    (
+        "vestibule_gate_followers_resumed",
+        MetricType::Counter,
+        "Times that a follower went on after its cursor, without a snapshot",
+    ),
+    (
+        "vestibule_gate_followers_refused",
+        MetricType::Counter,
+        "Followers that were too many, or closed because they took too little",
+    ),
+    (
         "vestibule_captive_answers",
         MetricType::Counter,
         "Answers of the captive portal API, by what the device was told",
@@ -361,6 +387,12 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
             .collect(),
         "vestibule_api_connections" => one(&metrics.api_connections),
         "vestibule_api_connections_refused" => one(&metrics.api_connections_refused),
+        "vestibule_api_handshakes_failed" => one(&metrics.api_handshakes_failed),
+        "vestibule_gate_followers" => one(&metrics.feed.followers),
+        "vestibule_gate_changes_told" => one(&metrics.feed.changes),
+        "vestibule_gate_snapshots_told" => one(&metrics.feed.snapshots),
+        "vestibule_gate_followers_resumed" => one(&metrics.feed.resumes),
+        "vestibule_gate_followers_refused" => one(&metrics.feed.refused),
         "vestibule_captive_answers" => ["false", "true"]
             .iter()
             .zip(&metrics.captive_answers)

@@ -21,8 +21,8 @@ use vestibule_core::{
     RandomisedAddresses, Record, RegistrationRules, Release, Server, Subnet, Ticket, Timestamp,
 };
 use vestibule_dhcpd::api::{
-    ApiState, CaptivePortal, Certificate, Listener, Search, Timeouts, serve_captive_until_stopped,
-    serve_portal_until_stopped, serve_until_stopped,
+    ApiState, CaptivePortal, Certificate, GateFeed, Listener, Search, Timeouts,
+    serve_captive_until_stopped, serve_portal_until_stopped, serve_with_tls_until_stopped,
 };
 use vestibule_dhcpd::door::{Call, Door};
 use vestibule_dhcpd::events::{EventLog, Retention};
@@ -47,6 +47,8 @@ pub struct Api {
     pub address: Option<SocketAddr>,
     /// Where `captive.listen` is, if there is one.
     pub captive_address: Option<SocketAddr>,
+    /// Where the API speaks TLS.
+    pub tls_address: Option<SocketAddr>,
     /// Where the built-in portal is, if there is one: plain, and by TLS.
     pub portal_addresses: Vec<SocketAddr>,
     pub socket_path: PathBuf,
@@ -91,6 +93,10 @@ pub struct Setup {
     pub event_bytes: u64,
     /// Where events are brought, by sections whose secrets are in files.
     pub webhooks: Vec<vestibule_config::Webhook>,
+    /// Whether the API speaks TLS too, and with which certificate.
+    pub tls: Option<Arc<Certificate>>,
+    /// What followers of the gate are told.
+    pub gate_feed: Option<GateFeed>,
 }
 
 impl Default for Setup {
@@ -111,6 +117,8 @@ impl Default for Setup {
             lease_tokens: None,
             event_bytes: 1 << 30,
             webhooks: Vec::new(),
+            tls: None,
+            gate_feed: None,
         }
     }
 }
@@ -310,7 +318,7 @@ pub fn read_tokens(token_file: &Path) -> Vec<Credential> {
     });
     let tokens = tokens.collect();
     let listen = ApiListen::Unix(PathBuf::new());
-    let api = ApiSection { listen, token_file: token_file.to_owned(), tokens };
+    let api = ApiSection { listen, token_file: token_file.to_owned(), tokens, tls: None };
     api.read_tokens().map_err(|(_, error)| error).unwrap()
 }
 
@@ -382,6 +390,10 @@ impl Api {
         )
         .with_events(events, webhooks)
         .with_captive(setup.captive);
+        let state = match setup.gate_feed {
+            Some(gate_feed) => state.with_gate_feed(gate_feed),
+            None => state,
+        };
         let captive_address = setup.captive_listen.map(|certificate| {
             let listen = "127.0.0.1:0".parse().unwrap();
             let listener = runtime.block_on(Listener::bind_captive(listen)).unwrap();
@@ -413,12 +425,20 @@ impl Api {
             runtime.spawn(serve_portal_until_stopped(listeners, portal, state, stop));
         }
         let (stop, stopped) = oneshot::channel();
-        runtime.spawn(serve_until_stopped(listener, state, async move {
+        let mut tls_address = None;
+        let tls = setup.tls.map(|certificate| {
+            let listen = "127.0.0.1:0".parse().unwrap();
+            let listener = runtime.block_on(Listener::bind_tls(listen)).unwrap();
+            tls_address = listener.tcp_address();
+            (listener, certificate)
+        });
+        runtime.spawn(serve_with_tls_until_stopped(listener, tls, state, async move {
             let _ = stopped.await;
         }));
         Self {
             address,
             captive_address,
+            tls_address,
             portal_addresses,
             portal_stop,
             socket_path,

@@ -4,9 +4,10 @@ use super::book::Entry;
 use super::topology::NetworkIndex;
 use super::{Server, book};
 use crate::{
-    Class, CoreStatus, LeaseFilter, LeaseView, NetworkStatus, PoolStatus, Query, QueryAnswer,
-    Registration, RegistrationState, Timestamp, limits,
+    Class, CoreStatus, GateElement, LeaseFilter, LeaseView, NetworkStatus, PoolStatus, Query,
+    QueryAnswer, Registration, RegistrationState, Timestamp, limits,
 };
+use std::net::Ipv4Addr;
 
 /// Leases that one query looks at, at most: a filter that few pass must not hold up the packets.
 const LEASES_LOOKED_AT_MAX: usize = 8 * limits::QUERY_LEASES_MAX;
@@ -67,8 +68,36 @@ impl Server {
                     .map(|registration| registration.hardware);
                 QueryAnswer::Registrations { registrations, next }
             }
+            Query::Gate { after, limit } => self.gate_page(*after, *limit, now),
             Query::Status => QueryAnswer::Status(self.status()),
         }
+    }
+
+    fn gate_page(&self, after: Option<Ipv4Addr>, limit: usize, now: Timestamp) -> QueryAnswer {
+        let limit = limit.min(limits::QUERY_LEASES_MAX);
+        let mut elements = Vec::new();
+        let mut next = None;
+        for (looked_at, entry) in self.book.entries_above(after.map(u32::from)).enumerate() {
+            if elements.len() >= limit || looked_at >= LEASES_LOOKED_AT_MAX {
+                return QueryAnswer::Gate { elements, next };
+            }
+            next = Some(entry.address());
+            let side = book::side_of(&self.topology, &self.registrations, entry, now);
+            let Some((side, milliseconds)) = side else { continue };
+            let registration = self.registrations.valid(entry.hardware(), now);
+            let changed = registration.map(|registration| {
+                let suspended = registration.suspended.as_ref().map(|suspension| suspension.since);
+                registration.registered.max(suspended.unwrap_or(Timestamp::ZERO))
+            });
+            let since = entry.started().max(changed.unwrap_or(Timestamp::ZERO)).min(now);
+            elements.push(GateElement {
+                address: entry.address(),
+                side,
+                milliseconds,
+                since_milliseconds: now.milliseconds_after(since),
+            });
+        }
+        QueryAnswer::Gate { elements, next: None }
     }
 
     fn view(&self, lease: Entry<'_>, now: Timestamp) -> LeaseView {

@@ -9,12 +9,14 @@
 //! | `lease_tokens` | what a portal names a lease by |
 //! | `registrations` | registrations, and what the kernel is told of them |
 //! | `trust` | what is not believed, and what nobody can take from others |
+//! | `gate_pages` | the whole of what the kernel sets should hold |
 //! | `restart` | what is known of an earlier life |
 
 mod addresses;
 mod caching;
 mod commit;
 mod events;
+mod gate_pages;
 mod lease_tokens;
 mod registrations;
 mod restart;
