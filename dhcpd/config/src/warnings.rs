@@ -315,6 +315,13 @@ fn warn_of_garden(warnings: &mut Vec<String>, gate: &Gate) {
         GardenEntry::Prefix(_) => false,
     });
     if let Some(other) = other
+        && gate.mode == GateMode::Feed
+    {
+        warnings.push(format!(
+            "names in gate.walled-garden, such as {other}, are answered truly, but what they lead to is \
+             not in the gate feed: add the prefixes that the names lead to"
+        ));
+    } else if let Some(other) = other
         && gate.garden_socket.is_none()
     {
         warnings.push(format!(

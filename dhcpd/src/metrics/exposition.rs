@@ -107,29 +107,13 @@ const FAMILIES: &[(&str, MetricType, &str)] = &[
     (
         "vestibule_api_handshakes_failed",
         MetricType::Counter,
-        "Connections to api.tls-listen that came to no TLS session",
+        "Connections to api.tls-listen without a session",
     ),
     ("vestibule_gate_followers", MetricType::Gauge, "Followers of the gate feed now"),
-    (
-        "vestibule_gate_changes_told",
-        MetricType::Counter,
-        "Changes told to followers, each once for each of them",
-    ),
-    (
-        "vestibule_gate_snapshots_told",
-        MetricType::Counter,
-        "Snapshots of the gate told to followers",
-    ),
-    (
-        "vestibule_gate_followers_resumed",
-        MetricType::Counter,
-        "Times that a follower went on after its cursor, without a snapshot",
-    ),
-    (
-        "vestibule_gate_followers_refused",
-        MetricType::Counter,
-        "Followers that were too many, or closed because they took too little",
-    ),
+    ("vestibule_gate_changes_told", MetricType::Counter, "Changes told, once for each follower"),
+    ("vestibule_gate_snapshots_told", MetricType::Counter, "Snapshots of the gate told"),
+    ("vestibule_gate_followers_resumed", MetricType::Counter, "Feeds that went on after a cursor"),
+    ("vestibule_gate_followers_refused", MetricType::Counter, "Followers too many or too slow"),
     (
         "vestibule_captive_answers",
         MetricType::Counter,
