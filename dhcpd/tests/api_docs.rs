@@ -7,7 +7,8 @@ use std::path::Path;
 use vestibule_core::Record;
 use vestibule_dhcpd::api::{
     BODY_BYTES_MAX, CONNECTIONS_KEPT_FOR_THIS_HOST, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
-    PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX, Problem, ProblemKind, Timeouts,
+    KEY_LENGTH_MAX, KEY_LIFETIME, KEYS_KEPT_MAX, PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX, Problem,
+    ProblemKind, Timeouts,
 };
 use vestibule_dhcpd::door::CALLS_WAITING_MAX;
 use vestibule_dhcpd::feed::{CHANGES_KEPT_MAX, FOLLOWERS_MAX};
@@ -77,7 +78,13 @@ fn the_documented_limits_are_the_true_ones() {
         format!("| calls that wait for the core | {CALLS_WAITING_MAX};"),
         format!("1 to {PAGE_ENTRIES_MAX}, {PAGE_ENTRIES_DEFAULT} if left out"),
         format!("answers within {} s", timeouts.health.as_secs()),
-        format!("1 to {} bytes", vestibule_core::limits::OWNER_LENGTH_MAX),
+        format!("who answers for it; 1 to {} bytes", vestibule_core::limits::OWNER_LENGTH_MAX),
+        format!("vouches for it; 1 to {} bytes", vestibule_core::limits::SPONSOR_LENGTH_MAX),
+        format!("remembered of it; 1 to {} bytes", vestibule_core::limits::NOTE_LENGTH_MAX),
+        format!("1 to {} bytes, in words", vestibule_core::limits::SUSPENSION_REASON_LENGTH_MAX),
+        format!("takes up to {} registrations", vestibule_core::limits::IMPORT_ENTRIES_MAX),
+        format!("1 to {KEY_LENGTH_MAX} visible ASCII characters"),
+        format!("{KEYS_KEPT_MAX} keys are kept for {} h", KEY_LIFETIME.as_secs() / 3600),
     ] {
         assert!(document.contains(&wanted), "docs/api.md does not say: {wanted}");
     }

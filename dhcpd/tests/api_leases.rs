@@ -61,6 +61,8 @@ fn everything_about_a_lease_is_shown() {
         "remote-id-hex": "00ff",
         "host-name": "laptop",
         "registered": true,
+        "registration-state": "active",
+        "randomised": true,
         "owner": "alice",
     });
     assert_eq!(api.get("/v1/leases/10.20.0.17").json(), expected);

@@ -23,10 +23,18 @@ fn a_device_is_registered_by_its_address_and_evicted_by_its_mac() {
     assert!(answer.has_header("cache-control: no-store"));
     let mut expected = json!({
         "mac": MAC,
+        "randomised": true,
+        "state": "active",
         "owner": "alice",
+        "role": null,
+        "sponsor": null,
+        "note": null,
         "registered": "2026-11-20T13:00:00.001Z",
         "expires": "2027-02-28T22:00:00.000Z",
+        "suspended-since": null,
+        "suspended-reason": null,
         "addresses": ["10.20.0.17"],
+        "replaced": null,
     });
     assert_eq!(answer.json(), expected);
     {
@@ -43,6 +51,7 @@ fn a_device_is_registered_by_its_address_and_evicted_by_its_mac() {
 
     let read = api.get(&format!("/v1/registrations/{MAC}"));
     expected.as_object_mut().unwrap().remove("addresses");
+    expected.as_object_mut().unwrap().remove("replaced");
     assert_eq!((read.status, read.json()), (200, expected));
 
     let deleted = api.request("DELETE", &format!("/v1/registrations/{MAC}"), "");
@@ -79,10 +88,15 @@ fn a_device_without_a_lease_can_be_registered_by_its_mac() {
 #[test]
 fn every_vendors_spelling_is_taken_and_one_is_printed() {
     let api = Api::with(Vec::new());
-    for (index, spelling) in
-        ["02-00-5E-00-53-01", "0200.5e00.5301", "02005E005301", "02:00:5E:00:53:01"]
-            .iter()
-            .enumerate()
+    for (index, spelling) in [
+        "02-00-5E-00-53-01",
+        "0200.5e00.5301",
+        "02005E005301",
+        "02:00:5E:00:53:01",
+        "2:0:5e:0:53:1",
+    ]
+    .iter()
+    .enumerate()
     {
         let answer = api.post(&json!({ "mac": spelling }).to_string());
         assert_eq!(answer.status, if index == 0 { 201 } else { 200 }, "{spelling}");
@@ -141,7 +155,12 @@ fn bad_bodies_are_refused_by_name_and_change_nothing() {
             "expiry-in-the-past",
             "2020-01-01T00:00:00.000Z",
         ),
-        (r#"{"ip":"10.20.0.18"}"#, 404, "no-lease", "10.20.0.18"),
+        (r#"{"mac":"01:00:5e:00:53:01"}"#, 400, "bad-field", "multicast"),
+        (r#"{"mac":"02:00:5e:00:53:01","note":"a\u001bb"}"#, 400, "bad-field", "`note`"),
+        (r#"{"mac":"02:00:5e:00:53:01","sponsor":"\u0085"}"#, 400, "bad-field", "`sponsor`"),
+        (r#"{"mac":"02:00:5e:00:53:01","role":"king"}"#, 400, "unknown-role", "king"),
+        (r#"{"mac":"02:00:5e:00:53:01","replaces":"auto"}"#, 400, "bad-field", "`owner`"),
+        (r#"{"ip":"10.20.0.18"}"#, 409, "lease-needed", "connect again"),
     ];
     for (body, status, name, detail) in cases {
         let said = api.post(body).assert_problem(*status, name);
@@ -165,7 +184,7 @@ fn a_lease_that_has_ended_names_nobody() {
     let mut ended = lease([10, 20, 0, 17], MAC);
     ended.ends = NOW;
     let api = Api::with(vec![Record::Lease(ended)]);
-    api.post(r#"{"ip":"10.20.0.17"}"#).assert_problem(404, "no-lease");
+    api.post(r#"{"ip":"10.20.0.17"}"#).assert_problem(409, "lease-needed");
 }
 
 #[test]

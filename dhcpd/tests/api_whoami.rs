@@ -23,7 +23,15 @@ fn a_caller_is_told_about_itself_without_a_token() {
         "mac": mac(1),
         "network": "here",
         "registered": false,
+        "registration-state": null,
         "owner": null,
+        "role": null,
+        "expires": null,
+        "suspended-since": null,
+        "suspended-reason": null,
+        "quarantine-url": null,
+        "randomised": true,
+        "randomised-addresses": "allow",
         "lease-end": "2026-11-20T14:00:00.000Z",
     });
     assert_eq!(api.request_with("GET", "/v1/whoami", "", "").json(), expected);

@@ -71,7 +71,8 @@ fn a_device_is_registered_and_unregistered() {
             on(&api, &["register", "10.20.100.0", "--owner", "alice", "--expires", expires]).ok();
         assert_eq!(
             said,
-            "02:00:00:00:00:00 is registered for alice until 2027-02-28T22:00:00.000Z; the gate is open for 10.20.100.0\n"
+            "02:00:00:00:00:00 is registered for alice until 2027-02-28T22:00:00.000Z; the gate is open for 10.20.100.0\n\
+             its address is a randomised one, which the device may change\n"
         );
         let again = on(&api, &["register", "0200.0000.0000", "--json"]).ok();
         let again: Value = serde_json::from_str(&again).unwrap();
@@ -95,7 +96,8 @@ fn a_replaced_device_loses_its_registration() {
         on(&api, &["register", "6/02:00:5e:00:53:02", "--replaces", "02:00:5e:00:53:01"]).ok();
     assert_eq!(
         said,
-        "6/02:00:5e:00:53:02 is registered; it holds no address in a gated network now\n"
+        "6/02:00:5e:00:53:02 is registered; it holds no address in a gated network now\n\
+         02:00:5e:00:53:01 is not registered any more: this device takes its place\n"
     );
     on(&api, &["unregister", "02:00:5e:00:53:01"]).failed(REFUSED, &["not registered"]);
     on(&api, &["unregister", "6/02:00:5e:00:53:02"]).ok();

@@ -12,7 +12,10 @@ use crate::value::{duration_in_words, range_in_words, size_in_words};
 use crate::warnings::warnings;
 use ipnetwork::Ipv6Network;
 use std::fmt::{self, Display, Write as _};
-use vestibule_core::{Class, Configuration, GateBy, Network, OptionSet, PerClass, Subnet};
+use vestibule_core::{
+    Class, Configuration, GateBy, Network, OptionSet, PerClass, RandomisedAddresses,
+    RegistrationRules, Subnet,
+};
 
 /// The whole configuration in words, warnings last. Ends with a line break.
 #[must_use]
@@ -27,8 +30,9 @@ pub fn explain(vestibule: &Vestibule) -> String {
 fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     server(text, &vestibule.server)?;
     leases(text, &vestibule.core)?;
+    registrations(text, &vestibule.core.registration)?;
     for network_configured in &vestibule.core.networks {
-        network(text, network_configured)?;
+        network(text, network_configured, &vestibule.core.registration)?;
     }
     let by_pools = |network: &Network| network.gated && network.gate_by.pools;
     let by_pools = vestibule.core.networks.iter().any(by_pools);
@@ -83,7 +87,35 @@ fn leases(text: &mut String, core: &Configuration) -> fmt::Result {
     writeln!(text, "  rapid commit is {}", if core.rapid_commit { "on" } else { "off" })
 }
 
-fn network(text: &mut String, network: &Network) -> fmt::Result {
+fn registrations(text: &mut String, rules: &RegistrationRules) -> fmt::Result {
+    let devices = |limit: Option<u32>| match limit {
+        Some(limit) => counted(limit.into(), "device", "devices"),
+        None => "any number of devices".to_owned(),
+    };
+    let lasts = |seconds: Option<u32>| match seconds {
+        Some(seconds) => format!("lasts {}", duration_in_words(seconds)),
+        None => "has no end".to_owned(),
+    };
+    writeln!(text, "\nregistrations")?;
+    writeln!(text, "  an owner may have {}", devices(rules.device_limit))?;
+    let lifetime = lasts(rules.lifetime_seconds);
+    writeln!(text, "  a registration that says nothing else {lifetime}")?;
+    for role in &rules.roles {
+        let limit = devices(role.device_limit.or(rules.device_limit));
+        let lifetime = lasts(role.lifetime_seconds.or(rules.lifetime_seconds));
+        let quarantine = match (role.quarantine, &role.portal_url) {
+            (false, _) => String::new(),
+            (true, None) => "; the gate holds its devices back".to_owned(),
+            (true, Some(url)) => {
+                format!("; the gate holds its devices back, and they are shown {url}")
+            }
+        };
+        writeln!(text, "  role {}: {limit}, {lifetime}{quarantine}", role.name)?;
+    }
+    Ok(())
+}
+
+fn network(text: &mut String, network: &Network, rules: &RegistrationRules) -> fmt::Result {
     let by = match network.gate_by {
         _ if !network.gated => "not gated",
         GateBy { pools: false, .. } => "gated",
@@ -96,6 +128,14 @@ fn network(text: &mut String, network: &Network) -> fmt::Result {
             text,
             "  a host that registers, or is registered no more, gets another address at its next renewal"
         )?;
+    }
+    match network.randomised_addresses {
+        RandomisedAddresses::Allow => {}
+        RandomisedAddresses::AllowBriefly => {
+            let lifetime = duration_in_words(rules.lifetime_randomised_seconds);
+            writeln!(text, "  registers randomised addresses for {lifetime} at most")?;
+        }
+        RandomisedAddresses::Refuse => writeln!(text, "  registers no randomised addresses")?,
     }
     options(text, &network.options, "  ", None)?;
     class_options(text, &network.class_options, "  ")?;

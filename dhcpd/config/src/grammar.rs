@@ -16,8 +16,18 @@ pub struct Section {
 pub const FILE: Section = Section {
     header: "the file",
     keys: &[
-        "server", "leases", "network", "gate", "dns", "api", "captive", "portal", "events",
-        "webhook", "failover",
+        "server",
+        "leases",
+        "network",
+        "gate",
+        "dns",
+        "api",
+        "captive",
+        "portal",
+        "events",
+        "webhook",
+        "registration",
+        "failover",
     ],
 };
 
@@ -47,6 +57,7 @@ pub const NETWORK: Section = Section {
         "gated",
         "gate-by",
         "ipv6-prefixes",
+        "randomised-addresses",
         "options",
         "options-registered",
         "options-unregistered",
@@ -145,12 +156,24 @@ pub const WEBHOOK: Section = Section {
     keys: &["name", "url", "secret-file", "events", "timeout", "ca-file"],
 };
 
+/// `[registration]`
+pub const REGISTRATION: Section = Section {
+    header: "[registration]",
+    keys: &["device-limit", "lifetime", "lifetime-randomised", "role"],
+};
+
+/// `[[registration.role]]`
+pub const ROLE: Section = Section {
+    header: "[[registration.role]]",
+    keys: &["name", "device-limit", "lifetime", "quarantine", "portal-url"],
+};
+
 /// One route of the option `classless-static-route`.
 pub const ROUTE: Section =
     Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 16] = [
+pub const SECTIONS: [Section; 18] = [
     FILE,
     SERVER,
     LEASES,
@@ -166,6 +189,8 @@ pub const SECTIONS: [Section; 16] = [
     BUILTIN_PORTAL,
     EVENTS,
     WEBHOOK,
+    REGISTRATION,
+    ROLE,
     ROUTE,
 ];
 

@@ -26,6 +26,7 @@ mod option_value;
 mod portal;
 mod probes;
 mod reader;
+mod registration;
 mod sections;
 mod token;
 mod value;
@@ -125,7 +126,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     if let (Some(captive), Some(gate)) = (&captive, &gate) {
         captive::tell_gated_networks(captive, gate, &mut networks);
     }
-    let registration = vestibule_core::RegistrationRules::default();
+    let registration = registration::registration(reader, file);
     let builtin_portal = portal::portal(reader, file, gate.as_ref(), &registration);
     let api = api::api(reader, file);
     let events = events::events(reader, file);

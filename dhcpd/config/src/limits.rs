@@ -138,6 +138,12 @@ pub const RECEIVE_BUFFER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// The shortest `leases.decline-quarantine` in seconds.
 pub const DECLINE_QUARANTINE_SECONDS_MIN: u32 = 1;
 
+/// The shortest lifetime of a registration in seconds.
+pub const REGISTRATION_LIFETIME_SECONDS_MIN: u32 = 60;
+
+/// The longest lifetime of a registration in seconds: ten years.
+pub const REGISTRATION_LIFETIME_SECONDS_MAX: u32 = 3660 * 24 * 60 * 60;
+
 /// The shortest `dns.lie-ttl` in seconds: below it a stub asks again for every connection.
 pub const LIE_TTL_SECONDS_MIN: u32 = 5;
 

@@ -14,13 +14,13 @@ use crate::limits::{
 use crate::mistake::{Complaint, quoted};
 use crate::option_value;
 use crate::reader::{Placed, Reader, Table};
+use crate::registration;
 use crate::value;
 use ipnetwork::Ipv4Network;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use vestibule_core::{
-    AddressRange, Class, HardwareAddress, Network, PerClass, RandomisedAddresses, Reservation,
-    Subnet,
+    AddressRange, Class, HardwareAddress, Network, PerClass, Reservation, Subnet,
 };
 
 /// What is remembered across the file, to find what stands twice and what is too much.
@@ -113,6 +113,7 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
         }
         (None, ..) => {}
     }
+    let randomised_addresses = registration::randomised_addresses(reader, table, gated);
     let options = option_value::options(reader, table);
     let class_options = classes::options(reader, table, by);
     if !table.has("subnet") {
@@ -129,7 +130,7 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
         subnets,
         options,
         class_options,
-        randomised_addresses: RandomisedAddresses::Allow,
+        randomised_addresses,
     };
     classes::check_network(reader, table, by, &network);
     Some(network)

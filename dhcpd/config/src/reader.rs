@@ -209,6 +209,32 @@ impl<'t> Reader<'t> {
         None
     }
 
+    /// The whole number of a key, between two bounds, both included.
+    pub(crate) fn number(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        min: u32,
+        max: u32,
+    ) -> Option<u32> {
+        let value = table.get(key)?;
+        let path = table.path_of(key);
+        let DeValue::Integer(integer) = value.get_ref() else {
+            let found = type_in_words(value.get_ref());
+            let message = format!("{} takes a whole number, not {found}", quoted(&path));
+            let complaint = Complaint::new(message, "write it without quotation marks");
+            self.complain(value.span().start, path, complaint);
+            return None;
+        };
+        let number = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let within = number.filter(|number| (min..=max).contains(number));
+        if within.is_none() {
+            let message = format!("{} is not between {min} and {max}", quoted(&path));
+            self.complain(value.span().start, path, Complaint::plain(message));
+        }
+        within
+    }
+
     /// What `parse` makes of the text of a key.
     pub(crate) fn parsed<T>(
         &mut self,

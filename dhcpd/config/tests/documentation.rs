@@ -113,7 +113,12 @@ fn defaults_and_limits_are_those_of_the_source() {
         let row = rows.lines().find(|line| line.starts_with(&format!("| `{key}` |")));
         row.unwrap_or_else(|| panic!("{key} is not under {section}")).to_owned()
     };
+    let device_limit = format!("1 to {}", vestibule_core::limits::DEVICE_LIMIT_MAX);
+    let roles = format!("at most {}", vestibule_core::limits::ROLES_MAX);
     for (section, key, text) in [
+        ("## `[registration]`", "device-limit", device_limit.clone()),
+        ("## `[registration]`", "role", roles),
+        ("## `[[registration.role]]`", "device-limit", device_limit),
         ("## `[server]`", "name", limits::NAME_LENGTH_MAX.to_string()),
         ("## `[server]`", "state-dir", limits::STATE_DIR_DEFAULT.to_owned()),
         ("## `[server]`", "relay-listen", format!("at most {}", limits::RELAY_LISTEN_MAX)),

@@ -81,6 +81,21 @@ pub struct Role {
     pub portal_url: Option<Box<str>>,
 }
 
+impl RandomisedAddresses {
+    /// Every one, in the order of their strictness.
+    pub const ALL: [Self; 3] = [Self::Allow, Self::AllowBriefly, Self::Refuse];
+
+    /// As it is written in the file and in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::AllowBriefly => "allow-briefly",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 /// What a network does with registrations of randomised hardware addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RandomisedAddresses {

@@ -1,8 +1,8 @@
 //! What goes through the core's door, and what may be asked of it.
 
 use crate::{
-    Class, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal, Registration,
-    RegistrationState, Request, Sequence, Side, Timestamp,
+    Class, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal, RandomisedAddresses,
+    Registration, RegistrationState, Request, Sequence, Side, Timestamp,
 };
 use std::net::Ipv4Addr;
 
@@ -33,6 +33,8 @@ pub enum Command {
     Register(Register),
     /// End a device's registration, a suspended one too.
     Unregister(HardwareAddress),
+    /// End a device's registration for its owner: not one that holds the device back.
+    Leave(HardwareAddress),
     /// Hold a registered device back until it is resumed. Sent again with another reason, that counts;
     /// the time stays.
     Suspend {
@@ -47,8 +49,9 @@ pub enum Command {
     /// limit nor the networks' rules for randomised addresses apply. A suspension that an entry says
     /// nothing of stays. At most [`IMPORT_ENTRIES_MAX`](crate::limits::IMPORT_ENTRIES_MAX).
     Import {
-        /// The registrations. One that has ended is left out; times of the past that lie in the future
-        /// are taken for now.
+        /// The registrations. One that has ended is left out. Nothing was registered or suspended in the
+        /// future: such a time is taken for now, and [`Timestamp::FOREVER`] for the time at which the device
+        /// was registered, if it is.
         entries: Vec<Registration>,
         /// Whether it shall be done; else it is only said what would come of it.
         apply: bool,
@@ -72,6 +75,9 @@ pub struct Register {
     pub expires: Option<Timestamp>,
     /// Whose place it takes, in the same commit.
     pub replaces: Option<Replaces>,
+    /// Whether naming another role takes the device out of a quarantine. For an operator, not for a page
+    /// that its visitors fill in.
+    pub may_lift_quarantine: bool,
 }
 
 /// Which registration ends with a new one's beginning.
@@ -97,6 +103,7 @@ impl Register {
             note: None,
             expires: None,
             replaces: None,
+            may_lift_quarantine: false,
         }
     }
 }
@@ -180,11 +187,11 @@ pub enum QueryAnswer {
     /// To [`Query::LeaseToken`]; `None` if nobody holds one, or there are no tokens.
     LeaseToken(Option<LeaseToken>),
     /// To [`Query::Registration`]: only if it is valid now; it may be suspended.
-    Registration(Option<Registration>),
+    Registration(Option<RegistrationView>),
     /// To [`Query::Registrations`].
     Registrations {
         /// The page.
-        registrations: Vec<Registration>,
+        registrations: Vec<RegistrationView>,
         /// What to ask for next; `None` if that was all.
         next: Option<HardwareAddress>,
     },
@@ -213,6 +220,15 @@ pub struct GateElement {
     pub since_milliseconds: u64,
 }
 
+/// A valid registration with what it does to its device now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationView {
+    /// The registration.
+    pub registration: Registration,
+    /// What it does.
+    pub state: RegistrationState,
+}
+
 /// A lease with what the configuration and the registrations say about it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseView {
@@ -229,6 +245,8 @@ pub struct LeaseView {
     pub registration_state: Option<RegistrationState>,
     /// The page for devices of that registration's role, if its role is a quarantine with its own.
     pub quarantine_url: Option<Box<str>>,
+    /// What its network does with randomised hardware addresses.
+    pub randomised_addresses: RandomisedAddresses,
     /// For how many more milliseconds that registration is valid; `None` if there is none, or no end.
     pub registration_milliseconds: Option<u64>,
     /// The kernel set that its address belongs into now; `None` if it is not gated or not held.

@@ -51,7 +51,7 @@ pub use hold_off::HoldOff;
 pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
     Command, CoreStatus, GateElement, Input, LeaseFilter, LeaseView, NetworkStatus, PoolStatus,
-    Query, QueryAnswer, Register, RegistrationTarget, Replaces, Ticket,
+    Query, QueryAnswer, Register, RegistrationTarget, RegistrationView, Replaces, Ticket,
 };
 pub use lease::{BindingState, Lease};
 pub use lease_token::{LeaseToken, LeaseTokenRefusal, LeaseTokens};

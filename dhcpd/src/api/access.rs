@@ -31,14 +31,20 @@ const FOLLOWERS: &[Scope] = &[Gate, Reader, Operator];
 /// Who registers devices.
 const REGISTRARS: &[Scope] = &[Portal, Operator];
 
+/// Who holds devices back.
+const OPERATORS: &[Scope] = &[Operator];
+
 /// Every path that wants a token, in the order of `docs/api.md`. `/v1/whoami` wants one only for
 /// another host than the caller.
 pub const ROUTES: &[Access] = &[
     access("GET", "/v1/whoami", ALL),
     access("GET", "/v1/registrations", READERS),
     access("POST", "/v1/registrations", REGISTRARS),
+    access("POST", "/v1/registrations/import", OPERATORS),
     access("GET", "/v1/registrations/{mac}", ALL),
     access("DELETE", "/v1/registrations/{mac}", REGISTRARS),
+    access("POST", "/v1/registrations/{mac}/suspend", OPERATORS),
+    access("POST", "/v1/registrations/{mac}/resume", OPERATORS),
     access("GET", "/v1/leases", READERS),
     access("GET", "/v1/leases/{ip}", ALL),
     access("GET", "/v1/gate", FOLLOWERS),

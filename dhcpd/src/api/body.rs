@@ -13,8 +13,20 @@ const BODY_DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Reads the body as JSON.
 pub(super) async fn json<T: DeserializeOwned>(state: &ApiState, body: Body) -> Result<T, Problem> {
+    parse(&bytes(state, body).await?)
+}
+
+/// The same where a body may be left out.
+pub(super) async fn json_or_nothing<T: DeserializeOwned>(
+    state: &ApiState,
+    body: Body,
+) -> Result<Option<T>, Problem> {
     let bytes = bytes(state, body).await?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
+    if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Some) }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         Problem::new(ProblemKind::BadJson, format!("the body is not UTF-8: {error}"))
     })?;
     // What comes is always an object. A list would be taken for the values of its fields in their order.

@@ -54,12 +54,12 @@ struct CaptiveView<'a> {
 }
 
 /// How the gate treats an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Standing {
     /// Not gated: there is no portal for it.
     Free,
-    /// Held back.
-    Captive,
+    /// Held back; with the page of its quarantine, if it has its own.
+    Captive(Option<Box<str>>),
     /// Let through, for so many more milliseconds if there is an end to it.
     Registered(Option<u64>),
 }
@@ -129,10 +129,10 @@ impl CaptivePortal {
         is_in(&self.pool_prefixes, address)
     }
 
-    fn view(&self, standing: Standing) -> CaptiveView<'_> {
+    fn view<'a>(&'a self, standing: &'a Standing) -> CaptiveView<'a> {
         let user_portal_url = self.user_portal_url.as_deref();
         let plain = CaptiveView {
-            captive: standing == Standing::Captive,
+            captive: matches!(standing, Standing::Captive(_)),
             user_portal_url: None,
             venue_info_url: None,
             can_extend_session: None,
@@ -140,7 +140,9 @@ impl CaptivePortal {
         };
         match standing {
             Standing::Free => plain,
-            Standing::Captive => CaptiveView { user_portal_url, ..plain },
+            Standing::Captive(page) => {
+                CaptiveView { user_portal_url: page.as_deref().or(user_portal_url), ..plain }
+            }
             Standing::Registered(remaining) => CaptiveView {
                 user_portal_url,
                 venue_info_url: self.venue_info_url.as_deref(),
@@ -179,7 +181,7 @@ pub(super) async fn captive(
         }
     };
     let standing = standing(&state, address).await?;
-    let mut view = portal.view(standing);
+    let mut view = portal.view(&standing);
     let with_token = match view.user_portal_url.filter(|_| portal.has_lease_token) {
         Some(url) => match state.query(Query::LeaseToken(address)).await? {
             QueryAnswer::LeaseToken(token) => {
@@ -217,18 +219,20 @@ async fn standing(state: &ApiState, address: Ipv4Addr) -> Result<Standing, Probl
     };
     // Until it has moved to a pool for its class, it asks the lying resolver.
     if view.as_ref().is_some_and(|view| view.misplaced) {
-        return Ok(Standing::Captive);
+        return Ok(Standing::Captive(None));
     }
-    match view.and_then(|view| view.side.map(|side| (side, view.registration_milliseconds))) {
-        Some((Side::Unregistered, _)) => Ok(Standing::Captive),
-        Some((Side::Registered, remaining)) => {
+    let view = view.and_then(|view| Some((view.side?, view)));
+    match view {
+        Some((Side::Unregistered, view)) => Ok(Standing::Captive(view.quarantine_url)),
+        Some((Side::Registered, view)) => {
+            let remaining = view.registration_milliseconds;
             // The core knows of a permit before the kernel does, and a device that hears of it goes on
             // at once.
             state.settled().await?;
             Ok(Standing::Registered(remaining))
         }
         // Nothing of a gated network passes without a lease.
-        None if state.captive.is_gated(address) => Ok(Standing::Captive),
+        None if state.captive.is_gated(address) => Ok(Standing::Captive(None)),
         None => Ok(Standing::Free),
     }
 }

@@ -17,6 +17,7 @@
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
 //! | `gate` | the gate feed, for those who enforce it elsewhere |
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
+//! | `idempotency` | requests that were answered before |
 //! | `refusal` | what the core refuses, as problems |
 //! | `events`, `webhooks` | what happened, and how it is brought to others |
 //! | `chunks` | answers without an end, server-sent events |
@@ -35,6 +36,7 @@ mod chunks;
 mod events;
 mod forwarded;
 mod gate;
+mod idempotency;
 mod json;
 mod leases;
 mod listener;
@@ -63,6 +65,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use idempotency::Answered;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -77,6 +80,7 @@ pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
 pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
 pub use gate::GateFeed;
+pub use idempotency::{KEY_LENGTH_MAX, KEY_LIFETIME, KEYS_KEPT_MAX};
 pub(crate) use json::text as json_text;
 pub use json::{is_active, parse_time, time_text};
 pub(crate) use listener::UnixSocket;
@@ -88,14 +92,16 @@ pub use places::{
 };
 pub use problem::{Problem, ProblemKind};
 pub(crate) use refusal::refused;
+pub(crate) use registrations::imported;
 pub(crate) use serve::Peer;
 pub use serve::{
     Timeouts, serve, serve_captive_until_stopped, serve_portal_until_stopped, serve_until_stopped,
     serve_with_tls_until_stopped,
 };
 pub use view::{
-    GateView, LeaseView, LeasesPage, NetworkView, RegistrationView, RegistrationWithAddresses,
-    RegistrationsPage, SocketView, StatusView, StorageView, UnregisteredView, WhoamiView,
+    DeviceView, GateView, ImportView, LeaseView, LeasesPage, NetworkView, PortableRegistration,
+    RegistrationView, RegistrationWithAddresses, RegistrationsPage, SocketView, StatusView,
+    StorageView, UnregisteredView, WhoamiView,
 };
 pub use webhooks::WebhooksView;
 
@@ -159,6 +165,7 @@ struct Shared {
     gate_feed: OnceLock<GateFeed>,
     /// Who was told in the log to have been refused.
     refused: Mutex<Quiet>,
+    answered: Answered,
 }
 
 impl fmt::Debug for ApiState {
@@ -221,6 +228,7 @@ impl ApiState {
                 timeouts,
                 gate_feed: OnceLock::new(),
                 refused: Mutex::default(),
+                answered: Answered::default(),
             }),
             captive: Arc::new(CaptivePortal::default()),
         }
@@ -355,7 +363,10 @@ pub(crate) fn answer_mismatch() -> Problem {
 fn router(state: &ApiState) -> Router {
     let with_token = Router::new()
         .route("/v1/registrations", get(registrations::list).post(registrations::create))
+        .route("/v1/registrations/import", post(registrations::import))
         .route("/v1/registrations/{mac}", get(registrations::read).delete(registrations::delete))
+        .route("/v1/registrations/{mac}/suspend", post(registrations::suspend))
+        .route("/v1/registrations/{mac}/resume", post(registrations::resume))
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{ip}", get(leases::read))
         .route("/v1/status", get(status::status))
@@ -363,6 +374,7 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/webhooks", get(webhooks::list))
         .route("/v1/webhooks/{name}/test", post(webhooks::test))
         .route("/v1/gate", get(gate::gate))
+        .route_layer(middleware::from_fn_with_state(state.clone(), idempotency::answer_once))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     Router::new()
         .merge(with_token)

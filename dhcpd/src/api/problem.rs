@@ -69,6 +69,8 @@ kinds! {
     LeaseTokenInvalid = "lease-token-invalid", FORBIDDEN, "The lease token is not genuine";
     /// A lease token's lease has ended.
     LeaseTokenEnded = "lease-token-ended", CONFLICT, "The lease of this token has ended";
+    /// A registration names an address that nobody holds a lease for.
+    LeaseNeeded = "lease-needed", CONFLICT, "The address has no lease, so it names no device";
     /// Whoever holds the address has no hardware address.
     NoHardwareAddress = "no-hardware-address", CONFLICT, "The host has no hardware address to register";
     /// The device is not registered.
@@ -93,6 +95,10 @@ kinds! {
     UnknownWebhook = "unknown-webhook", NOT_FOUND, "There is no webhook of this name";
     /// The feed of a gate that is off.
     NoGate = "no-gate", NOT_FOUND, "There is no gate";
+    /// The key was used for another request.
+    IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
+    /// The first request with the key is still being carried out.
+    IdempotencyKeyInUse = "idempotency-key-in-use", CONFLICT, "The first request with this idempotency key is not answered yet";
     /// The path is none of this API's.
     UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
     /// The path does not take the method.
@@ -133,6 +139,8 @@ pub struct Problem {
     pub detail: String,
     /// The scopes of tokens that would do, for [`ProblemKind::Forbidden`].
     pub scopes_needed: Vec<&'static str>,
+    /// What a program can work on with, by kind; `docs/api.md` says what each has.
+    pub members: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -143,13 +151,27 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(rename = "scopes-needed", skip_serializing_if = "<[&str]>::is_empty")]
     scopes_needed: &'a [&'static str],
+    #[serde(flatten)]
+    members: &'a serde_json::Map<String, serde_json::Value>,
 }
 
 impl Problem {
     /// A problem of this kind.
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), scopes_needed: Vec::new() }
+        Self {
+            kind,
+            detail: detail.into(),
+            scopes_needed: Vec::new(),
+            members: serde_json::Map::new(),
+        }
+    }
+
+    /// The same with one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
     }
 
     /// The problem document.
@@ -161,6 +183,7 @@ impl Problem {
             status: self.kind.status().as_u16(),
             detail: &self.detail,
             scopes_needed: &self.scopes_needed,
+            members: &self.members,
         })
     }
 }
@@ -176,7 +199,10 @@ impl IntoResponse for Problem {
                 let challenge = HeaderValue::from_static("Bearer realm=\"vestibule\"");
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
-            ProblemKind::Busy | ProblemKind::NoAnswer | ProblemKind::Ending => {
+            ProblemKind::Busy
+            | ProblemKind::NoAnswer
+            | ProblemKind::Ending
+            | ProblemKind::IdempotencyKeyInUse => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
             }
             // The rest of the body is still under way, so the connection is of no further use.

@@ -1,14 +1,23 @@
 //! What the core refuses, as problems: why, and what to do about it.
 
 use super::problem::{Problem, ProblemKind};
+use super::view::{DeviceView, RegistrationView};
 use super::{answer_mismatch, json};
 use vestibule_core::limits::REGISTRATIONS_MAX;
-use vestibule_core::{Answer, HardwareAddress, LeaseTokenRefusal, RegistrationState};
+use vestibule_core::{
+    Answer, Device, HardwareAddress, LeaseTokenRefusal, Registration, RegistrationState,
+};
 
 /// A refusal of a command.
 pub(crate) fn refused(answer: &Answer) -> Problem {
     match answer {
-        Answer::NoLease(address) => no_lease(address),
+        Answer::NoLease(address) => Problem::new(
+            ProblemKind::LeaseNeeded,
+            format!(
+                "nobody holds a lease for {address}: have the device connect again, which gets it one, and \
+                 register it by the address that it comes from then; or register it by its `mac`"
+            ),
+        ),
         Answer::LeaseTokenRefused(refusal) => token_refused(*refusal),
         Answer::NotRegistered(mac) => not_registered(*mac),
         Answer::NoHardwareAddress(_) => Problem::new(
@@ -37,18 +46,21 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
                 format!("`role` is {role:?}; the configuration has {}", known.join(", "))
             },
         ),
-        Answer::DeviceLimitReached { limit, .. } => Problem::new(
+        Answer::DeviceLimitReached { limit, devices } => Problem::new(
             ProblemKind::DeviceLimitReached,
             format!(
                 "the owner has {limit} devices, which is the limit; name in `replaces` the one whose place \
                  this one takes, or \"auto\" for the randomised one that was seen least recently"
             ),
-        ),
-        Answer::NothingToReplace { .. } => Problem::new(
+        )
+        .with("limit", *limit)
+        .with("devices", devices_of(devices)),
+        Answer::NothingToReplace { devices } => Problem::new(
             ProblemKind::NothingToReplace,
             "none of the owner's devices is a randomised one that could be taken; leave `replaces` out, or \
              name a device",
-        ),
+        )
+        .with("devices", devices_of(devices)),
         Answer::ReplacesAnothers(mac) => Problem::new(
             ProblemKind::NotTheOwners,
             format!(
@@ -61,26 +73,45 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
                 "{hardware} is a randomised address, and the network {network} does not register such: switch \
                  \"private\" or \"random\" addresses off for this network on the device, and connect again"
             ),
-        ),
-        Answer::HeldBack { registration, state } => held_back(registration.hardware, *state),
-        Answer::ImportRefused { because, .. } => refused(because),
+        )
+        .with("mac", hardware.to_string())
+        .with("network", network.to_string()),
+        Answer::HeldBack { registration, state } => held_back(registration, *state),
+        Answer::ImportRefused { position, because } => {
+            refused(because).with("position", *position as u64)
+        }
         Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::Imported(_) => {
             answer_mismatch()
         }
     }
 }
 
-fn held_back(mac: HardwareAddress, state: RegistrationState) -> Problem {
+fn held_back(registration: &Registration, state: RegistrationState) -> Problem {
+    let mac = registration.hardware;
+    let view = RegistrationView::new(registration, state);
     if state == RegistrationState::Quarantined {
         return Problem::new(
             ProblemKind::Quarantined,
-            format!("{mac} is in a quarantine; name another `role` to take it out"),
-        );
+            format!(
+                "{mac} is in a quarantine, which only an operator lifts, by naming another `role`"
+            ),
+        )
+        .with("mac", mac.to_string())
+        .with("role", view.role);
     }
     Problem::new(
         ProblemKind::Suspended,
-        format!("{mac} is suspended, which registering does not lift; resume it first"),
+        format!("{mac} is suspended, which only an operator lifts, by resuming it"),
     )
+    .with("mac", mac.to_string())
+    .with("suspended-since", view.suspended_since)
+    .with("suspended-reason", view.suspended_reason)
+}
+
+fn devices_of(devices: &[Device]) -> serde_json::Value {
+    // What is shown of a device are texts and lists, which are JSON always.
+    serde_json::to_value(devices.iter().map(DeviceView::new).collect::<Vec<_>>())
+        .unwrap_or_default()
 }
 
 /// A token names no lease.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use vestibule_core::relay_agent::sub_option;
 use vestibule_core::{
-    BindingState, ClientIdentifier, HardwareAddress, NetworkStatus, Registration,
-    RegistrationState, RelayAgentInformation,
+    BindingState, ClientIdentifier, Device, HardwareAddress, Imported, NetworkStatus,
+    RandomisedAddresses, Registration, RegistrationState, RelayAgentInformation,
 };
 
 /// A lease.
@@ -45,10 +45,14 @@ pub struct LeaseView {
     pub remote_id_hex: Option<String>,
     /// What the client calls itself; `null` if it did not say.
     pub host_name: Option<String>,
-    /// Whether the device is registered.
+    /// Whether the device is registered, and not held back.
     pub registered: bool,
+    /// What its registration does: `active`, `suspended` or `quarantined`; `null` if there is none.
+    pub registration_state: Option<RegistrationState>,
     /// Who answers for it.
     pub owner: Option<String>,
+    /// Whether the device has given its address to itself.
+    pub randomised: bool,
 }
 
 /// A page of leases.
@@ -67,12 +71,91 @@ pub struct LeasesPage {
 pub struct RegistrationView {
     /// The device.
     pub mac: HardwareAddress,
+    /// Whether the device has given its address to itself, as telephones do that change it from time to
+    /// time.
+    pub randomised: bool,
+    /// `active`, `suspended` or `quarantined`; only `active` lets the device pass. Not there in events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<RegistrationState>,
     /// Who answers for it.
     pub owner: Option<String>,
+    /// Its role.
+    pub role: Option<String>,
+    /// Who vouches for it.
+    pub sponsor: Option<String>,
+    /// What somebody wanted to remember of it.
+    pub note: Option<String>,
     /// When it was first registered, without a break since.
     pub registered: Option<String>,
     /// When the registration ends; `null`: never.
     pub expires: Option<String>,
+    /// Since when it is suspended; `null`: it is not.
+    pub suspended_since: Option<String>,
+    /// Why, in words for its owner.
+    pub suspended_reason: Option<String>,
+}
+
+/// A registered device, as its owner tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceView {
+    /// The device.
+    pub mac: HardwareAddress,
+    /// Whether the device has given its address to itself.
+    pub randomised: bool,
+    /// When it was first registered, without a break since.
+    pub registered: Option<String>,
+    /// When it last got, released or declined an address; when it was registered if that is not known.
+    pub seen: Option<String>,
+    /// The addresses that it holds, in any network.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Whether it is held back by a suspension; it cannot be replaced then.
+    pub suspended: bool,
+}
+
+/// A registration as it is exported and imported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PortableRegistration {
+    /// The device.
+    pub mac: String,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Its role.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// Who vouches for it.
+    #[serde(default)]
+    pub sponsor: Option<String>,
+    /// What somebody wanted to remember of it.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// When it was first registered; without it, now.
+    #[serde(default)]
+    pub registered: Option<String>,
+    /// When the registration ends; without it, never.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// Since when it is suspended; without it, it stays as it is.
+    #[serde(default)]
+    pub suspended_since: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub suspended_reason: Option<String>,
+}
+
+/// What became of an import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportView {
+    /// Devices that were not registered before.
+    pub created: usize,
+    /// Devices whose registration was another one before.
+    pub changed: usize,
+    /// Devices whose registration was the same before.
+    pub unchanged: usize,
+    /// Entries that had ended already, and were left out.
+    pub ended: usize,
 }
 
 /// A registration that was just made or changed.
@@ -82,8 +165,10 @@ pub struct RegistrationWithAddresses {
     /// The registration.
     #[serde(flatten)]
     pub registration: RegistrationView,
-    /// The addresses in gated networks that the device holds, and that the kernel now lets pass.
+    /// The addresses in gated networks that the device holds, and that the kernel treats so now.
     pub addresses: Vec<Ipv4Addr>,
+    /// The device whose registration ended for it.
+    pub replaced: Option<HardwareAddress>,
 }
 
 /// A page of registrations.
@@ -114,10 +199,26 @@ pub struct WhoamiView {
     pub mac: HardwareAddress,
     /// The network; `null` if the configuration does not have it any more.
     pub network: Option<String>,
-    /// Whether the device is registered.
+    /// Whether the device is registered, and not held back.
     pub registered: bool,
+    /// What its registration does: `active`, `suspended` or `quarantined`; `null` if there is none.
+    pub registration_state: Option<RegistrationState>,
     /// Who answers for it.
     pub owner: Option<String>,
+    /// Its role.
+    pub role: Option<String>,
+    /// When the registration ends; `null`: never, or there is none.
+    pub expires: Option<String>,
+    /// Since when it is suspended; `null`: it is not.
+    pub suspended_since: Option<String>,
+    /// Why, in words for its owner.
+    pub suspended_reason: Option<String>,
+    /// The page for a device in its quarantine; `null` if it is in none with a page of its own.
+    pub quarantine_url: Option<String>,
+    /// Whether the device has given its address to itself.
+    pub randomised: bool,
+    /// What the network does with such addresses: `allow`, `allow-briefly` or `refuse`.
+    pub randomised_addresses: String,
     /// When the lease ends if it is not renewed; `null`: never.
     pub lease_end: Option<String>,
 }
@@ -269,7 +370,9 @@ impl LeaseView {
                 .as_deref()
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
             registered: view.registration_state == Some(RegistrationState::Active),
+            registration_state: view.registration_state,
             owner: owner(view.registration.as_ref()),
+            randomised: lease.hardware.is_randomised(),
         }
     }
 }
@@ -290,6 +393,7 @@ impl LeaseView {
             registration_state: None,
             quarantine_url: None,
             registration_milliseconds: None,
+            randomised_addresses: RandomisedAddresses::Allow,
             side: None,
             misplaced: false,
         })
@@ -297,15 +401,69 @@ impl LeaseView {
 }
 
 impl RegistrationView {
-    /// What is shown of a registration.
+    /// What is shown of a registration that does this to its device.
     #[must_use]
-    pub fn new(registration: &Registration) -> Self {
+    pub fn new(registration: &Registration, state: RegistrationState) -> Self {
+        Self { state: Some(state), ..Self::of_event(registration) }
+    }
+
+    /// What is shown of a registration that something happened to.
+    #[must_use]
+    pub(crate) fn of_event(registration: &Registration) -> Self {
+        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        let suspension = registration.suspended.as_deref();
         Self {
             mac: registration.hardware,
-            owner: owner(Some(registration)),
+            randomised: registration.hardware.is_randomised(),
+            state: None,
+            owner: text(&registration.owner),
+            role: text(&registration.role),
+            sponsor: text(&registration.sponsor),
+            note: text(&registration.note),
             registered: time_text(registration.registered),
             expires: registration.expires.and_then(time_text),
+            suspended_since: suspension.and_then(|suspension| time_text(suspension.since)),
+            suspended_reason: suspension.and_then(|suspension| text(&suspension.reason)),
         }
+    }
+
+    /// What is exported of it.
+    #[must_use]
+    pub fn portable(self) -> PortableRegistration {
+        PortableRegistration {
+            mac: self.mac.to_string(),
+            owner: self.owner,
+            role: self.role,
+            sponsor: self.sponsor,
+            note: self.note,
+            registered: self.registered,
+            expires: self.expires,
+            suspended_since: self.suspended_since,
+            suspended_reason: self.suspended_reason,
+        }
+    }
+}
+
+impl DeviceView {
+    /// What is shown of a device.
+    #[must_use]
+    pub fn new(device: &Device) -> Self {
+        let registration = &device.registration;
+        Self {
+            mac: registration.hardware,
+            randomised: registration.hardware.is_randomised(),
+            registered: time_text(registration.registered),
+            seen: time_text(device.seen),
+            addresses: device.addresses.clone(),
+            suspended: registration.suspended.is_some(),
+        }
+    }
+}
+
+impl From<Imported> for ImportView {
+    fn from(imported: Imported) -> Self {
+        let Imported { created, changed, unchanged, ended } = imported;
+        Self { created, changed, unchanged, ended }
     }
 }
 
@@ -313,12 +471,25 @@ impl WhoamiView {
     /// What is shown of the holder of an address.
     #[must_use]
     pub fn new(view: &vestibule_core::LeaseView) -> Self {
+        let shown = view
+            .registration
+            .as_ref()
+            .zip(view.registration_state)
+            .map(|(registration, state)| RegistrationView::new(registration, state));
         Self {
             ip: view.lease.address,
             mac: view.lease.hardware,
             network: view.network.as_deref().map(str::to_owned),
             registered: view.registration_state == Some(RegistrationState::Active),
-            owner: owner(view.registration.as_ref()),
+            registration_state: view.registration_state,
+            owner: shown.as_ref().and_then(|shown| shown.owner.clone()),
+            role: shown.as_ref().and_then(|shown| shown.role.clone()),
+            expires: shown.as_ref().and_then(|shown| shown.expires.clone()),
+            suspended_since: shown.as_ref().and_then(|shown| shown.suspended_since.clone()),
+            suspended_reason: shown.and_then(|shown| shown.suspended_reason),
+            quarantine_url: view.quarantine_url.as_deref().map(str::to_owned),
+            randomised: view.lease.hardware.is_randomised(),
+            randomised_addresses: view.randomised_addresses.name().to_owned(),
             lease_end: time_text(view.lease.ends),
         }
     }

@@ -46,6 +46,21 @@ struct ProblemDocument {
     detail: String,
 }
 
+/// The place of the entry that a problem is about.
+#[derive(Deserialize)]
+struct Position {
+    #[serde(default)]
+    position: Option<usize>,
+}
+
+/// What came of a request with many entries.
+pub(super) enum Asked {
+    /// The answer.
+    Answered(serde_json::Value),
+    /// What is wrong, and with which entry, counted from 0.
+    Problem { text: String, position: Option<usize> },
+}
+
 impl Client {
     /// For the API at this place.
     pub(super) fn new(access: Access) -> Result<Self, Failure> {
@@ -65,6 +80,21 @@ impl Client {
         body: &serde_json::Value,
     ) -> Result<serde_json::Value, Failure> {
         self.runtime.block_on(self.ask(Method::POST, path, Some(body)))
+    }
+
+    /// Sends JSON to `path`; a problem that is about one entry of it is no failure.
+    pub(super) fn post_or_problem(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<Asked, Failure> {
+        let (status, bytes) = self.runtime.block_on(self.asked(Method::POST, path, Some(body)))?;
+        let position = serde_json::from_slice::<Position>(&bytes).ok().and_then(|p| p.position);
+        match self.judge(status, &bytes) {
+            Ok(answer) => Ok(Asked::Answered(answer)),
+            Err(Failure::Refused(text)) => Ok(Asked::Problem { text, position }),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Deletes what is at `path`.
@@ -132,7 +162,17 @@ impl Client {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<serde_json::Value, Failure> {
-        let connected = match &self.access.place {
+        let (status, bytes) = self.asked(method, path, body).await?;
+        self.judge(status, &bytes)
+    }
+
+    async fn asked(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        match &self.access.place {
             Place::Tcp(address) => {
                 let connect = tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address));
                 self.exchange(self.connected(connect.await)?, method, path, body).await
@@ -141,9 +181,7 @@ impl Client {
                 let connect = tokio::time::timeout(CONNECT_TIME_MAX, UnixStream::connect(socket));
                 self.exchange(self.connected(connect.await)?, method, path, body).await
             }
-        };
-        let (status, bytes) = connected?;
-        self.judge(status, &bytes)
+        }
     }
 
     fn connected<S>(

@@ -2,16 +2,15 @@
 
 use super::client::{Client, path_with_query};
 use super::show::{or_dash, percent_encoded, shown};
-use super::{Device, Failure, LeasesArguments, RegisterArguments};
+use super::{Device, Failure, LeasesArguments, RegisterArguments, registrations};
 use crate::api::{
-    LeaseView, NetworkView, PAGE_ENTRIES_MAX, RegistrationWithAddresses, StatusView,
-    UnregisteredView, json_text,
+    LeaseView, NetworkView, PAGE_ENTRIES_MAX, StatusView, UnregisteredView, json_text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
-use vestibule_core::HardwareAddress;
+use vestibule_core::{HardwareAddress, RegistrationState};
 
 /// Over the columns of `vestibule leases`.
 const HEADINGS: [&str; 8] =
@@ -172,25 +171,13 @@ pub(super) fn register(
         }
     };
     insert("owner", wanted.owner.clone());
+    insert("role", wanted.role.clone());
+    insert("sponsor", wanted.sponsor.clone());
+    insert("note", wanted.note.clone());
     insert("expires", wanted.expires.clone());
-    insert("replaces", wanted.replaces.map(|mac| mac.to_string()));
+    insert("replaces", wanted.replaces.clone());
     let answer = client.post("/v1/registrations", &body.into())?;
-    if json {
-        return Ok(writeln!(out, "{}", json_text(&answer))?);
-    }
-    let RegistrationWithAddresses { registration, addresses } = understood(answer)?;
-    write!(out, "{} is registered", registration.mac)?;
-    if let Some(owner) = &registration.owner {
-        write!(out, " for {}", shown(owner))?;
-    }
-    if let Some(expires) = &registration.expires {
-        write!(out, " until {}", shown(expires))?;
-    }
-    match addresses.as_slice() {
-        [] => writeln!(out, "; it holds no address in a gated network now")?,
-        addresses => writeln!(out, "; the gate is open for {}", list(addresses))?,
-    }
-    Ok(())
+    registrations::changed(answer, json, out)
 }
 
 /// `vestibule unregister`
@@ -220,11 +207,20 @@ fn columns(lease: &LeaseView) -> [String; 8] {
         lease.mac.to_string(),
         shown(&lease.state),
         lease.ends.as_deref().map_or_else(|| "never".to_owned(), shown),
-        if lease.registered { "yes" } else { "no" }.to_owned(),
+        registered(lease).to_owned(),
         or_dash(lease.network.as_deref()),
         or_dash(lease.host_name.as_deref()),
         or_dash(lease.owner.as_deref()),
     ]
+}
+
+const fn registered(lease: &LeaseView) -> &'static str {
+    match lease.registration_state {
+        Some(RegistrationState::Active) => "yes",
+        Some(RegistrationState::Suspended) => "suspended",
+        Some(RegistrationState::Quarantined) => "quarantine",
+        None => "no",
+    }
 }
 
 fn lease_row(out: &mut dyn Write, columns: [String; 8]) -> io::Result<()> {
@@ -235,7 +231,7 @@ fn lease_row(out: &mut dyn Write, columns: [String; 8]) -> io::Result<()> {
     writeln!(out, "{}", row.trim_end())
 }
 
-fn list(addresses: &[Ipv4Addr]) -> String {
+pub(super) fn list(addresses: &[Ipv4Addr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -253,7 +249,7 @@ pub(super) fn understood<T: DeserializeOwned>(value: Value) -> Result<T, Failure
     serde_json::from_value(value).map_err(|error| not_understood(&error.to_string()))
 }
 
-fn not_understood(why: &str) -> Failure {
+pub(super) fn not_understood(why: &str) -> Failure {
     Failure::Refused(format!(
         "the server's answer cannot be understood: {}; are server and tool of the same version?",
         shown(why)

@@ -14,6 +14,9 @@ mod check_store;
 mod client;
 mod commands;
 mod events;
+mod import;
+mod portable;
+mod registrations;
 mod show;
 
 use access::Access;
@@ -90,6 +93,22 @@ enum Command {
     /// Show how webhooks go, or try one
     #[command(subcommand)]
     Webhooks(WebhooksCommand),
+    /// Hold a registered device back until it is resumed
+    Suspend {
+        /// Its hardware address
+        mac: HardwareAddress,
+        /// Why, in words for its owner
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let a suspended device pass again
+    Resume {
+        /// Its hardware address
+        mac: HardwareAddress,
+    },
+    /// List registrations, write them into a file, or read them from one
+    #[command(subcommand)]
+    Registrations(RegistrationsCommand),
     /// Say whether a store that no server is using is sound, and what would be lost if not; asks no server
     CheckStore(CheckStoreArguments),
     /// Reads a copy of an index in a process of its own, because it may die of it: check-store calls it
@@ -165,9 +184,57 @@ struct RegisterArguments {
     /// When the registration ends, as in 2027-02-28T22:00:00Z
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
-    /// The device whose place it takes, and whose registration ends
-    #[arg(long, value_name = "MAC")]
-    replaces: Option<HardwareAddress>,
+    /// Its role, one of the configuration's
+    #[arg(long)]
+    role: Option<String>,
+    /// Who vouches for it
+    #[arg(long)]
+    sponsor: Option<String>,
+    /// What is to be remembered of it
+    #[arg(long)]
+    note: Option<String>,
+    /// The device whose place it takes, and whose registration ends; auto: the owner's randomised one that
+    /// was seen least recently
+    #[arg(long, value_name = "MAC|auto")]
+    replaces: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RegistrationsCommand {
+    /// Show who is registered
+    List {
+        /// Only devices of this owner
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// Write every registration into a file, or as JSON to standard output
+    Export(ExportArguments),
+    /// Put the registrations of a file in: all of them, or with a bad line none
+    Import(ImportArguments),
+}
+
+#[derive(Args, Debug)]
+struct ExportArguments {
+    /// The file; without it, JSON goes to standard output
+    file: Option<PathBuf>,
+    /// How they are written; without it, as the file's name ends
+    #[arg(long, value_enum)]
+    format: Option<portable::Format>,
+}
+
+#[derive(Args, Debug)]
+struct ImportArguments {
+    /// The file
+    file: PathBuf,
+    /// How they are written; without it, as the file's name ends
+    #[arg(long, value_enum)]
+    format: Option<portable::Format>,
+    /// Only say what would come of it
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave bad lines out, and import the rest
+    #[arg(long)]
+    keep_going: bool,
 }
 
 /// How a device is named.
@@ -271,6 +338,19 @@ fn execute(
         Command::Webhooks(wanted) => events::webhooks(&client(&global)?, &wanted, json, out),
         Command::Leases(wanted) => commands::leases(&client(&global)?, &wanted, json, out),
         Command::Register(wanted) => commands::register(&client(&global)?, &wanted, json, out),
+        Command::Suspend { mac, reason } => {
+            registrations::suspend(&client(&global)?, mac, reason.as_deref(), json, out)
+        }
+        Command::Resume { mac } => registrations::resume(&client(&global)?, mac, json, out),
+        Command::Registrations(RegistrationsCommand::List { owner }) => {
+            registrations::show(&client(&global)?, owner.as_deref(), json, out)
+        }
+        Command::Registrations(RegistrationsCommand::Export(wanted)) => {
+            registrations::export(&client(&global)?, &wanted, out, complaints)
+        }
+        Command::Registrations(RegistrationsCommand::Import(wanted)) => {
+            import::import(&client(&global)?, &wanted, json, out, complaints)
+        }
         Command::Unregister { mac } => commands::unregister(&client(&global)?, mac, json, out),
     }
 }

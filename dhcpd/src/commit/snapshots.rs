@@ -167,7 +167,8 @@ fn write(mut writer: SnapshotWriter, door: &Door) -> Result<FinishedSnapshot, Sn
         let QueryAnswer::Registrations { registrations, next } = door.query_blocking(query)? else {
             return Err(DoorError::Closed.into());
         };
-        let records: Vec<Record> = registrations.into_iter().map(Record::Registration).collect();
+        let records: Vec<Record> =
+            registrations.into_iter().map(|view| Record::Registration(view.registration)).collect();
         records_written += records.len();
         writer.write(&records)?;
         after = next;

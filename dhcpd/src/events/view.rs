@@ -134,13 +134,13 @@ pub(super) fn event(id: u64, server: &str, event: Event) -> String {
         | Happening::Suspended { registration, addresses }
         | Happening::Resumed { registration, addresses }
         | Happening::Expired { registration, addresses } => envelope(&DeviceView {
-            registration: RegistrationView::new(&registration),
+            registration: RegistrationView::of_event(&registration),
             addresses: Some(addresses),
             cause: None,
             replaced_by: None,
         }),
         Happening::Expiring { registration } => envelope(&DeviceView {
-            registration: RegistrationView::new(&registration),
+            registration: RegistrationView::of_event(&registration),
             addresses: None,
             cause: None,
             replaced_by: None,
@@ -151,7 +151,7 @@ pub(super) fn event(id: u64, server: &str, event: Event) -> String {
                 EndCause::ReplacedBy(device) => ("replaced", Some(device)),
             };
             envelope(&DeviceView {
-                registration: RegistrationView::new(&registration),
+                registration: RegistrationView::of_event(&registration),
                 addresses: Some(addresses),
                 cause: Some(cause),
                 replaced_by,

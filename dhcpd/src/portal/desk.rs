@@ -155,6 +155,6 @@ pub(super) async fn device_of(
     let QueryAnswer::Registrations { registrations, .. } = state.query(query).await? else {
         return Err(crate::api::answer_mismatch());
     };
-    let found = registrations.into_iter().map(|registration| registration.hardware);
+    let found = registrations.into_iter().map(|view| view.registration.hardware);
     Ok(found.into_iter().find(|hardware| is_named(*hardware)).map(Replaces::Device))
 }

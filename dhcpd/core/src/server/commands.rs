@@ -7,7 +7,7 @@ use super::{Server, Step};
 use crate::event::EndCause;
 use crate::{
     Answer, Command, Effect, GateChange, HardwareAddress, Imported, Record, Registration, Release,
-    Suspension, Ticket, limits,
+    Suspension, Ticket, Timestamp, limits,
 };
 use std::net::Ipv4Addr;
 
@@ -26,6 +26,7 @@ impl Server {
                 }
             }
             Command::Unregister(hardware) => self.unregister(hardware, step),
+            Command::Leave(hardware) => self.leave(hardware, step),
             Command::Suspend { hardware, reason } => self.suspend(hardware, reason, step),
             Command::Resume(hardware) => self.resume(hardware, step),
             Command::Import { entries, apply } => self.import(entries, apply, step),
@@ -65,6 +66,14 @@ impl Server {
             return Answer::NotRegistered(hardware);
         }
         Answer::Unregistered { addresses: self.gated_addresses(hardware) }
+    }
+
+    fn leave(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) -> Answer {
+        let registration = self.registrations.valid(hardware, self.now);
+        match registration.map(|registration| self.check_not_held_back(registration, |_| false)) {
+            Some(Err(refusal)) => *refusal,
+            Some(Ok(())) | None => self.unregister(hardware, step),
+        }
     }
 
     fn suspend(
@@ -135,8 +144,11 @@ impl Server {
             let since = suspension.since.min(self.now);
             Box::new(Suspension { since, reason: suspension.reason })
         });
+        let before = old.map_or(self.now, |old| old.registered);
+        let registered =
+            if entry.registered == Timestamp::FOREVER { before } else { entry.registered };
         Registration {
-            registered: entry.registered.min(self.now),
+            registered: registered.min(self.now),
             suspended: suspended.or_else(|| old?.suspended.clone()),
             ..entry
         }

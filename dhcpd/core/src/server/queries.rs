@@ -5,7 +5,8 @@ use super::topology::NetworkIndex;
 use super::{Server, book};
 use crate::{
     Class, CoreStatus, GateElement, LeaseFilter, LeaseView, NetworkStatus, PoolStatus, Query,
-    QueryAnswer, Registration, RegistrationState, Timestamp, limits,
+    QueryAnswer, RandomisedAddresses, Registration, RegistrationState, RegistrationView, Timestamp,
+    limits,
 };
 use std::net::Ipv4Addr;
 
@@ -42,22 +43,24 @@ impl Server {
             ),
             Query::LeaseToken(address) => QueryAnswer::LeaseToken(self.token_of(*address, now)),
             Query::Registration(hardware) => {
-                QueryAnswer::Registration(self.registrations.valid(*hardware, now).cloned())
+                let registration = self.registrations.valid(*hardware, now);
+                QueryAnswer::Registration(registration.map(|found| self.registration_view(found)))
             }
             Query::Registrations { after, limit, owner } => {
                 let limit = (*limit).min(limits::QUERY_LEASES_MAX);
                 let is_valid = |registration: &&Registration| registration.is_valid(now);
-                let mut registrations: Vec<Registration> = match owner {
+                let mut registrations: Vec<RegistrationView> = match owner {
                     Some(owner) => self
                         .registrations
                         .of_owner(owner, now)
                         .filter(|registration| Some(registration.hardware) > *after)
                         .take(limit + 1)
-                        .cloned()
+                        .map(|found| self.registration_view(found))
                         .collect(),
                     None => {
                         let above = self.registrations.above(*after);
-                        above.filter(is_valid).take(limit + 1).cloned().collect()
+                        let valid = above.filter(is_valid).take(limit + 1);
+                        valid.map(|found| self.registration_view(found)).collect()
                     }
                 };
                 let has_more = registrations.len() > limit;
@@ -65,7 +68,7 @@ impl Server {
                 let next = registrations
                     .last()
                     .filter(|_| has_more)
-                    .map(|registration| registration.hardware);
+                    .map(|view| view.registration.hardware);
                 QueryAnswer::Registrations { registrations, next }
             }
             Query::Gate { after, limit } => self.gate_page(*after, *limit, now),
@@ -100,6 +103,13 @@ impl Server {
         QueryAnswer::Gate { elements, next: None }
     }
 
+    fn registration_view(&self, registration: &Registration) -> RegistrationView {
+        RegistrationView {
+            registration: registration.clone(),
+            state: registration.state(self.topology.configuration()),
+        }
+    }
+
     fn view(&self, lease: Entry<'_>, now: Timestamp) -> LeaseView {
         let network = self.topology.network_of(lease.address());
         let registration = self.registrations.valid(lease.hardware(), now);
@@ -114,6 +124,9 @@ impl Server {
             network: network.map(|network| self.topology.network(network).name.clone()),
             registration: registration.cloned(),
             registration_state: state,
+            randomised_addresses: network.map_or(RandomisedAddresses::Allow, |network| {
+                self.topology.network(network).randomised_addresses
+            }),
             quarantine_url: quarantine.and_then(|role| role.portal_url.clone()),
             registration_milliseconds: registration
                 .and_then(|registration| registration.expires)

@@ -26,7 +26,7 @@ impl Server {
         let old = self.registrations.valid(hardware, self.now);
         // Who registers a device again does not lift what somebody else has laid on it.
         if let Some(old) = old {
-            let is_moved = register.role.is_some();
+            let is_moved = register.may_lift_quarantine && register.role.is_some();
             self.check_not_held_back(old, |state| {
                 state == RegistrationState::Quarantined && is_moved
             })?;
@@ -228,7 +228,7 @@ impl Server {
         Err(Answer::DeviceLimitReached { limit, devices }.into())
     }
 
-    fn check_not_held_back(
+    pub(super) fn check_not_held_back(
         &self,
         registration: &Registration,
         is_excepted: impl Fn(RegistrationState) -> bool,

@@ -155,7 +155,7 @@ impl Judge {
     fn class_of(&self, request: &Request) -> Class {
         match self.server.query(self.now, &Query::Registration(request.hardware)) {
             QueryAnswer::Registration(Some(registration))
-                if registration.state(&self.configuration) == RegistrationState::Active =>
+                if registration.state == RegistrationState::Active =>
             {
                 Class::Registered
             }

@@ -8,6 +8,7 @@
 //! | `events` | what others are told |
 //! | `lease_tokens` | what a portal names a lease by |
 //! | `registrations` | registrations, and what the kernel is told of them |
+//! | `rules` | limits, lifetimes, roles, suspension, and what is imported |
 //! | `trust` | what is not believed, and what nobody can take from others |
 //! | `gate_pages` | the whole of what the kernel sets should hold |
 //! | `restart` | what is known of an earlier life |
@@ -20,6 +21,7 @@ mod gate_pages;
 mod lease_tokens;
 mod registrations;
 mod restart;
+mod rules;
 mod trust;
 
 use super::*;
