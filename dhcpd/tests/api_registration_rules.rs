@@ -54,7 +54,8 @@ fn one_device_too_many_is_told_which_there_are() {
     assert_eq!(api.post(&ada(1).to_string()).status, 201);
     assert_eq!(api.post(&ada(2).to_string()).status, 201);
     let refused = api.post(&ada(3).to_string());
-    refused.assert_problem(409, "device-limit-reached");
+    let said = refused.assert_problem(409, "device-limit-reached");
+    assert!(said.contains(&format!("{}, {}", mac(1), mac(2))), "{said}");
     let refused = refused.json();
     assert_eq!(refused["limit"], 2);
     assert_eq!(

@@ -94,7 +94,10 @@ fn the_status_says_how_everything_is() {
     assert_eq!(status["networks"][0]["held"], 1);
     assert_eq!(status["networks"][0]["unregistered"], 1);
     assert_eq!(status["networks"][1]["pool-size"], 241);
-    assert_eq!(status["gate"], json!({ "mode": "local", "failures": 0, "reconciles": 0 }));
+    assert_eq!(
+        status["gate"],
+        json!({ "mode": "local", "failures": 0, "followers": 0, "reconciles": 0 })
+    );
     assert_eq!(status["storage"]["records-committed"], 3);
     assert_eq!(
         status["sockets"],

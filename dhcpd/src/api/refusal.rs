@@ -49,8 +49,13 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
         Answer::DeviceLimitReached { limit, devices } => Problem::new(
             ProblemKind::DeviceLimitReached,
             format!(
-                "the owner has {limit} devices, which is the limit; name in `replaces` the one whose place \
-                 this one takes, or \"auto\" for the randomised one that was seen least recently"
+                "the owner may have {limit} devices, and has {}; name in `replaces` the one whose place this one \
+                 takes, or \"auto\" for the randomised one that was seen least recently",
+                devices
+                    .iter()
+                    .map(|device| device.registration.hardware.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         )
         .with("limit", *limit)
