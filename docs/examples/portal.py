@@ -52,7 +52,7 @@ class Portal(http.server.BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def problem(self, answer):
-        name = answer["type"].rsplit("/", 1)[-1]
+        name = answer["type"].rsplit("/", 1)[-1].replace("lease-needed", "no-lease")
         if name in ("busy", "no-answer", "ending"):  # nobody knows yet: look again
             return self.answer(503, "One moment, please", "<p>Load this page again.</p>", Refresh=3, Retry_After=3)
         said = {
