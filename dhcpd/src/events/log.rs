@@ -3,7 +3,8 @@
 //! One thread writes. It promises that an event is in a file before any reader is told of it, that an id
 //! is never used twice (ids are set aside, with a sync, before they are used), and that what is missing
 //! is told as a gap. What was written waits at most [`SYNC_INTERVAL`] for its sync: a power cut may take
-//! the last moments, and the next start then finds that the journal is ahead, and says so.
+//! the last moments, and the next start then finds that the journal is ahead, and says so. A full disk
+//! keeps nobody from being served: what cannot be written is told as a gap once it can.
 
 use super::limits::{IDS_RESERVED, SEGMENTS_PER_LOG, SYNC_INTERVAL};
 use super::line::Line;
@@ -58,7 +59,8 @@ pub struct EventLog {
     directory: PathBuf,
     server: Box<str>,
     retention: Retention,
-    file: File,
+    /// The newest file; `None`: the disk was too full to make it.
+    file: Option<File>,
     events: Events,
     newest: u64,
     reserved: u64,
@@ -79,7 +81,7 @@ impl EventLog {
     /// the journal's last durable frame.
     ///
     /// # Errors
-    /// [`EventLogError`]
+    /// [`EventLogError`]; not if the disk is full.
     pub fn open(
         directory: &Path,
         retention: Retention,
@@ -91,14 +93,14 @@ impl EventLog {
             let path = path.to_owned();
             move |error| EventLogError { path, error }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed(directory))?;
+        let is_there = unless_full(make(directory)).map_err(failed(directory))?.is_some();
         let mut segments = VecDeque::new();
         let mut all = Found::default();
-        let files = Segment::list(directory).map_err(failed(directory))?;
+        let files = if is_there {
+            Segment::list(directory).map_err(failed(directory))?
+        } else {
+            Vec::new()
+        };
         let is_new = files.is_empty();
         for (first, path) in files {
             let (segment, found) = Segment::scan(directory, first).map_err(failed(&path))?;
@@ -124,7 +126,11 @@ impl EventLog {
         let Some(segment) = segments.back() else {
             return Err(failed(directory)(io::ErrorKind::NotFound.into()));
         };
-        let file = open_at_end(segment).map_err(failed(&segment.path))?;
+        let file = if is_there {
+            unless_full(open_at_end(segment)).map_err(failed(&segment.path))?
+        } else {
+            None
+        };
         let dropped_through = segments.front().map_or(0, |segment| segment.first.saturating_sub(1));
         let state = State { segments, dropped_through, ..State::default() };
         let mut log = Self {
@@ -149,7 +155,11 @@ impl EventLog {
         if !is_new && all.marked != Some(frame_number) {
             gaps.push(GapView::new(GapCause::Restart, None));
         }
-        log.write(gaps, Vec::new()).map_err(failed(directory))?;
+        let count = gaps.len() as u64;
+        if unless_full(log.write(gaps, Vec::new())).map_err(failed(directory))?.is_none() {
+            log.unwritten = count;
+            log.say_failed(&io::ErrorKind::StorageFull.into());
+        }
         Ok(log)
     }
 
@@ -274,9 +284,10 @@ impl EventLog {
     /// Appends text to the newest file; returns where it begins there.
     fn write_text(&mut self, text: &str) -> io::Result<u64> {
         let start = self.events.state().segments.back().map_or(0, |segment| segment.bytes);
-        if let Err(error) = self.file.write_all(text.as_bytes()) {
+        let file = self.file()?;
+        if let Err(error) = file.write_all(text.as_bytes()) {
             // A line that was half written must not get another one behind it.
-            self.file.set_len(start)?;
+            file.set_len(start)?;
             return Err(error);
         }
         self.unsynced.get_or_insert_with(Instant::now);
@@ -286,8 +297,22 @@ impl EventLog {
         Ok(start)
     }
 
+    /// The newest file, which is made if the disk was too full for it until now.
+    fn file(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                make(&self.directory)?;
+                let state = self.events.state();
+                let segment = state.segments.back().ok_or(io::ErrorKind::NotFound)?;
+                open_at_end(segment)?
+            }
+        };
+        Ok(self.file.insert(file))
+    }
+
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file()?.sync_data()?;
         self.unsynced = None;
         Ok(())
     }
@@ -317,7 +342,7 @@ impl EventLog {
         }
         self.sync()?;
         let segment = Segment::new(&self.directory, self.newest + 1);
-        self.file = open_at_end(&segment)?;
+        self.file = Some(open_at_end(&segment)?);
         self.events.state().segments.push_back(segment);
         // What says how far ids are set aside must outlive the older files.
         let mut text = String::new();
@@ -345,6 +370,26 @@ impl EventLog {
                 tracing::warn!(%error, path = %oldest.path.display(), "an old file of the event log cannot be removed");
             }
         }
+    }
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// `None`: there was no room.
+fn unless_full<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 
