@@ -21,10 +21,12 @@ pub struct Cursor {
 
 impl Cursor {
     /// The place of a webhook whose events are in `directory`. A new one begins at `newest`: it is told
-    /// what happens from now on. `oldest`: where one begins whose file is damaged.
+    /// what happens from now on. `oldest`: where one begins whose file is damaged. Where the disk is too
+    /// full for a new file, or for the directory, the place counts in memory until it can be noted: nobody
+    /// goes without service for it.
     ///
     /// # Errors
-    /// If the file can neither be read nor made.
+    /// If the file can neither be read nor made for another reason.
     pub fn open(directory: &Path, name: &str, oldest: u64, newest: u64) -> io::Result<Self> {
         let path = directory.join(format!("{name}.cursor"));
         match OpenOptions::new().read(true).open(&path) {
@@ -42,8 +44,19 @@ impl Cursor {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut cursor = Self { path, id: newest };
-                cursor.note(newest)?;
-                Ok(cursor)
+                match cursor.note(newest) {
+                    Err(error) if !is_for_want_of_room(&error) => Err(error),
+                    Err(error) => {
+                        tracing::warn!(
+                            %error,
+                            path = %cursor.path.display(),
+                            "the place of a webhook cannot be noted yet: a restart before it is would begin with what \
+                             happens then"
+                        );
+                        Ok(cursor)
+                    }
+                    Ok(()) => Ok(cursor),
+                }
             }
             Err(error) => Err(error),
         }
@@ -71,6 +84,12 @@ impl Cursor {
     }
 }
 
+/// Whether the disk is full, also if the directory could not be made for that.
+fn is_for_want_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, QuotaExceeded, StorageFull};
+    matches!(error.kind(), NotFound | QuotaExceeded | StorageFull)
+}
+
 fn parse(bytes: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
     let (checksum, number) = text.split_once(' ')?;
@@ -83,6 +102,17 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn a_place_without_room_counts_in_memory_until_it_can_be_noted() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("events");
+        let mut cursor = Cursor::open(&directory, "a", 3, 99).unwrap();
+        assert_eq!(cursor.id(), 99);
+        std::fs::create_dir(&directory).unwrap();
+        cursor.note(120).unwrap();
+        assert_eq!(Cursor::open(&directory, "a", 3, 200).unwrap().id(), 120);
+    }
 
     #[test]
     fn a_place_is_found_again_and_damage_begins_with_the_oldest() {
