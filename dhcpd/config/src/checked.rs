@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use vestibule_core::Network;
+use vestibule_core::failover::Role;
 
 /// The whole file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Vestibule {
     pub events: Events,
     /// `[[webhook]]`
     pub webhooks: Vec<Webhook>,
+    /// `[failover]`; `None`: this server is alone.
+    pub failover: Option<Failover>,
 }
 
 /// What is said of IPv6 in gated networks.
@@ -358,6 +361,41 @@ pub struct Webhook {
     pub timeout_seconds: u32,
     /// The certificates of the authorities that are trusted, in PEM.
     pub ca_file: PathBuf,
+}
+
+/// `[failover]`: the partner, and how the pair shares its work. Names and meanings are ISC dhcpd's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// What the pair is called on both servers: 1 to
+    /// [`RELATIONSHIP_LENGTH_MAX`](crate::limits::RELATIONSHIP_LENGTH_MAX) bytes of ASCII.
+    pub relationship: Box<str>,
+    /// Which half this server is.
+    pub role: Role,
+    /// Where it listens, and from which address it dials.
+    pub address: SocketAddrV4,
+    /// Where the partner listens, and whom alone it lets in.
+    pub peer: SocketAddrV4,
+    /// The maximum client lead time in seconds; `Some` for a primary only.
+    pub mclt_seconds: Option<u32>,
+    /// How many of the 256 buckets the primary serves. A secondary is told by its primary.
+    pub split: u16,
+    /// How many updates the partner may send before the first of them was acknowledged.
+    pub unacknowledged_max: u32,
+    /// After how many seconds without a message the connection is given up.
+    pub receive_timer_seconds: u32,
+    /// Up to which `secs` a DISCOVER is left to the server of its bucket; 0: never.
+    pub load_balance_seconds_max: u16,
+    /// After how many seconds without contact the partner is taken to be down; `None`: only an operator
+    /// says so.
+    pub auto_partner_down_seconds: Option<u32>,
+    /// Above which difference of free addresses the pools are out of balance, in percent of them.
+    pub misbalance_percent: u8,
+    /// How far an address may go to its last client's server, in percent of the free ones.
+    pub ownership_percent: u8,
+    /// The shortest time between two sharings of the pools, in seconds.
+    pub min_balance_seconds: u32,
+    /// The longest, in seconds. At least as long.
+    pub max_balance_seconds: u32,
 }
 
 /// As it is written in the file.

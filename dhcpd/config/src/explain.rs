@@ -4,14 +4,15 @@
 //! same for the same configuration. Options are shown as they would be written in the file.
 
 use crate::checked::{
-    Api, ApiTls, BuiltinPortal, Captive, Dns, GardenEntry, Gate, GateMode, Identify, Server, Tls,
-    Vestibule,
+    Api, ApiTls, BuiltinPortal, Captive, Dns, Failover, GardenEntry, Gate, GateMode, Identify,
+    Server, Tls, Vestibule,
 };
 use crate::option_value::{in_words, name_of};
 use crate::value::{duration_in_words, range_in_words, size_in_words};
 use crate::warnings::warnings;
 use ipnetwork::Ipv6Network;
 use std::fmt::{self, Display, Write as _};
+use vestibule_core::failover::Role;
 use vestibule_core::{
     Class, Configuration, GateBy, Network, OptionSet, PerClass, RandomisedAddresses,
     RegistrationRules, Subnet,
@@ -46,6 +47,7 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     dns(text, vestibule.dns.as_ref())?;
     api(text, &vestibule.api)?;
     told(text, vestibule)?;
+    failover(text, vestibule.failover.as_ref())?;
     let warnings = warnings(vestibule);
     if !warnings.is_empty() {
         writeln!(text)?;
@@ -335,6 +337,54 @@ fn told(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
         writeln!(text, "  brings {kinds} to {} at {}", webhook.name, webhook.url)?;
     }
     Ok(())
+}
+
+fn failover(text: &mut String, failover: Option<&Failover>) -> fmt::Result {
+    let Some(failover) = failover else { return Ok(()) };
+    let role = match failover.role {
+        Role::Primary => "primary",
+        Role::Secondary => "secondary",
+    };
+    writeln!(text, "\nfailover, {role} of {}", failover.relationship)?;
+    writeln!(text, "  meets {} from {}", failover.peer, failover.address)?;
+    match failover.mclt_seconds {
+        Some(seconds) => writeln!(
+            text,
+            "  no lease is longer than the partner knows by more than {}",
+            duration_in_words(seconds)
+        )?,
+        None => writeln!(text, "  the primary says how leases are shared, and the lead time")?,
+    }
+    if failover.role == Role::Primary {
+        writeln!(text, "  serves {} of 256 buckets of clients", failover.split)?;
+    }
+    match failover.load_balance_seconds_max {
+        0 => writeln!(text, "  both servers answer every DISCOVER")?,
+        seconds => writeln!(
+            text,
+            "  a DISCOVER is left to the server of its bucket until secs is above {seconds}"
+        )?,
+    }
+    let delay = duration_in_words(failover.receive_timer_seconds);
+    let updates = failover.unacknowledged_max;
+    writeln!(text, "  gives a silent partner up after {delay}; takes {updates} updates at once")?;
+    match failover.auto_partner_down_seconds {
+        None => writeln!(text, "  only an operator says that the partner is down")?,
+        Some(seconds) => writeln!(
+            text,
+            "  takes the partner to be down after {} without contact",
+            duration_in_words(seconds)
+        )?,
+    }
+    let (min, max) = (failover.min_balance_seconds, failover.max_balance_seconds);
+    writeln!(
+        text,
+        "  shares free addresses anew every {} to {}; out of balance above {} %, moved to their client's server up to {} %",
+        duration_in_words(min),
+        duration_in_words(max),
+        failover.misbalance_percent,
+        failover.ownership_percent
+    )
 }
 
 fn listed<T: Display>(list: &[T]) -> String {

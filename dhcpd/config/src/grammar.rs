@@ -172,8 +172,31 @@ pub const ROLE: Section = Section {
 pub const ROUTE: Section =
     Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
 
+/// `[failover]`
+pub const FAILOVER: Section = Section {
+    header: "[failover]",
+    keys: &[
+        "name",
+        "role",
+        "address",
+        "port",
+        "peer",
+        "peer-port",
+        "mclt",
+        "split",
+        "max-unacked-updates",
+        "max-response-delay",
+        "load-balance-max-seconds",
+        "auto-partner-down",
+        "max-lease-misbalance",
+        "max-lease-ownership",
+        "min-balance",
+        "max-balance",
+    ],
+};
+
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 18] = [
+pub const SECTIONS: [Section; 19] = [
     FILE,
     SERVER,
     LEASES,
@@ -191,6 +214,7 @@ pub const SECTIONS: [Section; 18] = [
     WEBHOOK,
     REGISTRATION,
     ROLE,
+    FAILOVER,
     ROUTE,
 ];
 

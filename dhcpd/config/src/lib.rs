@@ -16,6 +16,7 @@ mod checked;
 mod classes;
 mod events;
 mod explain;
+mod failover;
 pub mod garden_link;
 pub mod grammar;
 pub mod limits;
@@ -33,9 +34,9 @@ mod value;
 mod warnings;
 
 pub use checked::{
-    Api, ApiListen, ApiTls, ApiToken, BuiltinPortal, Captive, Dns, Events, GardenEntry, Gate,
-    GateMode, GatedIpv6, Identify, Language, Portal, ProxyHeader, Scope, Server, Tls, Vestibule,
-    Webhook,
+    Api, ApiListen, ApiTls, ApiToken, BuiltinPortal, Captive, Dns, Events, Failover, GardenEntry,
+    Gate, GateMode, GatedIpv6, Identify, Language, Portal, ProxyHeader, Scope, Server, Tls,
+    Vestibule, Webhook,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
@@ -131,7 +132,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let api = api::api(reader, file);
     let events = events::events(reader, file);
     let webhooks = events::webhooks(reader, file);
-    sections::refuse_failover(reader, file);
+    let failover = failover::failover(reader, file, leases.rapid_commit);
     let core = vestibule_core::Configuration {
         networks,
         lifetime_seconds: leases.lifetime_seconds,
@@ -152,6 +153,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         api: api?,
         events,
         webhooks,
+        failover,
     })
 }
 

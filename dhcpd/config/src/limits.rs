@@ -183,3 +183,59 @@ pub const TOKEN_FILE_DEFAULT: &str = "/etc/vestibule/token";
 
 /// The port of DNS, where an address is given without one.
 pub const DNS_PORT: u16 = 53;
+
+/// Bytes of `failover.name`.
+pub const RELATIONSHIP_LENGTH_MAX: usize = 255;
+
+/// Default of `failover.port` and `failover.peer-port`: what IANA has for DHCP failover, and ISC dhcpd.
+pub const FAILOVER_PORT_DEFAULT: u16 = 647;
+
+/// The shortest `failover.mclt` in seconds. Below it the pair does nothing but tell each other of
+/// renewals.
+pub const MCLT_SECONDS_MIN: u32 = 5;
+
+/// The longest `failover.mclt` in seconds: how long a server that lost its store waits.
+pub const MCLT_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// Default of `failover.split`: half of the clients each.
+pub const SPLIT_DEFAULT: u16 = 128;
+
+/// The largest `failover.split`: all clients are the primary's.
+pub const SPLIT_MAX: u32 = 256;
+
+/// The largest `failover.max-unacked-updates`.
+pub const MAX_UNACKED_UPDATES_MAX: u32 = vestibule_core::failover::session::UNACKNOWLEDGED_MAX;
+
+/// Default of `failover.max-unacked-updates`: ISC dhcpd's.
+pub const MAX_UNACKED_UPDATES_DEFAULT: u32 = 100;
+
+/// The shortest `failover.max-response-delay` in seconds: with less, ISC dhcpd floods the link.
+pub const MAX_RESPONSE_DELAY_SECONDS_MIN: u32 =
+    vestibule_core::failover::message::RECEIVE_TIMER_SECONDS_MIN;
+
+/// The longest `failover.max-response-delay` in seconds.
+pub const MAX_RESPONSE_DELAY_SECONDS_MAX: u32 = 60 * 60;
+
+/// Default of `failover.max-response-delay` in seconds: ISC dhcpd's.
+pub const MAX_RESPONSE_DELAY_SECONDS_DEFAULT: u32 = 20;
+
+/// The largest `failover.load-balance-max-seconds`: what clients can count to in `secs`.
+pub const LOAD_BALANCE_SECONDS_LIMIT: u32 = 65_535;
+
+/// The shortest `failover.auto-partner-down` in seconds.
+pub const AUTO_PARTNER_DOWN_SECONDS_MIN: u32 = 1;
+
+/// Default of `failover.max-lease-misbalance` in percent: ISC dhcpd's.
+pub const MAX_LEASE_MISBALANCE_PERCENT_DEFAULT: u8 = 15;
+
+/// Default of `failover.max-lease-ownership` in percent: ISC dhcpd's.
+pub const MAX_LEASE_OWNERSHIP_PERCENT_DEFAULT: u8 = 10;
+
+/// Default of `failover.min-balance` in seconds: ISC dhcpd's.
+pub const MIN_BALANCE_SECONDS_DEFAULT: u32 = 60;
+
+/// Default of `failover.max-balance` in seconds: ISC dhcpd's.
+pub const MAX_BALANCE_SECONDS_DEFAULT: u32 = 3600;
+
+/// The longest `failover.min-balance` and `failover.max-balance` in seconds.
+pub const BALANCE_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;

@@ -211,17 +211,6 @@ pub(crate) fn gate(reader: &mut Reader<'_>, file: &Table<'_>, dns: Option<&Dns>)
     })
 }
 
-/// Notes a mistake if there is a `[failover]`: keys that nothing reads would be a false promise.
-pub(crate) fn refuse_failover(reader: &mut Reader<'_>, file: &Table<'_>) {
-    if file.has("failover") {
-        let complaint = Complaint::new(
-            "this version has no failover: nothing would read [failover]",
-            "remove the section; one server serves its networks alone",
-        );
-        reader.complain_about(file, "failover", file.place_of("failover"), complaint);
-    }
-}
-
 fn portal(reader: &mut Reader<'_>, gate: &Table<'_>) -> Option<Portal> {
     let table = reader.table_at(gate, "portal", &grammar::PORTAL)?;
     let address = reader.parsed(&table, "address", |text| {

@@ -5,8 +5,8 @@
 
 use crate::captive::CAPTIVE_PORTAL;
 use crate::checked::{
-    Api, ApiListen, BuiltinPortal, Captive, GardenEntry, Gate, GateMode, Identify, Portal,
-    Vestibule,
+    Api, ApiListen, BuiltinPortal, Captive, Failover, GardenEntry, Gate, GateMode, Identify,
+    Portal, Vestibule,
 };
 use crate::classes::{resolvers_of, serves_unregistered};
 use crate::option_table::DOMAIN_NAME_SERVERS;
@@ -66,7 +66,34 @@ pub fn warnings(vestibule: &Vestibule) -> Vec<String> {
         warn_of_builtin_portal(&mut warnings, vestibule, portal);
     }
     warn_of_listening(&mut warnings, vestibule);
+    if let Some(failover) = &vestibule.failover {
+        warn_of_failover(&mut warnings, core.lifetime_seconds, failover);
+    }
     warnings
+}
+
+fn warn_of_failover(warnings: &mut Vec<String>, lifetime_seconds: u32, failover: &Failover) {
+    if failover.load_balance_seconds_max == 0 {
+        warnings.push(
+            "failover.load-balance-max-seconds is 0, as ISC dhcpd's default: both servers answer every \
+             DISCOVER; with 3 they share them out"
+                .to_owned(),
+        );
+    }
+    if failover.mclt_seconds.is_some_and(|mclt| mclt > lifetime_seconds) {
+        warnings.push(
+            "failover.mclt is longer than leases.lifetime: it limits no lease, and only makes a server \
+             that lost its store wait longer"
+                .to_owned(),
+        );
+    }
+    if failover.auto_partner_down_seconds.is_some() {
+        warnings.push(
+            "failover.auto-partner-down takes a cut link for a dead partner, which may be serving: \
+             after it both servers give out the same addresses"
+                .to_owned(),
+        );
+    }
 }
 
 /// Addresses that this host or the network's own servers have, each with what it is.

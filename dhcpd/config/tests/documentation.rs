@@ -154,6 +154,59 @@ fn defaults_and_limits_are_those_of_the_source() {
         ("## `[api]`", "listen", format!("at most {} bytes", limits::UNIX_PATH_LENGTH_MAX)),
         ("## `[api]`", "token-file", format!("`\"{}\"`", limits::TOKEN_FILE_DEFAULT)),
         ("## `[api]`", "token-file", format!("at least {}", limits::TOKEN_LENGTH_MIN)),
+        ("## `[failover]`", "name", format!("1 to {}", limits::RELATIONSHIP_LENGTH_MAX)),
+        ("## `[failover]`", "port", format!("`{}`", limits::FAILOVER_PORT_DEFAULT)),
+        (
+            "## `[failover]`",
+            "mclt",
+            format!("{}s to {}d", limits::MCLT_SECONDS_MIN, limits::MCLT_SECONDS_MAX / 86_400),
+        ),
+        ("## `[failover]`", "split", format!("`{}`", limits::SPLIT_DEFAULT)),
+        ("## `[failover]`", "split", format!("0 to {}", limits::SPLIT_MAX)),
+        (
+            "## `[failover]`",
+            "max-unacked-updates",
+            format!(
+                "`{}` | 1 to {}",
+                limits::MAX_UNACKED_UPDATES_DEFAULT,
+                limits::MAX_UNACKED_UPDATES_MAX
+            ),
+        ),
+        (
+            "## `[failover]`",
+            "max-response-delay",
+            format!(
+                "`\"{}s\"` | {}s to {}h",
+                limits::MAX_RESPONSE_DELAY_SECONDS_DEFAULT,
+                limits::MAX_RESPONSE_DELAY_SECONDS_MIN,
+                limits::MAX_RESPONSE_DELAY_SECONDS_MAX / 3600
+            ),
+        ),
+        (
+            "## `[failover]`",
+            "load-balance-max-seconds",
+            format!("0 to {}", limits::LOAD_BALANCE_SECONDS_LIMIT),
+        ),
+        (
+            "## `[failover]`",
+            "max-lease-misbalance",
+            format!("`\"{}%\"`", limits::MAX_LEASE_MISBALANCE_PERCENT_DEFAULT),
+        ),
+        (
+            "## `[failover]`",
+            "max-lease-ownership",
+            format!("`\"{}%\"`", limits::MAX_LEASE_OWNERSHIP_PERCENT_DEFAULT),
+        ),
+        (
+            "## `[failover]`",
+            "min-balance",
+            format!("`\"{}m\"`", limits::MIN_BALANCE_SECONDS_DEFAULT / 60),
+        ),
+        (
+            "## `[failover]`",
+            "max-balance",
+            format!("`\"{}h\"`", limits::MAX_BALANCE_SECONDS_DEFAULT / 3600),
+        ),
     ] {
         let row = row(section, key);
         assert!(row.contains(&text), "{text} is not in {row}");

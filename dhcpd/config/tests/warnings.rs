@@ -227,3 +227,22 @@ fn listening() {
         &["api.listen has 127.0.0.1:0: port 0"],
     );
 }
+
+#[test]
+fn a_pair() {
+    let failover = "[failover]\nname = \"pair\"\nrole = \"primary\"\naddress = \"10.0.0.67\"\n\
+        peer = \"10.0.1.67\"\nmclt = \"30m\"\nload-balance-max-seconds = 3\n[api]";
+    let both =
+        "failover.load-balance-max-seconds is 0, as ISC dhcpd's default: both servers answer";
+    check(QUIET, "[api]", failover, &[]);
+    check(QUIET, "[api]", &failover.replace("load-balance-max-seconds = 3\n", ""), &[both]);
+    let longer = "failover.mclt is longer than leases.lifetime: it limits no lease";
+    check(QUIET, "[api]", &failover.replace("30m", "2h"), &[longer]);
+    let down = failover.replace("[api]", "auto-partner-down = \"1h\"\n[api]");
+    check(
+        QUIET,
+        "[api]",
+        &down,
+        &["failover.auto-partner-down takes a cut link for a dead partner"],
+    );
+}
