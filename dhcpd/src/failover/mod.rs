@@ -1,14 +1,17 @@
-//! The failover link's bytes: frames off a TCP stream, and messages of them.
+//! The failover link: its bytes, and the connection that carries them.
 //!
-//! As ISC dhcpd 4.4 speaks it: strict where a mistake makes the rest of the stream worthless,
-//! tolerant where real peers leave things out or add some. What a message means is decided in
-//! [`vestibule_core::failover`]; nothing here opens a socket or knows a state.
+//! [`codec`] makes messages of bytes and bytes of messages; [`link`](LinkPlan) dials, listens and carries them
+//! between the partner and the thread that decides. What a message means is decided in
+//! [`vestibule_core::failover`].
 
-mod decode;
-mod encode;
-mod frame;
-mod options;
+pub mod codec;
+mod link;
 
-pub use decode::{Broken, Refused, Unusable, decode};
-pub use encode::{EncodeError, encode};
-pub use frame::{FrameReader, MESSAGE_LENGTH_MAX, MESSAGE_LENGTH_MIN};
+pub use codec::{
+    Broken, EncodeError, FrameReader, MESSAGE_LENGTH_MAX, MESSAGE_LENGTH_MIN, Refused, Unusable,
+    decode, encode,
+};
+pub use link::{
+    ConnectionNumber, Errand, FromPartner, Link, LinkCounts, LinkEnd, LinkError, LinkPlan,
+    Outbound, ToPartner, WAITING_FROM_PARTNER_MAX, WAITING_TO_PARTNER_MAX,
+};

@@ -8,7 +8,7 @@
 
 #[path = "../../../dns-redirect/src/decision.rs"]
 pub mod decision;
-#[path = "../../../dhcpd/src/failover/mod.rs"]
+#[path = "../../../dhcpd/src/failover/codec/mod.rs"]
 pub mod failover;
 #[path = "../../../dhcpd/src/net/frame.rs"]
 pub mod frame;
