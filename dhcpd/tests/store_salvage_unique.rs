@@ -51,6 +51,7 @@ fn configuration() -> Configuration {
         cache_threshold_percent: 0,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        failover: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! network. The core relies on it for P1 only through one map from address to lease, so even a
 //! wrong configuration cannot make two clients hold one address.
 
+use crate::failover::FailoverConfiguration;
 use crate::{HardwareAddress, OptionSet};
 use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
@@ -27,6 +28,8 @@ pub struct Configuration {
     pub rapid_commit: bool,
     /// What holds for registrations.
     pub registration: RegistrationRules,
+    /// The pair that this server is half of; `None`: it is alone.
+    pub failover: Option<FailoverConfiguration>,
 }
 
 /// What holds for registrations, beyond what a portal says with each.

@@ -4,6 +4,7 @@
 //! may leave are committed as one group: gate changes first, then records with one sync, then the
 //! replies and answers that are held for it (DESIGN section 3).
 
+use crate::failover::{FailoverNotice, PartnerEffect};
 use crate::{
     Class, Event, HardwareAddress, LeaseTokenRefusal, MessageType, Reason, Record, Registration,
     RegistrationState, RegistrationTarget, Reply, Ticket, Timestamp,
@@ -87,6 +88,8 @@ pub enum Notice {
         /// Who says so.
         hardware: HardwareAddress,
     },
+    /// Of the failover pair.
+    Failover(FailoverNotice),
 }
 
 /// A device of an owner, as a person tells it from others.
@@ -182,6 +185,12 @@ pub enum Answer {
         /// What it would have been answered alone.
         because: Box<Self>,
     },
+    /// The failover partner counts as down, and this server serves alone.
+    PartnerIsDown,
+    /// The failover partner is heard, so it is not down.
+    PartnerIsConnected,
+    /// This server has no failover partner.
+    NotPaired,
 }
 
 /// What became of the entries of an import.
@@ -226,6 +235,8 @@ pub enum Effect {
         /// When.
         release: Release,
     },
+    /// Do this on the connection to the failover partner.
+    Partner(PartnerEffect),
     /// Tell the operator.
     Notice(Notice),
     /// Tell whoever wants to know, once everything up to and with this step is durable and in the

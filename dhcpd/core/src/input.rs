@@ -1,5 +1,6 @@
 //! What goes through the core's door, and what may be asked of it.
 
+use crate::failover::{FailoverRecord, FailoverStatus, PairBinding, PartnerInput};
 use crate::{
     Class, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal, RandomisedAddresses,
     Registration, RegistrationState, Request, Sequence, Side, Timestamp,
@@ -18,6 +19,9 @@ pub enum Input<'a> {
     GateLost,
     /// Somebody wants something changed; the [`Ticket`] comes back with the answer.
     Command(Ticket, Command),
+    /// The connection to the failover partner brought this. Nothing comes of it without
+    /// [`Configuration::failover`](crate::Configuration::failover).
+    Partner(PartnerInput),
     /// Time has passed; sent at the latest when the last [`Wake`](crate::Effect::Wake) asked for it.
     Tick,
 }
@@ -56,6 +60,9 @@ pub enum Command {
         /// Whether it shall be done; else it is only said what would come of it.
         apply: bool,
     },
+    /// The failover partner is down and will not serve until it has heard of this server again: take its
+    /// addresses over, once nobody can hold a promise of its.
+    PartnerDown,
 }
 
 /// The whole of what is said of a device's registration: what it leaves out is taken away.
@@ -158,6 +165,16 @@ pub enum Query {
     },
     /// Numbers of everything.
     Status,
+    /// The failover pair as an operator sees it.
+    Failover,
+    /// What the failover pair has to keep, in the order of the addresses, from above `after`: what a
+    /// snapshot takes besides leases and registrations.
+    PairBindings {
+        /// The last address of the page before; `None` for the first page.
+        after: Option<Ipv4Addr>,
+        /// How many at most.
+        limit: usize,
+    },
 }
 
 /// Which leases a query wants.
@@ -204,6 +221,17 @@ pub enum QueryAnswer {
     },
     /// To [`Query::Status`].
     Status(CoreStatus),
+    /// To [`Query::Failover`]; `None`: this server is alone.
+    Failover(Option<Box<FailoverStatus>>),
+    /// To [`Query::PairBindings`].
+    PairBindings {
+        /// The states; `None`: this server is alone.
+        failover: Option<FailoverRecord>,
+        /// The page.
+        bindings: Vec<PairBinding>,
+        /// What to ask for next; `None` if that was all.
+        next: Option<Ipv4Addr>,
+    },
 }
 
 /// One address of the kernel sets.

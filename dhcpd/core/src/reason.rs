@@ -127,6 +127,12 @@ reasons! {
     DuplicateOfHeld = "duplicate-of-held", Nobody;
     /// An INFORM from a host without an address to answer to.
     InformWithoutAddress = "inform-without-address", Client;
+    /// The failover partner serves this client, and has addresses for it.
+    LoadBalanced = "load-balanced", Nobody;
+    /// The address is the failover partner's to give, or it has not yet agreed that nobody holds it.
+    PartnersAddress = "partners-address", Nobody;
+    /// The state of the failover pair does not let this server serve its pools.
+    PairNotServing = "pair-not-serving", Us;
 
     // The shell's.
     /// More packets came than can be served in time; the client will ask again.

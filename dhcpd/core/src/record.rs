@@ -3,6 +3,7 @@
 //! A record is the full image of one thing, so replaying a record twice, or an older one before a
 //! newer one, ends in the same book.
 
+use crate::failover::{FailoverRecord, PairBinding};
 use crate::{HardwareAddress, HoldOff, Lease, Registration, Timestamp};
 use std::net::Ipv4Addr;
 
@@ -11,7 +12,7 @@ use std::net::Ipv4Addr;
 pub enum Record {
     /// The address's newest binding.
     Lease(Lease),
-    /// The address has no binding any more.
+    /// The address has no binding any more, nor does the pair know anything of it.
     LeaseForgotten(Ipv4Addr),
     /// The device's registration.
     Registration(Registration),
@@ -21,4 +22,8 @@ pub enum Record {
     Time(Timestamp),
     /// Records were lost: addresses whose fate is unknown are held off for a while.
     HoldOff(HoldOff),
+    /// The states of the failover pair.
+    Failover(FailoverRecord),
+    /// What the failover pair knows of an address beyond its lease.
+    PairBinding(PairBinding),
 }

@@ -85,9 +85,12 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
         Answer::ImportRefused { position, because } => {
             refused(because).with("position", *position as u64)
         }
-        Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::Imported(_) => {
-            answer_mismatch()
-        }
+        Answer::Registered { .. }
+        | Answer::Unregistered { .. }
+        | Answer::Imported(_)
+        | Answer::PartnerIsDown
+        | Answer::PartnerIsConnected
+        | Answer::NotPaired => answer_mismatch(),
     }
 }
 

@@ -176,6 +176,22 @@ fn write(mut writer: SnapshotWriter, door: &Door) -> Result<FinishedSnapshot, Sn
             break;
         }
     }
+    let mut after = None;
+    loop {
+        let query = Query::PairBindings { after, limit: SNAPSHOT_PAGE };
+        let QueryAnswer::PairBindings { failover, bindings, next } = door.query_blocking(query)?
+        else {
+            return Err(DoorError::Closed.into());
+        };
+        let mut records: Vec<Record> = bindings.into_iter().map(Record::PairBinding).collect();
+        records.extend(failover.map(Record::Failover));
+        records_written += records.len();
+        writer.write(&records)?;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
     door.barrier_blocking()?;
     let finished = writer.finish()?;
     tracing::info!(
@@ -251,6 +267,7 @@ mod tests {
             decline_quarantine_seconds: 600,
             rapid_commit: false,
             registration: RegistrationRules::default(),
+            failover: None,
         };
         Server::new(configuration, [], records, NOW)
     }

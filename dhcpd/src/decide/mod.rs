@@ -328,6 +328,8 @@ impl Turn {
                         }
                     }
                 }
+                // Without a link there is nobody to send to, and no configuration asks for one yet.
+                Effect::Partner(_) => {}
                 Effect::Notice(notice) => self.notice(&notice),
                 Effect::Event(event) => self.work.events.push(*event),
                 Effect::Wake(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
@@ -429,6 +431,7 @@ impl Turn {
                 }
             }
             Notice::LeaseReused => self.metrics.lease_reused(),
+            Notice::Failover(notice) => tracing::info!(?notice, "failover"),
             Notice::AddressDeclined { address, hardware } => {
                 if self.quiet.may_say(&format!("declined {address}")) {
                     tracing::warn!(

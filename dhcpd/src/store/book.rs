@@ -8,6 +8,7 @@ use super::record;
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
+use vestibule_core::failover::FailoverRecord;
 use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp};
 
 /// Superseded records that are put up with before the rest is moved together.
@@ -28,6 +29,8 @@ pub(super) struct Book {
     time: Option<Timestamp>,
     /// All of [`Record::HoldOff`] together.
     hold_off: Option<HoldOff>,
+    /// The newest states of the failover pair.
+    failover: Option<FailoverRecord>,
     /// The largest time in any record.
     newest_time: Timestamp,
     /// Records replayed.
@@ -45,6 +48,7 @@ struct Kept {
 #[derive(Debug, Default)]
 struct Newest {
     leases: Places,
+    pair: Places,
     registrations: HashMap<HardwareAddress, usize>,
 }
 
@@ -83,7 +87,10 @@ pub(super) fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Registration(registration) => Some(registration.registered),
         Record::Time(time) => Some(*time),
         Record::HoldOff(hold_off) => Some(hold_off.since),
-        Record::LeaseForgotten(_) | Record::RegistrationRemoved(_) => None,
+        Record::LeaseForgotten(_)
+        | Record::RegistrationRemoved(_)
+        | Record::Failover(_)
+        | Record::PairBinding(_) => None,
     }
 }
 
@@ -96,7 +103,10 @@ impl Book {
         let newest = &mut self.newest;
         let supersedes = match record {
             Record::Lease(lease) => newest.leases.insert(lease.address, place).is_some(),
-            Record::LeaseForgotten(address) => newest.leases.remove(*address).is_some(),
+            Record::LeaseForgotten(address) => {
+                newest.pair.remove(*address);
+                newest.leases.remove(*address).is_some()
+            }
             Record::Registration(registration) => {
                 newest.registrations.insert(registration.hardware, place).is_some()
             }
@@ -111,9 +121,14 @@ impl Book {
                 self.hold_off = Some(self.hold_off.map_or(*found, |before| before.and(*found)));
                 false
             }
+            Record::Failover(failover) => {
+                self.failover = Some(*failover);
+                false
+            }
+            Record::PairBinding(binding) => newest.pair.insert(binding.address, place).is_some(),
         };
         self.superseded += usize::from(supersedes);
-        if matches!(record, Record::Lease(_) | Record::Registration(_)) {
+        if matches!(record, Record::Lease(_) | Record::Registration(_) | Record::PairBinding(_)) {
             self.kept.push(bytes);
         }
         if self.superseded >= SUPERSEDED_MIN && self.superseded > self.kept.records / 2 {
@@ -139,12 +154,13 @@ impl Book {
     /// The book as records, each made when it is taken. What was forgotten or removed is not among them:
     /// against an empty book, its absence says the same.
     pub(super) fn into_records(self) -> impl Iterator<Item = Record> + Send {
-        let Self { kept, newest, time, hold_off, .. } = self;
+        let Self { kept, newest, time, hold_off, failover, .. } = self;
         kept.into_records()
             .filter(move |(place, record)| newest.is(*place, record))
             .map(|(_, record)| record)
             .chain(time.map(Record::Time))
             .chain(hold_off.map(Record::HoldOff))
+            .chain(failover.map(Record::Failover))
     }
 
     fn move_together(&mut self) {
@@ -159,6 +175,9 @@ impl Book {
                     match &record {
                         Record::Lease(lease) => {
                             self.newest.leases.insert(lease.address, self.kept.records);
+                        }
+                        Record::PairBinding(binding) => {
+                            self.newest.pair.insert(binding.address, self.kept.records);
                         }
                         Record::Registration(registration) => {
                             let hardware = registration.hardware;
@@ -210,6 +229,7 @@ impl Newest {
     fn is(&self, place: usize, record: &Record) -> bool {
         let newest = match record {
             Record::Lease(lease) => self.leases.get(lease.address),
+            Record::PairBinding(binding) => self.pair.get(binding.address),
             Record::Registration(registration) => {
                 self.registrations.get(&registration.hardware).copied()
             }
@@ -223,6 +243,7 @@ impl Newest {
 mod tests {
     use super::*;
     use vestibule_core::Registration;
+    use vestibule_core::failover::{PairBinding, PartnerState, State};
 
     fn registration(number: u32, time: u64) -> Record {
         let [a, b, c, d] = number.to_be_bytes();
@@ -239,6 +260,14 @@ mod tests {
     #[test]
     fn the_newest_image_of_each_thing_stays_in_the_order_of_its_last_record() {
         let mut book = Book::default();
+        let failover = FailoverRecord {
+            state: State::Normal,
+            since: 1,
+            partner: PartnerState::Unknown,
+            partner_since: 7,
+            mclt_seconds: 600,
+            hash_buckets: None,
+        };
         for round in 0..10 {
             for number in 0..2000 {
                 apply(&mut book, &registration(number, round * 10_000 + u64::from(number)));
@@ -249,14 +278,28 @@ mod tests {
         let Record::Registration(gone) = registration(7, 0) else { unreachable!() };
         apply(&mut book, &Record::RegistrationRemoved(gone.hardware));
         apply(&mut book, &Record::RegistrationRemoved(gone.hardware));
-        assert_eq!(book.replayed(), 20_004);
+        for (round, partner_since) in (0..2).zip(7..) {
+            for number in 0..3_u32 {
+                let since = round * 10 + number;
+                let binding = PairBinding { since, ..PairBinding::untouched(number.into()) };
+                apply(&mut book, &Record::PairBinding(binding));
+            }
+            apply(&mut book, &Record::Failover(FailoverRecord { partner_since, ..failover }));
+        }
+        apply(&mut book, &Record::LeaseForgotten(Ipv4Addr::from(1)));
+        assert_eq!(book.replayed(), 20_013);
         assert_eq!(book.newest_time(), Timestamp::from_seconds(200_000));
         let mut expected: Vec<Record> = (0..2000)
             .filter(|number| ![5, 7].contains(number))
             .map(|number| registration(number, 90_000 + u64::from(number)))
             .collect();
         expected.push(registration(5, 200_000));
+        for (number, since) in [(0_u32, 10), (2, 12)] {
+            let binding = PairBinding { since, ..PairBinding::untouched(number.into()) };
+            expected.push(Record::PairBinding(binding));
+        }
         expected.push(Record::Time(Timestamp::from_seconds(9)));
+        expected.push(Record::Failover(FailoverRecord { partner_since: 8, ..failover }));
         assert_eq!(book.into_records().collect::<Vec<_>>(), expected);
     }
 }

@@ -10,6 +10,8 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod pair;
+
 use super::bytes::Reader;
 use std::fmt;
 use vestibule_core::{
@@ -32,6 +34,8 @@ const TYPE_REGISTRATION: u8 = CRITICAL | 3;
 const TYPE_REGISTRATION_REMOVED: u8 = CRITICAL | 4;
 const TYPE_TIME: u8 = CRITICAL | 5;
 const TYPE_HOLD_OFF: u8 = CRITICAL | 6;
+const TYPE_FAILOVER: u8 = CRITICAL | 7;
+const TYPE_PAIR_BINDING: u8 = CRITICAL | 8;
 
 /// The version of every body that this program writes, and the newest that it reads, but for
 /// registrations.
@@ -113,6 +117,8 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         Record::RegistrationRemoved(_) => TYPE_REGISTRATION_REMOVED,
         Record::Time(_) => TYPE_TIME,
         Record::HoldOff(_) => TYPE_HOLD_OFF,
+        Record::Failover(_) => TYPE_FAILOVER,
+        Record::PairBinding(_) => TYPE_PAIR_BINDING,
     };
     out.extend_from_slice(&[record_type, version_of(record_type), 0, 0]);
     let body = match record {
@@ -133,6 +139,14 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         Record::HoldOff(hold_off) => {
             put_time(hold_off.since, out);
             put_time(hold_off.until, out);
+            Ok(())
+        }
+        Record::Failover(failover) => {
+            pair::encode_failover(failover, out);
+            Ok(())
+        }
+        Record::PairBinding(binding) => {
+            pair::encode_binding(binding, out);
             Ok(())
         }
     };
@@ -229,6 +243,8 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
             | TYPE_REGISTRATION_REMOVED
             | TYPE_TIME
             | TYPE_HOLD_OFF
+            | TYPE_FAILOVER
+            | TYPE_PAIR_BINDING
     );
     if !known || version > version_of(record_type) {
         return if record_type & CRITICAL == 0 {
@@ -248,6 +264,8 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
         TYPE_HOLD_OFF => {
             Record::HoldOff(HoldOff { since: time(&mut body)?, until: time(&mut body)? })
         }
+        TYPE_FAILOVER => Record::Failover(pair::decode_failover(&mut body)?),
+        TYPE_PAIR_BINDING => Record::PairBinding(pair::decode_binding(&mut body)?),
         _ => Record::Time(time(&mut body)?),
     };
     if body.is_empty() {

@@ -254,6 +254,7 @@ pub fn configuration() -> Configuration {
         decline_quarantine_seconds: 3600,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        failover: None,
     }
 }
 

@@ -74,6 +74,7 @@ pub fn configuration() -> Configuration {
         decline_quarantine_seconds: 86_400,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        failover: None,
     }
 }
 

@@ -48,7 +48,10 @@ impl Disk {
             Record::Registration(registration) => Some(registration.registered),
             Record::Time(time) => Some(*time),
             Record::HoldOff(hold_off) => Some(hold_off.since),
-            Record::LeaseForgotten(_) | Record::RegistrationRemoved(_) => None,
+            Record::LeaseForgotten(_)
+            | Record::RegistrationRemoved(_)
+            | Record::Failover(_)
+            | Record::PairBinding(_) => None,
         });
         times.max().unwrap_or_default()
     }

@@ -244,6 +244,7 @@ impl Plan {
             decline_quarantine_seconds: 30,
             rapid_commit: false,
             registration: RegistrationRules::default(),
+            failover: None,
         }
     }
 }

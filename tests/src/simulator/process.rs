@@ -337,7 +337,7 @@ impl World {
                 Effect::Answer { ticket, answer, release } => {
                     self.answer(ticket, answer, release, &mut work);
                 }
-                Effect::Notice(_) | Effect::Event(_) => {}
+                Effect::Notice(_) | Effect::Event(_) | Effect::Partner(_) => {}
                 Effect::Wake(at) => {
                     let after = at.milliseconds_after(server_now);
                     self.arrange(after, Event::Tick(self.life));

@@ -29,7 +29,8 @@ impl View {
             Record::RegistrationRemoved(hardware) => {
                 self.registrations.remove(hardware);
             }
-            Record::Time(_) | Record::HoldOff(_) => {}
+            Record::Time(_) | Record::HoldOff(_) | Record::Failover(_) | Record::PairBinding(_) => {
+            }
         }
     }
 

@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use vestibule_core::Reason;
 
 /// Reasons that no conformance case can show: what the shell finds before a message is there, or
-/// after it was decided, and what takes hundreds of packets or a salvaged store (the core's unit tests
-/// show that).
-const REASONS_WITHOUT_A_CASE: [Reason; 8] = [
+/// after it was decided, and what takes hundreds of packets, a salvaged store or a failover partner (the
+/// core's unit tests show that).
+const REASONS_WITHOUT_A_CASE: [Reason; 11] = [
     Reason::BadFrame,
     Reason::HoldOff,
     Reason::Overload,
@@ -31,6 +31,9 @@ const REASONS_WITHOUT_A_CASE: [Reason; 8] = [
     Reason::GateUnavailable,
     Reason::SendFailed,
     Reason::TooManyLeases,
+    Reason::LoadBalanced,
+    Reason::PartnersAddress,
+    Reason::PairNotServing,
 ];
 
 fn folder() -> PathBuf {

@@ -30,6 +30,7 @@ impl Server {
             Command::Suspend { hardware, reason } => self.suspend(hardware, reason, step),
             Command::Resume(hardware) => self.resume(hardware, step),
             Command::Import { entries, apply } => self.import(entries, apply, step),
+            Command::PartnerDown => Answer::NotPaired,
         };
         let release = match answer {
             // Nothing changed, and nothing is promised.
@@ -44,12 +45,15 @@ impl Server {
             | Answer::ReplacesAnothers(_)
             | Answer::RandomisedAddressRefused { .. }
             | Answer::HeldBack { .. }
-            | Answer::ImportRefused { .. } => Release::Immediately,
+            | Answer::ImportRefused { .. }
+            | Answer::PartnerIsConnected
+            | Answer::NotPaired => Release::Immediately,
             // That a device is not registered is true only when the end of its registration is.
             Answer::Registered { .. }
             | Answer::Unregistered { .. }
             | Answer::NotRegistered(_)
-            | Answer::Imported(_) => {
+            | Answer::Imported(_)
+            | Answer::PartnerIsDown => {
                 if promises {
                     step.has_durable = true;
                     step.after_commit()

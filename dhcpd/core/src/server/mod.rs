@@ -101,7 +101,9 @@ impl Step<'_> {
             Record::Registration(_)
             | Record::RegistrationRemoved(_)
             | Record::Time(_)
-            | Record::HoldOff(_) => {}
+            | Record::HoldOff(_)
+            | Record::Failover(_)
+            | Record::PairBinding(_) => {}
         }
         self.effects.push(Effect::Persist(record));
     }
@@ -179,7 +181,7 @@ impl Server {
                 Record::RegistrationRemoved(hardware) => {
                     registrations.remove(hardware);
                 }
-                Record::Time(_) => {}
+                Record::Time(_) | Record::Failover(_) | Record::PairBinding(_) => {}
                 Record::HoldOff(found) => {
                     hold_off = Some(hold_off.map_or(found, |before: HoldOff| before.and(found)));
                 }
@@ -231,6 +233,7 @@ impl Server {
                 step.effects.push(Effect::GateReplace(self.gate(self.now)));
             }
             Input::Command(ticket, command) => self.command(ticket, command, &mut step),
+            Input::Partner(_) => {}
             Input::Tick => self.wake = None,
         }
         self.ask_to_be_woken(&mut step);

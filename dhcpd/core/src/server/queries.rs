@@ -73,6 +73,10 @@ impl Server {
             }
             Query::Gate { after, limit } => self.gate_page(*after, *limit, now),
             Query::Status => QueryAnswer::Status(self.status()),
+            Query::Failover => QueryAnswer::Failover(None),
+            Query::PairBindings { .. } => {
+                QueryAnswer::PairBindings { failover: None, bindings: Vec::new(), next: None }
+            }
         }
     }
 

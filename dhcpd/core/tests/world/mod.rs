@@ -141,6 +141,7 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
         decline_quarantine_seconds: QUARANTINE_SECONDS,
         rapid_commit: ways.rapid_commit,
         registration: RegistrationRules::default(),
+        failover: None,
     }
 }
 

@@ -239,7 +239,9 @@ impl Index {
                 Record::Registration(_)
                 | Record::RegistrationRemoved(_)
                 | Record::Time(_)
-                | Record::HoldOff(_) => {}
+                | Record::HoldOff(_)
+                | Record::Failover(_)
+                | Record::PairBinding(_) => {}
             }
         }
         state.fed = frame_number;

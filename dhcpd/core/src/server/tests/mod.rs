@@ -68,6 +68,7 @@ fn configuration(pool_size: u8) -> Configuration {
         decline_quarantine_seconds: 600,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        failover: None,
     }
 }
 
