@@ -9,9 +9,11 @@
 //! packet that the gate refuses begins no tracked flow, so these are the addresses that were in a set
 //! since their flows were last deleted, and those that the kernel's table showed when the gate was made.
 //!
-//! Two ways to delete, by what costs less: the kernel deletes by filter, which walks its table once for
-//! each address; or the table is read once and each flow of the wanted addresses is deleted by name.
-//! The second works on every kernel. A flow whose first packet is on its way through the rules while
+//! Two ways to delete: the kernel deletes by filter, which walks its table once for each address; or the
+//! table is read once and each flow of the wanted addresses is deleted by name. The second works on
+//! every kernel. Which one costs less depends on the size of the kernel's table and on how many flows are
+//! in it, by a factor of a thousand either way, so it is decided by what each cost lately ([`Costs`]).
+//! A flow whose first packet is on its way through the rules while
 //! the sets change can escape both; it lives as long as one without packets.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -22,10 +24,11 @@ use std::collections::HashSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// Up to this many addresses are deleted by filter, more by one reading of the table.
-const FILTERED_MAX: usize = 8;
-/// Bytes of deletions that are sent at once.
+/// Deletions by filter that are sent at once.
+const FILTERED_AT_ONCE_MAX: usize = 128;
+/// Bytes of deletions by name that are sent at once.
 const REQUEST_BYTES_MAX: usize = 32 << 10;
 
 /// `IPCTNL_MSG_CT_GET`
@@ -61,9 +64,42 @@ const TRACKING_PATH: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     filters: bool,
+    costs: Costs,
     /// Addresses that may have begun flows. No more than the addresses that were ever put into a set,
     /// and the sources in the kernel's table, which has a limit of its own.
     possible: HashSet<Ipv4Addr>,
+}
+
+/// What the two ways of deleting cost lately.
+///
+/// Only the way that was taken is measured; the other is believed a little cheaper each time, so that one
+/// slow turn, or a table that has become another one since, is not held against it for ever.
+#[derive(Clone, Copy, Debug, Default)]
+struct Costs {
+    /// Of one address, by filter.
+    filtered: Duration,
+    /// Of one reading of the table.
+    read: Duration,
+}
+
+impl Costs {
+    /// The part of a way's cost that is taken off each time that the other one is taken.
+    const DOUBT: u32 = 16;
+
+    fn filter_is_cheaper(&self, addresses: usize) -> bool {
+        let addresses = u32::try_from(addresses).unwrap_or(u32::MAX);
+        self.filtered.saturating_mul(addresses) <= self.read
+    }
+
+    fn filtered(&mut self, addresses: usize, took: Duration) {
+        self.filtered = took / u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+        self.read -= self.read / Self::DOUBT;
+    }
+
+    fn read(&mut self, took: Duration) {
+        self.read = took;
+        self.filtered -= self.filtered / Self::DOUBT;
+    }
 }
 
 impl Flows {
@@ -72,9 +108,13 @@ impl Flows {
         if !is_tracking() {
             return Ok(());
         }
+        let began = Instant::now();
         // A kernel without filters takes this for one flow's incomplete name and refuses it.
         match delete_by_filter(socket, &[Ipv4Addr::BROADCAST]) {
-            Ok(()) => self.filters = true,
+            Ok(()) => {
+                self.filters = true;
+                self.costs.filtered = began.elapsed();
+            }
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
             }
             Err(source) => return Err(FirewallError::Flows { source }),
@@ -109,9 +149,12 @@ impl Flows {
         if !is_tracking() {
             return Ok(());
         }
+        let began = Instant::now();
         read_all(socket, |source, _| {
             self.possible.insert(source);
-        })
+        })?;
+        self.costs.read = began.elapsed();
+        Ok(())
     }
 
     /// These addresses are in a set, so they may begin flows.
@@ -127,10 +170,13 @@ impl Flows {
             return Ok(());
         }
         if is_tracking() {
-            if self.filters && wanted.len() <= FILTERED_MAX {
+            let began = Instant::now();
+            if self.filters && self.costs.filter_is_cheaper(wanted.len()) {
                 delete_by_filter(socket, &wanted)?;
+                self.costs.filtered(wanted.len(), began.elapsed());
             } else {
                 delete_by_name(socket, &wanted.iter().copied().collect())?;
+                self.costs.read(began.elapsed());
             }
         }
         for address in wanted {
@@ -145,28 +191,33 @@ fn is_tracking() -> bool {
 }
 
 fn delete_by_filter(socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
-    for address in addresses {
+    for chunk in addresses.chunks(FILTERED_AT_ONCE_MAX) {
         let mut writer = wire::Writer::default();
-        let sequence = socket.reserve_sequence(1);
-        begin_delete(&mut writer, sequence);
-        writer.nest(ORIGINAL, |writer| {
-            writer.nest(TUPLE_IP, |writer| writer.attribute(SOURCE_V4, &address.octets()));
-        });
-        writer.nest(FILTER, |writer| {
-            writer.attribute(FILTER_ORIGINAL, &FILTER_SOURCE.to_ne_bytes());
-            writer.attribute(FILTER_REPLY, &0_u32.to_ne_bytes());
-        });
-        writer.end();
+        for (position, address) in chunk.iter().enumerate() {
+            // One acknowledgement for all: errors come without being asked for.
+            let is_last = position + 1 == chunk.len();
+            let flags = if is_last { libc::NLM_F_ACK } else { 0 };
+            let sequence = socket.reserve_sequence(1);
+            begin_delete(&mut writer, flags, sequence);
+            writer.nest(ORIGINAL, |writer| {
+                writer.nest(TUPLE_IP, |writer| writer.attribute(SOURCE_V4, &address.octets()));
+            });
+            writer.nest(FILTER, |writer| {
+                writer.attribute(FILTER_ORIGINAL, &FILTER_SOURCE.to_ne_bytes());
+                writer.attribute(FILTER_REPLY, &0_u32.to_ne_bytes());
+            });
+            writer.end();
+        }
         // ENOENT: none was there.
         exchange(socket, &writer, &[libc::ENOENT])?;
     }
     Ok(())
 }
 
-fn begin_delete(writer: &mut wire::Writer, sequence: u32) {
+fn begin_delete(writer: &mut wire::Writer, flags: i32, sequence: u32) {
     let family = u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default();
     let what = (wire::SUBSYSTEM_TRACKING, DELETE);
-    writer.begin(what, libc::NLM_F_ACK, sequence, family, VERSION_WITH_FAMILY);
+    writer.begin(what, flags, sequence, family, VERSION_WITH_FAMILY);
 }
 
 fn delete_by_name(socket: &mut Socket, addresses: &HashSet<Ipv4Addr>) -> io::Result<()> {
@@ -216,7 +267,7 @@ fn add_deletion(requests: &mut Vec<wire::Writer>, message: &wire::Message<'_>) {
         requests.push(wire::Writer::default());
     }
     let Some(writer) = requests.last_mut() else { return };
-    begin_delete(writer, 0);
+    begin_delete(writer, libc::NLM_F_ACK, 0);
     for attribute in message.attributes() {
         match attribute.number {
             ORIGINAL => writer.attribute(ORIGINAL | wire::NESTED, attribute.contents),
@@ -244,4 +295,35 @@ fn exchange(socket: &mut Socket, writer: &wire::Writer, harmless: &[i32]) -> io:
         }
     }
     failed.map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_way_that_cost_less_lately_is_taken_and_the_other_one_is_tried_again() {
+        let mut costs = Costs { filtered: MILLISECOND, read: 20 * MILLISECOND };
+        assert!(costs.filter_is_cheaper(20));
+        assert!(!costs.filter_is_cheaper(21));
+        // The kernel's table has filled up: what it costs now counts.
+        costs.filtered(2, 80 * MILLISECOND);
+        assert!(!costs.filter_is_cheaper(2));
+        let mut turns = 0;
+        while !costs.filter_is_cheaper(2) {
+            costs.read(20 * MILLISECOND);
+            turns += 1;
+        }
+        assert!((10..100).contains(&turns), "{turns}");
+    }
+
+    #[test]
+    fn no_number_of_addresses_is_too_much() {
+        let mut costs = Costs { filtered: Duration::MAX, read: Duration::MAX };
+        assert!(costs.filter_is_cheaper(usize::MAX));
+        costs.filtered(0, MILLISECOND);
+        assert!(costs.filter_is_cheaper(1));
+    }
 }
