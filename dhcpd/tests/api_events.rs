@@ -68,7 +68,7 @@ impl Reader {
 }
 
 fn append(api: &Api, name: &str, count: usize) {
-    api.log.lock().unwrap().append(1, 0, events(name, count));
+    api.log.lock().unwrap().append(1, 0, events(name, count).into_iter().collect());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn what_cannot_be_told_is_refused() {
 #[test]
 fn a_gap_is_told_whatever_a_reader_wants() {
     let api = Api::with(Vec::new());
-    api.log.lock().unwrap().append(1, 7, events("halls", 1));
+    api.log.lock().unwrap().append(1, 7, events("halls", 1).into_iter().collect());
     let mut reader = Reader::open(&api, "?since=0&type=registered", "");
     let (id, kind, data) = reader.next().unwrap();
     assert_eq!((id, &*kind), (Some(1), "gap"));

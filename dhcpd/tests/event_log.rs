@@ -1,13 +1,18 @@
 //! The log of events on disk: restarts, crashes at every byte, damage, retention. Whatever happens, a
 //! reader gets every event or is told of a gap, and no id stands for two events.
 
+use serde_json::json;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use vestibule_core::event::PoolUsage;
-use vestibule_core::{Event, EventKind, Happening, Timestamp};
+use vestibule_core::{
+    BindingState, ClientIdentifier, Event, EventKind, Happening, HardwareAddress, Lease, Timestamp,
+};
 use vestibule_dhcpd::events::{
-    EventLog, Events, HANDOVERS_WAITING_MAX, IDS_RESERVED, Keeper, Retention, Stored, handover,
+    EventLog, Events, HANDOVERS_WAITING_MAX, IDS_RESERVED, Keeper, Packed, Retention, Stored,
+    handover,
 };
 use vestibule_dhcpd::metrics::Metrics;
 
@@ -18,8 +23,27 @@ fn event(name: &str) -> Event {
     Event { time: Timestamp::from_seconds(1_795_179_600), what: Happening::PoolLow(usage) }
 }
 
-fn events(name: &str, count: usize) -> Vec<Event> {
+fn events(name: &str, count: usize) -> Packed {
     std::iter::repeat_with(|| event(name)).take(count).collect()
+}
+
+/// A new lease of a stranger, which is packed; its host name needs escapes.
+fn seen(number: u8) -> Event {
+    let time = Timestamp::from_seconds(1_795_179_600);
+    let hardware = HardwareAddress::ethernet([2, 0, 10, 27, 10, number]);
+    let lease = Lease {
+        address: Ipv4Addr::new(10, 10, 27, number),
+        client: ClientIdentifier::Hardware(hardware),
+        hardware,
+        state: BindingState::Active,
+        started: time,
+        changed: time,
+        ends: time.plus_seconds(120),
+        relay: None,
+        relay_agent: None,
+        host_name: Some(b"new\nline \x1bn <b>".as_slice().into()),
+    };
+    Event { time, what: Happening::UnregisteredSeen { lease, network: "halls".into() } }
 }
 
 fn open(directory: &Path, retention: Retention, frame_number: u64) -> EventLog {
@@ -43,7 +67,7 @@ fn shown(events: &[Stored]) -> Vec<(u64, EventKind)> {
 }
 
 fn cause(event: &Stored) -> String {
-    let json: serde_json::Value = serde_json::from_str(&event.json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&event.json()).unwrap();
     json["cause"].as_str().unwrap().to_owned()
 }
 
@@ -56,18 +80,46 @@ fn file(directory: &TempDir) -> std::path::PathBuf {
 }
 
 #[test]
+fn a_packed_event_reads_the_same_from_memory_and_from_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(directory.path(), LARGE, 0);
+    log.append(1, 0, [seen(10), event("x"), seen(27)].into_iter().collect());
+    let told = after(&log.events(), 0);
+    log.close();
+    assert_eq!(after(&open(directory.path(), LARGE, 1).events(), 0), told);
+    let json: serde_json::Value = serde_json::from_str(&told[2].json()).unwrap();
+    let kind = EventKind::UnregisteredSeen;
+    assert_eq!((told[2].id, told[2].kind, &json["id"]), (3, kind, &json!(3)));
+    for (field, value) in [
+        ("type", json!("unregistered-seen")),
+        ("time", json!("2026-11-20T13:00:00.000Z")),
+        ("server", json!("a")),
+        ("ip", json!("10.10.27.27")),
+        ("mac", json!("02:00:0a:1b:0a:1b")),
+        ("network", json!("halls")),
+        ("state", json!("active")),
+        ("ends", json!("2026-11-20T13:02:00.000Z")),
+        ("host-name", json!("new\nline \u{1b}n <b>")),
+        ("registered", json!(false)),
+    ] {
+        assert_eq!(json[field], value, "{field}");
+    }
+    assert!(!told[2].json().contains(['\n', '\u{1b}', '<']), "{}", told[2].json());
+}
+
+#[test]
 fn an_orderly_restart_loses_nothing_and_goes_on_with_the_next_id() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path(), LARGE, 0);
     log.append(5, 0, events("x", 20));
-    log.append(9, 0, Vec::new());
+    log.append(9, 0, Packed::default());
     log.close();
     let mut log = open(directory.path(), LARGE, 9);
     log.append(10, 0, events("y", 1));
     let all = after(&log.events(), 0);
     let wanted: Vec<_> = (1..=21).map(|id| (id, EventKind::PoolLow)).collect();
     assert_eq!(shown(&all), wanted);
-    assert!(all[20].json.contains("\"network\":\"y\""));
+    assert!(all[20].json().contains("\"network\":\"y\""));
 }
 
 #[test]
@@ -100,8 +152,8 @@ fn after_a_crash_a_gap_says_what_may_be_missing_and_ids_are_not_used_again() {
 fn a_file_cut_at_any_byte_is_read_up_to_there() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path(), LARGE, 0);
-    log.append(1, 0, events("x", 3));
-    log.append(2, 0, events("y", 2));
+    log.append(1, 0, [event("x"), seen(10), event("x")].into_iter().collect());
+    log.append(2, 0, [event("y"), seen(27)].into_iter().collect());
     let told = after(&log.events(), 0);
     drop(log);
     let bytes = std::fs::read(file(&directory)).unwrap();
@@ -116,7 +168,7 @@ fn a_file_cut_at_any_byte_is_read_up_to_there() {
         let (gap, old) = old.split_last().unwrap();
         assert_eq!(old, &told[..old.len()], "cut at {length}");
         assert_eq!((gap.kind, &*cause(gap)), (EventKind::Gap, "restart"), "cut at {length}");
-        assert!(new.json.contains("\"network\":\"z\""));
+        assert!(new.json().contains("\"network\":\"z\""));
         // A beginning without the line that sets ids aside was synced before any id was told.
         let was_reserved = bytes[..length].windows(3).any(|window| window == b" r ");
         if was_reserved && bytes[..length].contains(&b'\n') {
@@ -202,8 +254,8 @@ fn what_could_not_be_handed_over_is_told_as_a_gap() {
     let all = after(&log.events(), HANDOVERS_WAITING_MAX as u64);
     assert_eq!(all.len(), 2, "{all:?}");
     assert_eq!(all[0].kind, EventKind::Gap);
-    assert!(all[0].json.contains(r#""cause":"overflow","missed":20000"#), "{}", all[0].json);
-    assert!(all[1].json.contains("\"network\":\"z\""));
+    assert!(all[0].json().contains(r#""cause":"overflow","missed":20000"#), "{}", all[0].json());
+    assert!(all[1].json().contains("\"network\":\"z\""));
 }
 
 /// A directory in the place of the next file: as a full disk, it lets nothing be written.
@@ -221,5 +273,5 @@ fn what_could_not_be_written_is_told_as_a_gap_when_it_works_again() {
     log.append(3, 0, events("z", 1));
     let all = after(&log.events(), 10);
     assert_eq!(shown(&all), [(11, EventKind::Gap), (12, EventKind::PoolLow)]);
-    assert!(all[0].json.contains(r#""cause":"storage","missed":5"#), "{}", all[0].json);
+    assert!(all[0].json().contains(r#""cause":"storage","missed":5"#), "{}", all[0].json());
 }

@@ -87,7 +87,7 @@ fn start(webhooks: Vec<Section>) -> Api {
 }
 
 fn append(api: &Api, name: &str, count: usize) {
-    api.log.lock().unwrap().append(1, 0, events(name, count));
+    api.log.lock().unwrap().append(1, 0, events(name, count).into_iter().collect());
 }
 
 fn status(api: &Api, place: usize) -> Value {
@@ -124,7 +124,7 @@ fn only_the_kinds_that_are_asked_for_are_brought_and_gaps() {
     section.kinds = vec![vestibule_core::EventKind::Expired];
     let api = start(vec![section]);
     append(&api, "halls", 500);
-    api.log.lock().unwrap().append(2, 3, Vec::new());
+    api.log.lock().unwrap().append(2, 3, std::iter::empty().collect());
     assert_eq!(receiver.next()["type"], "gap");
     until("the rest was passed over", || status(&api, 0)["cursor"] == 501);
     assert_eq!(status(&api, 0)["delivered"], 1);

@@ -190,7 +190,7 @@ async fn tell(
                             &mut text,
                             Some(event.id),
                             event.kind.name(),
-                            &event.json,
+                            &event.json(),
                         );
                         told = event.id;
                     }

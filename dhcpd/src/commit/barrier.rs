@@ -5,7 +5,7 @@ use super::limits::{
 };
 use super::outbox::Envelope;
 use super::work::{GateReplacement, HeldAnswer, HeldReply, Work};
-use crate::events::EVENTS_WAITING_MAX;
+use crate::events::{EVENTS_WAITING_MAX, Packed};
 use crate::metrics::Metrics;
 use crate::net::Outgoing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use vestibule_core::{Event, GateChange, Reason, Record, Sequence, Side};
+use vestibule_core::{GateChange, Reason, Record, Sequence, Side};
 
 /// Stable storage.
 pub trait Stable {
@@ -64,7 +64,7 @@ pub trait Outlet {
     fn tell(&mut self, frame_number: u64, records: &[Record]);
     /// Tells what happened, once it is durable and in the kernel; called for each group, also if nothing
     /// did. `missed`: events that had to be let go before these. Must not wait.
-    fn happened(&mut self, _frame_number: u64, _missed: u64, _events: &mut Vec<Event>) {}
+    fn happened(&mut self, _frame_number: u64, _missed: u64, _events: &mut Packed) {}
     /// Tells those who enforce the gate elsewhere what is durable now: the changes in the order of
     /// their decisions, when the oldest was decided, and from when on their remaining times count.
     /// Must not wait.
@@ -120,7 +120,7 @@ pub struct Barrier<S, E, O> {
     /// Answers that wait for the kernel sets, for as long as somebody waits for them.
     waiting_answers: Vec<HeldAnswer>,
     /// Events that wait for the kernel sets, and how many had to be let go before them.
-    waiting_events: (u64, Vec<Event>),
+    waiting_events: (u64, Packed),
     /// What time it is; another one than the machine's only where a whole run is simulated.
     time: Box<dyn Fn() -> Instant + Send>,
 }
@@ -139,7 +139,7 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
             flows_owed: BTreeSet::new(),
             waiting: VecDeque::new(),
             waiting_answers: Vec::new(),
-            waiting_events: (0, Vec::new()),
+            waiting_events: (0, Packed::default()),
             time: Box::new(Instant::now),
         }
     }

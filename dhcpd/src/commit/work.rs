@@ -1,11 +1,12 @@
 //! What the decide thread hands to the barrier: what one turn of it decided, with what is held for it.
 
 use super::outbox::{Envelope, Outbox};
+use crate::events::Packed;
 use crate::net::Outgoing;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 use tokio::sync::oneshot;
-use vestibule_core::{Answer, Event, GateChange, Record, Sequence, Side};
+use vestibule_core::{Answer, GateChange, Record, Sequence, Side};
 
 /// An answer that is given after the commit.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub struct Work {
     /// rest on a change that came before it.
     pub answers: Vec<HeldAnswer>,
     /// What others are told when it is durable and in the kernel.
-    pub events: Vec<Event>,
+    pub events: Packed,
     /// Who wants to know when it is durable.
     pub barriers: Vec<oneshot::Sender<()>>,
 }

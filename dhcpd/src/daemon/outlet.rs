@@ -2,7 +2,7 @@
 
 use crate::commit::{Envelope, Outlet, Work};
 use crate::decide::{self, Quiet, Told};
-use crate::events::Handover;
+use crate::events::{Handover, Packed};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Sender};
@@ -10,7 +10,7 @@ use crate::store::index::Index;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
-use vestibule_core::{Event, GateChange, Record, Sequence};
+use vestibule_core::{GateChange, Record, Sequence};
 
 /// See the module.
 pub(super) struct DaemonOutlet {
@@ -36,7 +36,7 @@ impl Outlet for DaemonOutlet {
         }
     }
 
-    fn happened(&mut self, frame_number: u64, missed: u64, events: &mut Vec<Event>) {
+    fn happened(&mut self, frame_number: u64, missed: u64, events: &mut Packed) {
         self.events.give(frame_number, missed, events);
     }
 

@@ -1,7 +1,7 @@
 //! Events and webhooks as the daemon has them: opened beside the store, written by a thread of their own.
 
 use super::{StartError, spawn};
-use crate::events::{EventLog, Events, Handover, Keeper, Retention, handover};
+use crate::events::{EventLog, Events, Handover, Keeper, Packed, Retention, handover};
 use crate::metrics::Metrics;
 use crate::webhook::{Courier, Webhook, Webhooks};
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Telling {
             runtime.spawn(courier.run());
         }
         let (mut handover, from) = handover();
-        handover.give(frame_number, 0, &mut Vec::new());
+        handover.give(frame_number, 0, &mut Packed::default());
         let keeper = Keeper { log: self.log, from };
         Ok((handover, spawn("events", move || keeper.run())?))
     }

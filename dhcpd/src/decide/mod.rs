@@ -331,7 +331,7 @@ impl Turn {
                 // Without a link there is nobody to send to, and no configuration asks for one yet.
                 Effect::Partner(_) => {}
                 Effect::Notice(notice) => self.notice(&notice),
-                Effect::Event(event) => self.work.events.push(*event),
+                Effect::Event(event) => self.work.events.push(event),
                 Effect::Wake(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
             }
         }

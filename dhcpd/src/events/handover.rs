@@ -4,8 +4,8 @@
 //! hand-over that finds room.
 
 use super::limits::{EVENTS_WAITING_MAX, HANDOVERS_WAITING_MAX};
+use super::packed::Packed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use vestibule_core::Event;
 
 /// What became true with one group.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Happened {
     /// Events that are missing before these.
     pub missed: u64,
     /// What happened, in order.
-    pub events: Vec<Event>,
+    pub events: Packed,
 }
 
 /// The barrier's end.
@@ -36,7 +36,7 @@ pub fn handover() -> (Handover, Receiver<Happened>) {
 impl Handover {
     /// Hands over what is durable and in the kernel now; never waits. `missed`: events that the barrier
     /// itself had to let go before these.
-    pub fn give(&mut self, frame_number: u64, missed: u64, events: &mut Vec<Event>) {
+    pub fn give(&mut self, frame_number: u64, missed: u64, events: &mut Packed) {
         let waiting = &mut self.waiting;
         waiting.frame_number = waiting.frame_number.max(frame_number);
         if missed > 0 {
@@ -61,10 +61,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::*;
-    use vestibule_core::Timestamp;
     use vestibule_core::event::{Happening, PoolUsage};
+    use vestibule_core::{Event, Timestamp};
 
-    fn events(count: usize) -> Vec<Event> {
+    fn events(count: usize) -> Packed {
         let usage = || PoolUsage { network: "n".into(), class: None, pool_size: 1, free: 0 };
         let event = || Event { time: Timestamp::ZERO, what: Happening::PoolLow(usage()) };
         (0..count).map(|_| event()).collect()
@@ -81,7 +81,7 @@ mod tests {
         for _ in 0..HANDOVERS_WAITING_MAX {
             assert_eq!(from.try_recv().unwrap().events.len(), 1);
         }
-        handover.give(1002, 0, &mut Vec::new());
+        handover.give(1002, 0, &mut Packed::default());
         let late = from.try_recv().unwrap();
         assert_eq!(
             (late.frame_number, late.missed, late.events.len()),
@@ -95,7 +95,7 @@ mod tests {
         while let Ok(taken) = from.try_recv() {
             assert_eq!((taken.missed, taken.events.len()), (0, 1));
         }
-        handover.give(1005, 0, &mut Vec::new());
+        handover.give(1005, 0, &mut Packed::default());
         let late = from.try_recv().unwrap();
         assert_eq!((late.missed, late.events.len()), (EVENTS_WAITING_MAX as u64 + 1, 2));
     }

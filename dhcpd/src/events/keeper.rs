@@ -2,7 +2,7 @@
 //! anything.
 
 use super::handover::Happened;
-use super::limits::{HANDOVERS_WRITTEN_AT_ONCE, SYNC_INTERVAL};
+use super::limits::{GATHER_INTERVAL, HANDOVERS_WRITTEN_AT_ONCE, SYNC_INTERVAL};
 use super::log::EventLog;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
@@ -27,12 +27,20 @@ impl Keeper {
                 log.tend();
             }
             match from.recv_timeout(SYNC_INTERVAL) {
-                Ok(happened) => {
-                    append(&mut log, happened);
+                Ok(mut happened) => {
                     for _ in 1..HANDOVERS_WRITTEN_AT_ONCE {
-                        let Ok(next) = from.try_recv() else { break };
-                        append(&mut log, next);
+                        let Ok(mut next) = from.try_recv() else { break };
+                        if next.missed > 0 {
+                            // Their gap stands between them.
+                            append(&mut log, std::mem::replace(&mut happened, next));
+                            continue;
+                        }
+                        happened.frame_number = happened.frame_number.max(next.frame_number);
+                        happened.events.append(&mut next.events);
                     }
+                    append(&mut log, happened);
+                    // What comes meanwhile is written at once, and nobody has to wake this thread for it.
+                    std::thread::sleep(GATHER_INTERVAL);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return log.close(),

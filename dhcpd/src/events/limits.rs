@@ -29,4 +29,7 @@ pub(super) const INDEX_EVERY: u64 = 64;
 pub(super) const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Hand-overs that are written at once.
-pub(super) const HANDOVERS_WRITTEN_AT_ONCE: usize = 64;
+pub(super) const HANDOVERS_WRITTEN_AT_ONCE: usize = HANDOVERS_WAITING_MAX;
+
+/// How long events gather after some were written.
+pub const GATHER_INTERVAL: Duration = Duration::from_millis(10);

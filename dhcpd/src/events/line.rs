@@ -1,7 +1,9 @@
-//! One line of the log: a checksum, and an event or a mark. Text, so that it can be read by eye.
+//! One line of the log: a checksum, and an event or a mark. Text, so that it can be read by eye, but for
+//! packed events.
 //!
 //! ```text
 //! 1a2b3c4d e 17 registered {"id":17,…}     an event
+//! 1a2b3c4d p 18 unregistered-seen …         an event whose JSON is made when it is read
 //! 1a2b3c4d m 4711                           every event up to this frame of the journal is above
 //! 1a2b3c4d r 65536                          ids up to this one may have been told
 //! 1a2b3c4d c 4711 17                        ended in order: last frame, last id
@@ -9,7 +11,8 @@
 //!
 //! The checksum is CRC-32C over everything after its blank, without the line feed.
 
-use std::fmt::Write as _;
+use super::packed;
+use std::io::Write as _;
 use vestibule_core::EventKind;
 
 /// Bytes of one line at most, its line feed included: a host name and an owner of 256 bytes, each
@@ -27,6 +30,15 @@ pub enum Line<'a> {
         kind: EventKind,
         /// It, as JSON.
         json: &'a str,
+    },
+    /// A packed event.
+    Packed {
+        /// Its id, from 1.
+        id: u64,
+        /// Its kind.
+        kind: EventKind,
+        /// It, without a line feed.
+        bytes: &'a [u8],
     },
     /// Every event up to this frame stands above.
     Mark(u64),
@@ -52,19 +64,25 @@ pub enum LineError {
 
 impl Line<'_> {
     /// Appends the line with its line feed.
-    pub fn append(&self, text: &mut String) {
+    pub fn append(&self, text: &mut Vec<u8>) {
         let start = text.len();
-        // Writing into a String cannot fail.
+        text.extend_from_slice(&[b' '; PREFIX]);
+        // Writing into memory cannot fail.
         let _ = match self {
-            Self::Event { id, kind, json } => write!(text, "{:08x} e {id} {kind} {json}", 0),
-            Self::Mark(frame) => write!(text, "{:08x} m {frame}", 0),
-            Self::Reserve(id) => write!(text, "{:08x} r {id}", 0),
-            Self::Clean { frame_number, id } => write!(text, "{:08x} c {frame_number} {id}", 0),
+            Self::Event { id, kind, json } => write!(text, "e {id} {kind} {json}"),
+            Self::Packed { id, kind, bytes } => {
+                write!(text, "p {id} {kind} ").map(|()| text.extend_from_slice(bytes))
+            }
+            Self::Mark(frame) => write!(text, "m {frame}"),
+            Self::Reserve(id) => write!(text, "r {id}"),
+            Self::Clean { frame_number, id } => write!(text, "c {frame_number} {id}"),
         };
-        let rest = text.get(start + PREFIX..).unwrap_or_default();
-        let checksum = format!("{:08x}", crc32c::crc32c(rest.as_bytes()));
-        text.replace_range(start..start + PREFIX - 1, &checksum);
-        text.push('\n');
+        let checksum = crc32c::crc32c(text.get(start + PREFIX..).unwrap_or_default());
+        for (place, byte) in text.iter_mut().skip(start).take(PREFIX - 1).enumerate() {
+            let digit = checksum >> (28 - 4 * place) & 0xf;
+            *byte = char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8);
+        }
+        text.push(b'\n');
     }
 }
 
@@ -85,6 +103,9 @@ pub fn parse_line(bytes: &[u8]) -> Result<Line<'_>, LineError> {
         .ok_or(LineError::Checksum)?;
     if checksum != crc32c::crc32c(rest) {
         return Err(LineError::Checksum);
+    }
+    if let Some(rest) = rest.strip_prefix(b"p ") {
+        return parse_packed(rest).ok_or(LineError::Unknown);
     }
     let rest = std::str::from_utf8(rest).map_err(|_| LineError::Unknown)?;
     let (what, rest) = rest.split_once(' ').ok_or(LineError::Unknown)?;
@@ -109,13 +130,22 @@ pub fn parse_line(bytes: &[u8]) -> Result<Line<'_>, LineError> {
     }
 }
 
+fn parse_packed(rest: &[u8]) -> Option<Line<'_>> {
+    let mut parts = rest.splitn(3, |byte| *byte == b' ');
+    let mut text = || std::str::from_utf8(parts.next()?).ok();
+    let (id, kind) = (text()?.parse().ok()?, EventKind::of_name(text()?)?);
+    let bytes = parts.next()?;
+    packed::is_readable(kind, bytes).then_some(Line::Packed { id, kind, bytes })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::*;
 
-    const LINES: [Line<'static>; 4] = [
+    const LINES: [Line<'static>; 5] = [
+        Line::Packed { id: 18, kind: EventKind::UnregisteredSeen, bytes: b"\x01\xff\0 x " },
         Line::Event { id: 17, kind: EventKind::Registered, json: r#"{"id":17,"x":"a b"}"# },
         Line::Mark(4711),
         Line::Reserve(65_536),
@@ -125,30 +155,30 @@ mod tests {
     #[test]
     fn lines_read_back_the_same_and_no_changed_byte_goes_unseen() {
         for line in LINES {
-            let mut text = String::new();
+            let mut text = Vec::new();
             line.append(&mut text);
-            let bytes = text.strip_suffix('\n').unwrap().as_bytes();
+            let bytes = text.strip_suffix(b"\n").unwrap();
             assert_eq!(parse_line(bytes), Ok(line));
             for place in 0..bytes.len() {
                 let mut changed = bytes.to_vec();
                 changed[place] ^= 1;
-                assert!(parse_line(&changed).is_err(), "{text} {place}");
+                assert!(parse_line(&changed).is_err(), "{line:?} {place}");
             }
             for length in 0..bytes.len() {
-                assert!(parse_line(&bytes[..length]).is_err(), "{text} {length}");
+                assert!(parse_line(&bytes[..length]).is_err(), "{line:?} {length}");
             }
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, rest in "[emrcx] ?[0-9]{0,22} ?.*") {
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, rest in "[empcrx] ?[0-9]{0,22} ?.*") {
             let _ = parse_line(&bytes);
             let with_checksum = format!("{:08x} {rest}", crc32c::crc32c(rest.as_bytes()));
             if let Ok(line) = parse_line(with_checksum.as_bytes()) {
-                let mut text = String::new();
+                let mut text = Vec::new();
                 line.append(&mut text);
-                proptest::prop_assert!(parse_line(text.trim_end_matches('\n').as_bytes()) == Ok(line));
+                proptest::prop_assert!(parse_line(text.strip_suffix(b"\n").unwrap()) == Ok(line));
             }
         }
     }

@@ -8,8 +8,9 @@
 
 use super::limits::{IDS_RESERVED, SEGMENTS_PER_LOG, SYNC_INTERVAL};
 use super::line::Line;
+use super::packed::{Packed, Piece};
 use super::segment::{Found, Segment};
-use super::shared::{Events, State, Stored};
+use super::shared::{Events, Form, Lines, State, Stored};
 use super::view::{self, GapCause, GapView};
 use crate::decide::Quiet;
 use crate::metrics::Metrics;
@@ -21,7 +22,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use vestibule_core::{Event, EventKind, Timestamp};
+use vestibule_core::{EventKind, Timestamp};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,6 @@ impl std::error::Error for EventLogError {}
 #[derive(Debug)]
 pub struct EventLog {
     directory: PathBuf,
-    server: Box<str>,
     retention: Retention,
     /// The newest file; `None`: the disk was too full to make it.
     file: Option<File>,
@@ -135,10 +135,9 @@ impl EventLog {
         let state = State { segments, dropped_through, ..State::default() };
         let mut log = Self {
             directory: directory.to_owned(),
-            server: server.into(),
             retention,
             file,
-            events: Events::new(state, last),
+            events: Events::new(server, state, last),
             newest,
             reserved: newest,
             marked: all.marked.unwrap_or(0),
@@ -156,7 +155,7 @@ impl EventLog {
             gaps.push(GapView::new(GapCause::Restart, None));
         }
         let count = gaps.len() as u64;
-        if unless_full(log.write(gaps, Vec::new())).map_err(failed(directory))?.is_none() {
+        if unless_full(log.write(gaps, Packed::default())).map_err(failed(directory))?.is_none() {
             log.unwritten = count;
             log.say_failed(&io::ErrorKind::StorageFull.into());
         }
@@ -171,7 +170,7 @@ impl EventLog {
 
     /// Writes what happened and tells it. `missed`: events that are missing before these. What cannot be
     /// written is told as missed when writing works again.
-    pub fn append(&mut self, frame_number: u64, missed: u64, events: Vec<Event>) {
+    pub fn append(&mut self, frame_number: u64, missed: u64, events: Packed) {
         self.frame_number = self.frame_number.max(frame_number);
         if missed == 0 && events.is_empty() && self.unwritten == 0 {
             return;
@@ -197,7 +196,7 @@ impl EventLog {
     pub fn tend(&mut self) {
         let mut work = || -> io::Result<()> {
             if self.marked < self.frame_number {
-                let mut text = String::new();
+                let mut text = Vec::new();
                 Line::Mark(self.frame_number).append(&mut text);
                 self.write_text(&text)?;
                 self.marked = self.frame_number;
@@ -214,7 +213,7 @@ impl EventLog {
 
     /// Notes that the process ends in order.
     pub fn close(mut self) {
-        let mut text = String::new();
+        let mut text = Vec::new();
         Line::Clean { frame_number: self.frame_number, id: self.newest }.append(&mut text);
         let closed = if self.unwritten > 0 {
             Ok(())
@@ -238,42 +237,57 @@ impl EventLog {
     }
 
     /// All or nothing: after an error the file is as it was, as far as readers see.
-    fn write(&mut self, gaps: Vec<GapView>, events: Vec<Event>) -> io::Result<()> {
+    fn write(&mut self, gaps: Vec<GapView>, events: Packed) -> io::Result<()> {
         let count = (gaps.len() + events.len()) as u64;
         if count > 0 {
             self.roll()?;
             self.reserve(count)?;
         }
-        let mut text = String::new();
-        let mut stored = Vec::new();
+        let server = self.events.server();
+        let mut text = Vec::new();
+        // Kind, form, where the line begins, and where the event in it.
+        let mut written = Vec::with_capacity(gaps.len() + events.len());
         let mut id = self.newest;
-        let mut put = |id: u64, kind: EventKind, json: String| {
-            let offset = text.len() as u64;
-            Line::Event { id, kind, json: &json }.append(&mut text);
-            stored.push((offset, Stored { id, kind, json: json.into() }));
+        let mut put = |line: Line<'_>, kind: EventKind, form: Form, length: usize| {
+            let start = text.len();
+            line.append(&mut text);
+            // Last in the line, before its line feed.
+            let end = text.len() - 1;
+            written.push((kind, form, start as u64, end - length..end));
         };
         for gap in gaps {
             id += 1;
-            put(id, EventKind::Gap, view::gap(id, &self.server, wall_clock(), &gap));
+            let (kind, json) = (EventKind::Gap, view::gap(id, server, wall_clock(), &gap));
+            put(Line::Event { id, kind, json: &json }, kind, Form::Json, json.len());
         }
-        for event in events {
+        events.each(|piece| {
             id += 1;
-            let kind = event.what.kind();
-            put(id, kind, view::event(id, &self.server, event));
-        }
+            match piece {
+                Piece::Whole(event) => {
+                    let kind = event.what.kind();
+                    let json = view::event(id, server, *event);
+                    put(Line::Event { id, kind, json: &json }, kind, Form::Json, json.len());
+                }
+                Piece::Packed(kind, bytes) => {
+                    put(Line::Packed { id, kind, bytes }, kind, Form::Packed, bytes.len());
+                }
+            }
+        });
         if self.marked < self.frame_number {
             Line::Mark(self.frame_number).append(&mut text);
         }
         let start = self.write_text(&text)?;
         self.marked = self.frame_number;
-        self.newest = id;
+        let lines = Arc::new(Lines { server: Arc::clone(self.events.server()), bytes: text });
         let mut state = self.events.state();
-        for (offset, event) in stored {
+        for (kind, form, offset, place) in written {
+            self.newest += 1;
             if let Some(segment) = state.segments.back_mut() {
-                segment.note(event.id, start + offset);
+                segment.note(self.newest, start + offset);
             }
-            self.metrics.event(event.kind);
-            state.remember(event);
+            self.metrics.event(kind);
+            let lines = Arc::clone(&lines);
+            state.remember(Stored { id: self.newest, kind, form, lines, place });
         }
         drop(state);
         self.events.publish(self.newest);
@@ -282,10 +296,10 @@ impl EventLog {
     }
 
     /// Appends text to the newest file; returns where it begins there.
-    fn write_text(&mut self, text: &str) -> io::Result<u64> {
+    fn write_text(&mut self, text: &[u8]) -> io::Result<u64> {
         let start = self.events.state().segments.back().map_or(0, |segment| segment.bytes);
         let file = self.file()?;
-        if let Err(error) = file.write_all(text.as_bytes()) {
+        if let Err(error) = file.write_all(text) {
             // A line that was half written must not get another one behind it.
             file.set_len(start)?;
             return Err(error);
@@ -323,7 +337,7 @@ impl EventLog {
             return Ok(());
         }
         let reserved = self.newest + count.max(IDS_RESERVED);
-        let mut text = String::new();
+        let mut text = Vec::new();
         Line::Reserve(reserved).append(&mut text);
         self.write_text(&text)?;
         self.sync()?;
@@ -345,7 +359,7 @@ impl EventLog {
         self.file = Some(open_at_end(&segment)?);
         self.events.state().segments.push_back(segment);
         // What says how far ids are set aside must outlive the older files.
-        let mut text = String::new();
+        let mut text = Vec::new();
         Line::Reserve(self.reserved).append(&mut text);
         Line::Mark(self.marked).append(&mut text);
         self.write_text(&text)?;

@@ -13,6 +13,7 @@
 //!
 //! | file | idea |
 //! | --- | --- |
+//! | `packed` | events on their way, small |
 //! | `handover` | from the barrier to the keeper |
 //! | `keeper` | the thread that writes |
 //! | `log`, `segment`, `line` | the files, one of them, one line of it |
@@ -26,6 +27,7 @@ mod keeper;
 mod limits;
 mod line;
 mod log;
+mod packed;
 mod segment;
 mod shared;
 mod view;
@@ -33,10 +35,11 @@ mod view;
 pub use handover::{Handover, Happened, handover};
 pub use keeper::Keeper;
 pub use limits::{
-    EVENTS_WAITING_MAX, HANDOVERS_WAITING_MAX, IDS_RESERVED, RECENT_BYTES_MAX, RECENT_EVENTS_MAX,
-    SEGMENTS_PER_LOG,
+    EVENTS_WAITING_MAX, GATHER_INTERVAL, HANDOVERS_WAITING_MAX, IDS_RESERVED, RECENT_BYTES_MAX,
+    RECENT_EVENTS_MAX, SEGMENTS_PER_LOG,
 };
 pub use line::{LINE_BYTES_MAX, Line, LineError, parse_line};
 pub use log::{EventLog, EventLogError, Retention};
+pub use packed::Packed;
 pub use shared::{Events, NotRetained, Stored};
 pub use view::{GapCause, GapView};

@@ -5,10 +5,11 @@
 
 use super::limits::INDEX_EVERY;
 use super::line::{LINE_BYTES_MAX, Line, parse_line};
-use super::shared::Stored;
+use super::shared::{Form, Lines, Stored};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a file's name ends with.
 const ENDING: &str = ".events";
@@ -84,7 +85,7 @@ impl Segment {
             bad = 0;
             found.is_clean = false;
             match parsed {
-                Line::Event { id, .. } => segment.note(id, offset),
+                Line::Event { id, .. } | Line::Packed { id, .. } => segment.note(id, offset),
                 Line::Mark(frame) => found.marked = found.marked.max(Some(frame)),
                 Line::Reserve(id) => found.reserved = found.reserved.max(id),
                 Line::Clean { frame_number, .. } => {
@@ -108,7 +109,12 @@ impl Segment {
     }
 
     /// The events after `after`, `count_max` at most.
-    pub(super) fn read_after(&self, after: u64, count_max: usize) -> io::Result<Vec<Stored>> {
+    pub(super) fn read_after(
+        &self,
+        server: &Arc<str>,
+        after: u64,
+        count_max: usize,
+    ) -> io::Result<Vec<Stored>> {
         let place = self.places.partition_point(|(id, _)| *id <= after.saturating_add(1));
         let place = place.checked_sub(1).and_then(|place| self.places.get(place));
         let offset = place.map_or(0, |(_, offset)| *offset);
@@ -120,10 +126,15 @@ impl Segment {
         let mut line = Vec::new();
         while events.len() < count_max && read_line(&mut reader, &mut line)? {
             let parsed = line.strip_suffix(b"\n").map(parse_line);
-            if let Some(Ok(Line::Event { id, kind, json })) = parsed
-                && id > after
-            {
-                events.push(Stored { id, kind, json: json.into() });
+            let (id, kind, form, bytes) = match parsed {
+                Some(Ok(Line::Event { id, kind, json })) => (id, kind, Form::Json, json.as_bytes()),
+                Some(Ok(Line::Packed { id, kind, bytes })) => (id, kind, Form::Packed, bytes),
+                _ => continue,
+            };
+            if id > after {
+                let place = 0..bytes.len();
+                let lines = Lines { server: Arc::clone(server), bytes: bytes.into() };
+                events.push(Stored { id, kind, form, lines: Arc::new(lines), place });
             }
         }
         Ok(events)

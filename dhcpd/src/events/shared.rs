@@ -4,23 +4,80 @@
 //! number, so a slow one costs nothing until retention passes it by; then it is told so.
 
 use super::limits::{RECENT_BYTES_MAX, RECENT_EVENTS_MAX};
+use super::packed::unpack;
 use super::segment::Segment;
+use super::view::{self, GapCause, GapView};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-use vestibule_core::EventKind;
+use vestibule_core::{EventKind, Timestamp};
 
-/// One event as it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One event as it is told. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Stored {
     /// Its id. Ids ascend, and may leave some out.
     pub id: u64,
     /// Its kind.
     pub kind: EventKind,
-    /// It, as one line of JSON.
-    pub json: Arc<str>,
+    pub(super) form: Form,
+    /// Where it stands, beside others.
+    pub(super) lines: Arc<Lines>,
+    /// Where in them.
+    pub(super) place: Range<usize>,
 }
+
+/// How an event stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Packed,
+}
+
+/// A piece of the log.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// The server that it is the log of.
+    pub(super) server: Arc<str>,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Stored {
+    /// It, as one line of JSON; made anew with each call if it is packed.
+    #[must_use]
+    pub fn json(&self) -> Cow<'_, str> {
+        match self.form {
+            Form::Json => String::from_utf8_lossy(self.bytes()),
+            Form::Packed => {
+                let server = &self.lines.server;
+                // What has a right checksum and was not packed is damage that a line cannot show.
+                let json = unpack(self.kind, self.bytes()).map_or_else(
+                    || {
+                        let gap = GapView::new(GapCause::Damage, Some(1));
+                        view::gap(self.id, server, Timestamp::ZERO, &gap)
+                    },
+                    |event| view::event(self.id, server, event),
+                );
+                json.into()
+            }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.lines.bytes.get(self.place.clone()).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        let same = (self.id, self.kind, self.form) == (other.id, other.kind, other.form);
+        same && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Stored {}
 
 /// Events after an id cannot all be told: it is too old, or was never given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +100,7 @@ pub struct Events(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    server: Arc<str>,
     state: Mutex<State>,
     newest: watch::Sender<u64>,
 }
@@ -59,18 +117,24 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn remember(&mut self, event: Stored) {
-        self.recent_bytes += event.json.len();
+        self.recent_bytes += event.place.len();
         self.recent.push_back(event);
         while self.recent.len() > RECENT_EVENTS_MAX || self.recent_bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.recent.pop_front() else { break };
-            self.recent_bytes -= oldest.json.len();
+            self.recent_bytes -= oldest.place.len();
         }
     }
 }
 
 impl Events {
-    pub(super) fn new(state: State, newest: u64) -> Self {
-        Self(Arc::new(Shared { state: Mutex::new(state), newest: watch::Sender::new(newest) }))
+    pub(super) fn new(server: &str, state: State, newest: u64) -> Self {
+        let (state, newest) = (Mutex::new(state), watch::Sender::new(newest));
+        Self(Arc::new(Shared { server: server.into(), state, newest }))
+    }
+
+    /// The server whose events they are.
+    pub(super) fn server(&self) -> &Arc<str> {
+        &self.0.server
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -151,7 +215,9 @@ impl Events {
             };
             let Some(segment) = segment else { return Ok(Vec::new()) };
             let last = segment.last;
-            let read = tokio::task::spawn_blocking(move || segment.read_after(from, count_max));
+            let server = Arc::clone(self.server());
+            let read =
+                tokio::task::spawn_blocking(move || segment.read_after(&server, from, count_max));
             match read.await {
                 Ok(Ok(events)) if events.is_empty() => from = last,
                 Ok(Ok(mut events)) => {

@@ -244,13 +244,14 @@ impl Courier {
         let (mut count, mut last) = (0, self.cursor.id());
         for event in found {
             if self.webhook.wants(event.kind) {
-                if count > 0 && text.len() + event.json.len() > DELIVERY_BYTES_MAX {
+                let json = event.json();
+                if count > 0 && text.len() + json.len() > DELIVERY_BYTES_MAX {
                     break;
                 }
                 if count > 0 {
                     text.push(',');
                 }
-                text.push_str(&event.json);
+                text.push_str(&json);
                 count += 1;
             }
             last = event.id;
