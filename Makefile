@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up on a Debian machine with a Rust toolchain.
 
-.PHONY: help demo test build bench bench-dns bench-peers bench-scale bench-instructions soak crash fuzz deny bench-gate
+.PHONY: help demo test build bench bench-dns bench-peers bench-scale bench-instructions soak crash fuzz deny bench-gate deb deb-test
 
 help:
 	@echo "make demo                a gated campus, end to end: lease, gate, lying DNS, registration"
@@ -15,6 +15,8 @@ help:
 	@echo "make soak                20,000 clients through renew, rebind and expiry, in three minutes"
 	@echo "make crash               50 rounds of kill -9 each with and without gate, 10,000 power cuts"
 	@echo "make fuzz                the decoders under fuzzing for a minute, from the kept corpus"
+	@echo "make deb                 Debian packages, into target/debian (needs cargo-deb)"
+	@echo "make deb-test            installs them in a clean Debian root and starts what they bring (root, debootstrap)"
 	@echo "make deny                licences, sources and versions of all dependencies (needs cargo-deny)"
 
 # First all that the demo needs, so that nobody waits for a build only to be told of a package.
@@ -82,3 +84,13 @@ crash:
 	VESTIBULE_POWER_CUT_SEEDS=2500 cargo test -p vestibule-dhcpd --test store_power_cut -- --nocapture
 	VESTIBULE_POWER_CUT_ROUNDS=50 cargo test -p vestibule-tests --test faults goes_away -- --nocapture
 	VESTIBULE_CRASH_ROUNDS=50 cargo test -p vestibule-tests --test crash -- --nocapture --test-threads=1
+
+# A package for each folder of programs. The manual pages come from the command lines themselves.
+deb: build
+	@command -v cargo-deb >/dev/null || { echo "there is no cargo-deb: cargo install --locked cargo-deb" >&2; exit 1; }
+	target/release/vestibule-manuals
+	for package in vestibule-dhcpd vestibule-dns vestibule-load; do cargo deb --quiet --no-build -p $$package || exit 1; done
+	@ls -l target/debian/*.deb
+
+deb-test: deb
+	@tests/deb-test.sh

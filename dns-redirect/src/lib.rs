@@ -17,6 +17,7 @@
 //! reaches an upstream resolver. It knows nothing of leases and registrations: who is sent here is
 //! the gate's business.
 
+mod arguments;
 mod bind;
 mod cache;
 mod connections;
@@ -40,6 +41,7 @@ mod slots;
 mod upstream;
 mod wire_header;
 
+pub use arguments::Arguments;
 pub use bind::{BindError, Obstacle};
 pub use counters::{Counter, Counters, Counts, LastError};
 pub use service::{Addresses, Service, StartError, Stopped};

@@ -4,13 +4,13 @@
 //! is printed when every listener is bound and not before, and that what kept it from starting is
 //! the last thing it says. It never goes to the background.
 
-use clap::Parser;
+use clap::Parser as _;
+use sd_notify::NotifyState;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use vestibule_dns::Service;
+use vestibule_dns::{Arguments, Service};
 
 /// Hickory logs two lines for each answer at level info, which costs as much as the answer.
 const LOG_FILTER: &str = "info,hickory_server=warn,hickory_proto=warn,hickory_resolver=warn";
@@ -20,18 +20,6 @@ const THREADS_MAX: usize = 4;
 
 /// Turns of tasks between two looks at the network and the clock.
 const EVENT_INTERVAL: u32 = 4;
-
-/// The lying resolver of Vestibule, and the port-80 redirect beside it.
-///
-/// It reads the sections [gate] and [dns] of the file, serves until it gets SIGTERM or SIGINT, and ends
-/// cleanly. RUST_LOG=debug has it say more.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// The configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/vestibule/vestibule.toml")]
-    config: PathBuf,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -64,6 +52,13 @@ fn log_to_standard_error() {
     }
 }
 
+/// sd_notify(3). Does nothing where no service manager listens.
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told how the resolver is; see NOTIFY_SOCKET");
+    }
+}
+
 fn run(arguments: &Arguments) -> Result<(), String> {
     let file = arguments.config.display();
     let configuration =
@@ -91,11 +86,13 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         let addresses = service.addresses().map_err(|error| error.to_string())?;
         let counters = service.counters();
         tracing::info!("ready: {addresses}");
+        tell_service_manager(NotifyState::Ready);
         let stop = async {
             tokio::select! {
                 _ = terminate.recv() => tracing::debug!("SIGTERM"),
                 _ = interrupt.recv() => tracing::debug!("SIGINT"),
             }
+            tell_service_manager(NotifyState::Stopping);
         };
         let outcome = service.run(stop).await;
         tracing::info!("ended; since the start: {}", counters.counts());

@@ -265,7 +265,7 @@ pub fn version_command(server: Server) -> Option<String> {
 }
 
 /// The folders of the unpacked libraries beside an unpacked program, as `LD_LIBRARY_PATH` takes them.
-fn libraries(program: &Path) -> Result<String, LabError> {
+pub fn libraries(program: &Path) -> Result<String, LabError> {
     let folder = program.ancestors().nth(2).unwrap_or(program).join("lib");
     let entries = std::fs::read_dir(&folder)
         .map_err(|error| LabError::File { path: folder.display().to_string(), error })?;

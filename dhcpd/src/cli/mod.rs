@@ -20,7 +20,7 @@ mod registrations;
 mod show;
 
 use access::Access;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use client::Client;
 use std::ffi::OsString;
 use std::fmt;
@@ -283,6 +283,12 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
+}
+
+/// The command line, for its manual page and for the completion of shells.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the tool: `arguments` begin with its name; it writes to `out` and complains to `complaints`.

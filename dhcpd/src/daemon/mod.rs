@@ -16,6 +16,7 @@
 //! SIGTERM and SIGINT: nothing more is taken in, what was decided is committed and answered, then the
 //! process ends with status 0. The kernel sets stay: their elements end with their leases.
 
+mod arguments;
 mod captive;
 mod error;
 mod garden;
@@ -24,9 +25,11 @@ mod lease_token;
 mod outlet;
 mod portal;
 mod search;
+mod supervisor;
 mod telling;
 mod watch;
 
+pub use arguments::{Arguments, Command};
 pub use error::StartError;
 
 use crate::api::{self, ApiState, CaptivePortal, GateFeed, Listener};
@@ -316,6 +319,7 @@ impl Parts {
         }
         let search = index.map(|index| Arc::new(IndexSearch(index)) as Arc<dyn api::Search>);
         let idle_door = door.clone();
+        let asked = door.clone();
         let state = ApiState::new(
             door,
             Arc::clone(&metrics),
@@ -373,6 +377,7 @@ impl Parts {
             api = %vestibule.api.listen,
             "ready"
         );
+        supervisor::ready(runtime, asked);
         let name = vestibule.server.name.clone();
         Ok(Serving { name, decide, commit, keeper, apis, api_stop, stop, waker, ended })
     }
@@ -391,6 +396,7 @@ impl Serving {
                 _ = self.ended.recv() => None,
             }
         });
+        supervisor::stopping();
         if let Some(signal) = signal {
             tracing::info!(signal, "ending: what was decided is committed and answered first");
             // Calls under way still need the core. How long they may take is bounded there.
