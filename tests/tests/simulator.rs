@@ -27,6 +27,9 @@ fn quarter(number: u64) {
     assert!(acknowledged > 3_000 && restarts >= 25, "{acknowledged} ACKs, {restarts} restarts");
     let shed: u64 = outcomes.iter().map(|outcome| outcome.shed).sum();
     assert!(shed > 1_000, "{shed} packets shed for others");
+    let moves: u64 = outcomes.iter().map(|outcome| outcome.moves).sum();
+    let refusals: u64 = outcomes.iter().map(|outcome| outcome.refusals).sum();
+    assert!(moves > 20 && refusals > 100, "{moves} hosts moved, {refusals} registrations refused");
 }
 
 #[test]

@@ -33,11 +33,14 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (mut acknowledgements, mut restarts, mut shed, mut failed) = (0, 0, 0, 0_u64);
+    let (mut moves, mut refusals) = (0, 0);
     for seed in (arguments.from..).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
         let outcome = simulator::run(seed, arguments.steps);
         acknowledgements += outcome.acknowledgements;
         restarts += outcome.restarts;
         shed += outcome.shed;
+        moves += outcome.moves;
+        refusals += outcome.refusals;
         if arguments.verbose {
             say(&outcome);
         }
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "{} seeds from {}: {failed} failed, {acknowledgements} ACKs, {restarts} restarts, {shed} packets shed",
+        "{} seeds from {}: {failed} failed, {acknowledgements} ACKs, {restarts} restarts, {shed} packets shed, {moves} hosts moved, {refusals} registrations refused",
         arguments.seeds, arguments.from
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -63,13 +66,15 @@ fn main() -> ExitCode {
 
 fn say(outcome: &Outcome) {
     println!(
-        "seed {}: trace {:016x}, {} events, {} ACKs, {} restarts, {} packets shed",
+        "seed {}: trace {:016x}, {} events, {} ACKs, {} restarts, {} packets shed, {} hosts moved, {} registrations refused",
         outcome.seed,
         outcome.hash,
         outcome.events,
         outcome.acknowledgements,
         outcome.restarts,
-        outcome.shed
+        outcome.shed,
+        outcome.moves,
+        outcome.refusals
     );
 }
 

@@ -9,7 +9,7 @@ use super::gate_scene;
 use super::plan::{self, Plan};
 use super::world::{Event, World};
 use vestibule_load::client::{Client, Happening, Manner, State};
-use vestibule_load::message::{Hardware, Kind, Message, Reply, ReplyKind};
+use vestibule_load::message::{Kind, Message, Reply, ReplyKind};
 use vestibule_load::random::Random;
 
 /// How long a device asks for the lease of its earlier life, in milliseconds.
@@ -37,7 +37,7 @@ impl Device {
     pub(super) fn new(number: usize, plan: &Plan, random: &mut Random) -> Self {
         let manner = Manner { first_wait_milliseconds: plan.first_wait, ..Manner::default() };
         Self {
-            client: Client::new(hardware(number), manner, random.number()),
+            client: Client::new(plan::hardware_of(number), manner, random.number()),
             is_on: false,
             network: number % plan.networks,
             acknowledged: None,
@@ -47,10 +47,6 @@ impl Device {
             manner,
         }
     }
-}
-
-fn hardware(number: usize) -> Hardware {
-    Hardware::of_client(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 impl World {
@@ -68,8 +64,10 @@ impl World {
             // It remembers a lease that has not ended.
             let lease = device.client.lease().filter(|lease| now < lease.ends);
             device.client = match lease {
-                Some(lease) => Client::with_lease(hardware(number), device.manner, seed, lease),
-                None => Client::new(hardware(number), device.manner, seed),
+                Some(lease) => {
+                    Client::with_lease(plan::hardware_of(number), device.manner, seed, lease)
+                }
+                None => Client::new(plan::hardware_of(number), device.manner, seed),
             };
             let message = device.client.begin(now);
             self.trace.note(now, format_args!("device {number} is switched on"));
@@ -243,7 +241,8 @@ impl World {
 
     /// Everybody for whom there is an address is switched on; the others are gone for good.
     pub(super) fn everybody_home(&mut self) {
-        let mut room = vec![self.plan.pool; self.plan.networks];
+        let mut room: Vec<usize> =
+            (0..self.plan.networks).map(|network| self.plan.rules.room(network)).collect();
         for number in 0..self.devices.len() {
             let device = &mut self.devices[number];
             if room[device.network] == 0 {

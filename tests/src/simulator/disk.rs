@@ -1,6 +1,8 @@
 //! The model of stable storage: what is durable, and what is only written.
 
+use super::rules::Rules;
 use super::view::View;
+use std::sync::Arc;
 use vestibule_core::{Record, Timestamp};
 use vestibule_dhcpd::clock::ClockMark;
 
@@ -18,6 +20,12 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// An empty disk, in a world with these rules.
+    #[must_use]
+    pub(crate) fn new(rules: Arc<Rules>) -> Self {
+        Self { view: View::new(rules), ..Self::default() }
+    }
+
     /// A group is written, and its sync begins.
     pub(crate) fn write(&mut self, records: &[Record]) {
         self.in_flight = Some(records.to_vec());

@@ -14,6 +14,7 @@
 //! | `overload` | more packets than are served |
 //! | `devices` | clients, their network and the people who use them |
 //! | `disk`, `kernel`, `view` | models |
+//! | `rules`, `portal` | what holds for registrations, and what people do with them |
 //! | `checks` | one checker for each promise |
 //! | `trace` | what happened, as a hash and in words |
 //!
@@ -26,7 +27,9 @@ mod host;
 mod kernel;
 mod overload;
 pub(crate) mod plan;
+mod portal;
 mod process;
+mod rules;
 mod trace;
 mod view;
 mod world;
@@ -76,6 +79,10 @@ pub struct Outcome {
     pub restarts: u64,
     /// Packets that were shed for others.
     pub shed: u64,
+    /// Hosts that were sent to the pool of another class.
+    pub moves: u64,
+    /// Commands that were refused by the rules of registrations.
+    pub refusals: u64,
     /// The most that waited anywhere.
     pub most: Queues,
     /// The first broken promise.
@@ -101,6 +108,8 @@ pub fn run(seed: u64, milliseconds: Option<u64>) -> Outcome {
         acknowledgements: world.acknowledgements,
         restarts: world.restarts,
         shed: world.checkers.admitted.most,
+        moves: world.checkers.placed.moves,
+        refusals: world.checkers.ruled.refusals,
         most: world.checkers.bounded.most,
         violation: world.violation.clone(),
         last: world.trace.last(),

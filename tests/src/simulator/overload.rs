@@ -132,8 +132,8 @@ impl World {
 
     fn decide(&mut self, request: &Request) {
         // Meanwhile its client may have given the exchange up; see `devices`.
-        let device = Hardware(request.chaddr[..6].try_into().unwrap_or_default()).client();
-        let device = device.filter(|number| *number < STRANGERS).map(|number| number as usize);
+        let device = Hardware(request.chaddr[..6].try_into().unwrap_or_default());
+        let device = plan::device_of(device).filter(|number| *number < STRANGERS as usize);
         let is_discover = request.message_type == vestibule_core::MessageType::Discover;
         let is_given_up =
             device.is_some_and(|number| !is_discover && !self.asks(number, request.xid));

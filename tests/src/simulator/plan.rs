@@ -3,13 +3,16 @@
 //! A kind of fault is absent in many seeds and frequent in some, so that the faults meet in all
 //! combinations and none hides another.
 
+use super::rules::Rules;
 use std::net::Ipv4Addr;
 use vestibule_core::{
-    AddressRange, Configuration, GateBy, HardwareAddress, Network, OptionSet, PerClass,
-    RandomisedAddresses, RegistrationRules, Reservation, Subnet,
+    Configuration, HardwareAddress, Network, OptionSet, PerClass, Reservation, Subnet,
 };
 use vestibule_load::message::Hardware;
 use vestibule_load::random::Random;
+
+/// The bit of a hardware address that its device has given to itself.
+const LOCALLY_ADMINISTERED: u8 = 2;
 
 /// The server's address.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 67);
@@ -92,8 +95,6 @@ pub(crate) struct Plan {
     pub(crate) devices: usize,
     /// Networks; the first is gated.
     pub(crate) networks: usize,
-    /// Addresses in the pool of each network.
-    pub(crate) pool: usize,
     /// Whether more comes than is served for a while.
     pub(crate) overload: Option<Overload>,
     /// What goes wrong in the first phase.
@@ -130,12 +131,20 @@ pub(crate) struct Plan {
     pub(crate) circuit_id: bool,
     /// Whether the first device has an address of its own.
     pub(crate) reservation: bool,
+    /// What holds for registrations.
+    pub(crate) rules: Rules,
 }
 
 impl Plan {
-    /// The world of a seed; `aside`: where what came later is drawn from; `milliseconds`: how long the first phase is, if not as the seed wants it.
+    /// The world of a seed; `aside` and `people`: where what came later is drawn from; `milliseconds`: how
+    /// long the first phase is, if not as the seed wants it.
     #[must_use]
-    pub(crate) fn of(random: &mut Random, aside: &mut Random, milliseconds: Option<u64>) -> Self {
+    pub(crate) fn of(
+        random: &mut Random,
+        aside: &mut Random,
+        people: &mut Random,
+        milliseconds: Option<u64>,
+    ) -> Self {
         let crowd = random.below(1024) == 0;
         let devices = match random.below(8) {
             _ if crowd => 4_500 + random.below(1_000),
@@ -176,10 +185,11 @@ impl Plan {
             gate_outage = 22_000;
         }
         let settle = if crowd { 60_000 } else { 1000 * lifetime_seconds + 150_000 };
+        let rules = Rules::of(people, to_usize(devices), to_usize(networks), to_usize(pool));
         Self {
+            rules,
             devices: to_usize(devices),
             networks: to_usize(networks),
-            pool: to_usize(pool),
             overload: Overload::of(aside).filter(|_| !crowd),
             faults,
             delay: 1 + random.below(20),
@@ -206,7 +216,7 @@ impl Plan {
     pub(crate) fn configuration(&self) -> Configuration {
         let networks = (0..self.networks)
             .map(|network| {
-                let first = u32::from(relay(network)) + 10;
+                let (pools, class_pools) = self.rules.pools(network);
                 let reserved = Reservation {
                     hardware: hardware(0),
                     address: Ipv4Addr::from(u32::from(relay(network)) + 1),
@@ -216,23 +226,20 @@ impl Plan {
                     prefix: prefix_text(network)
                         .parse()
                         .unwrap_or_else(|_| unreachable!("a /16 with nothing behind it")),
-                    pools: vec![AddressRange {
-                        first: first.into(),
-                        last: (first + to_u32(self.pool as u64) - 1).into(),
-                    }],
+                    pools,
                     options: OptionSet::new(),
-                    class_pools: PerClass::default(),
+                    class_pools,
                     class_options: PerClass::default(),
                     reservations: if self.reservation { vec![reserved] } else { Vec::new() },
                 };
                 Network {
                     name: format!("network-{network}").into(),
                     gated: is_gated(network),
-                    gate_by: GateBy::default(),
+                    gate_by: self.rules.gate_by(network),
                     class_options: PerClass::default(),
                     subnets: vec![subnet],
                     options: OptionSet::new(),
-                    randomised_addresses: RandomisedAddresses::Allow,
+                    randomised_addresses: self.rules.networks[network].randomised,
                 }
             })
             .collect();
@@ -243,7 +250,7 @@ impl Plan {
             cache_threshold_percent: self.cache_threshold_percent,
             decline_quarantine_seconds: 30,
             rapid_commit: false,
-            registration: RegistrationRules::default(),
+            registration: self.rules.registration(),
             failover: None,
         }
     }
@@ -271,7 +278,25 @@ pub(crate) fn network_of(address: Ipv4Addr) -> usize {
 /// The hardware address of a device, as the core has it.
 #[must_use]
 pub(crate) fn hardware(device: usize) -> HardwareAddress {
-    HardwareAddress::ethernet(Hardware::of_client(to_u32(device as u64)).0)
+    HardwareAddress::ethernet(hardware_of(device).0)
+}
+
+/// The hardware address of a device, as it has it: randomised for every other one.
+#[must_use]
+pub(crate) fn hardware_of(device: usize) -> Hardware {
+    let Hardware([first, rest @ ..]) = Hardware::of_client(to_u32(device as u64));
+    let first = if device.is_multiple_of(2) { first } else { first & !LOCALLY_ADMINISTERED };
+    let mut bytes = [first; 6];
+    bytes[1..].copy_from_slice(&rest);
+    Hardware(bytes)
+}
+
+/// The number of the device, or of the stranger, with a hardware address.
+#[must_use]
+pub(crate) fn device_of(Hardware(bytes): Hardware) -> Option<usize> {
+    let mut bytes = bytes;
+    bytes[0] |= LOCALLY_ADMINISTERED;
+    Hardware(bytes).client().map(|number| to_usize(number.into()))
 }
 
 fn prefix_text(network: usize) -> String {

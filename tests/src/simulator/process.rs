@@ -8,6 +8,8 @@ use super::checks::bounded::Queues;
 use super::gate_scene;
 use super::overload::Inbox;
 use super::plan::{self, SERVER};
+use super::portal::Call;
+use super::view::View;
 use super::world::{Event, World};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -16,9 +18,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use vestibule_core::options::code;
 use vestibule_core::{
-    Answer, Arrival, Command, Effect, Effects, HardwareAddress, Input, MessageType, Query,
-    QueryAnswer, Reason, Record, Register, RegistrationTarget, Release, Reply, Sequence, Server,
-    Side, SocketIndex, Ticket, Timestamp,
+    Answer, Arrival, Effect, Effects, Input, MessageType, Query, QueryAnswer, Reason, Record,
+    Release, Reply, Sequence, Server, Side, SocketIndex, Ticket, Timestamp,
 };
 use vestibule_dhcpd::clock::ClockMark;
 use vestibule_dhcpd::commit::{Envelope, GateReplacement, HeldAnswer, Outbox, Work};
@@ -26,9 +27,6 @@ use vestibule_dhcpd::metrics::Metrics;
 use vestibule_dhcpd::net::Outgoing;
 use vestibule_dhcpd::wire;
 use vestibule_load::message::{Message, Relay};
-
-/// Steps that may wait before calls have to wait too, as in the daemon.
-const STEPS_WAITING_FOR_CALLS_MAX: u64 = 1024;
 
 /// Everything that dies with the process.
 #[derive(Debug)]
@@ -43,9 +41,13 @@ pub(crate) struct Process {
     pub(super) inbox: Inbox,
     effects: Effects,
     committed: Sequence,
-    tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
-    calls: Vec<(HardwareAddress, oneshot::Receiver<Answer>)>,
-    calls_count: u64,
+    pub(super) tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    pub(super) calls: Vec<Call>,
+    pub(super) calls_count: u64,
+    /// The last answer that was decided, whenever it is given.
+    pub(super) decided: Option<(Ticket, Answer)>,
+    /// Everything that was decided, durable or not.
+    view: View,
 }
 
 impl Process {
@@ -113,7 +115,12 @@ impl World {
             tickets: BTreeMap::new(),
             calls: Vec::new(),
             calls_count: 0,
+            decided: None,
+            view: self.disk.view.clone(),
         });
+        let verdict = self.checkers.ruled.started(&self.disk.view, server_now);
+        self.judge(verdict);
+        self.checkers.placed.started();
         self.checkers.accounted.started();
         self.checkers.admitted.started();
         let beliefs = self.checkers.unique.held(now);
@@ -217,92 +224,6 @@ impl World {
         }
     }
 
-    /// The portal wants something.
-    pub(super) fn portal(&mut self) {
-        if self.is_healed {
-            return;
-        }
-        let next = 1 + self.random.below(self.plan.portal);
-        self.arrange(next, Event::Portal);
-        let hardware = plan::hardware(plan::to_usize(self.random.below(self.plan.devices as u64)));
-        let address = self.checkers.unique.held(self.now).next().map(|(address, _)| address);
-        let ends = self.server_now().plus_seconds(1 + self.random.below(60));
-        let expires = (self.random.below(3) == 0).then_some(ends);
-        let command = match (self.random.below(5), address) {
-            (0 | 1, _) => Command::Unregister(hardware),
-            (2, Some(address)) => Command::Register(Register {
-                expires,
-                ..Register::of(RegistrationTarget::Address(address))
-            }),
-            _ => Command::Register(Register {
-                owner: Some("somebody".into()),
-                expires,
-                ..Register::of(RegistrationTarget::Hardware(hardware))
-            }),
-        };
-        self.call(hardware, command, address);
-    }
-
-    fn call(&mut self, hardware: HardwareAddress, command: Command, address: Option<Ipv4Addr>) {
-        let server_now = self.server_now();
-        let Some(process) = &mut self.process else { return };
-        if process.waiting_for_barrier() >= STEPS_WAITING_FOR_CALLS_MAX {
-            return;
-        }
-        // Whom a command by address means is the core's business; any of them may change.
-        let whom = match (&command, address) {
-            (
-                Command::Register(Register { target: RegistrationTarget::Address(_), .. }),
-                Some(address),
-            ) => match process.server.query(server_now, &Query::Lease(address)) {
-                QueryAnswer::Lease(Some(view)) => view.lease.hardware,
-                _ => return,
-            },
-            _ => hardware,
-        };
-        let ticket = Ticket(process.calls_count);
-        process.calls_count += 1;
-        let (sender, receiver) = oneshot::channel();
-        process.tickets.insert(ticket, sender);
-        // Two calls about one device at once: the later one is what counts.
-        process.calls.retain(|(other, _)| *other != whom);
-        process.calls.push((whom, receiver));
-        self.checkers.durable.asked(whom);
-        self.trace.note(self.now, format_args!("portal: {command:?}"));
-        self.step(Input::Command(ticket, command));
-    }
-
-    /// Reads what the portal was answered.
-    pub(super) fn hear_answers(&mut self) {
-        let Some(process) = &mut self.process else { return };
-        let mut answers = Vec::new();
-        process.calls.retain_mut(|(hardware, receiver)| match receiver.try_recv() {
-            Ok(answer) => {
-                answers.push((*hardware, answer));
-                false
-            }
-            Err(oneshot::error::TryRecvError::Empty) => true,
-            Err(oneshot::error::TryRecvError::Closed) => false,
-        });
-        let server_now = self.server_now();
-        for (hardware, answer) in answers {
-            self.trace.note(self.now, format_args!("portal is told {answer:?}"));
-            let (registration, addresses, side) = match answer {
-                Answer::Registered { registration, addresses, .. } => {
-                    (Some(registration), addresses, Side::Registered)
-                }
-                Answer::Unregistered { addresses } => (None, addresses, Side::Unregistered),
-                _ => continue,
-            };
-            let view = &self.disk.view;
-            let verdict = self.checkers.durable.answered(view, hardware, registration, server_now);
-            self.judge(verdict);
-            let scene = gate_scene!(self, &[]);
-            let verdict = self.checkers.gate.answered(scene, &addresses, side);
-            self.judge(verdict);
-        }
-    }
-
     /// One step of the core, and what follows from it.
     pub(super) fn step(&mut self, input: Input<'_>) {
         let (now, server_now, instant) = (self.now, self.server_now(), self.instant());
@@ -313,17 +234,23 @@ impl World {
         let mut work = Work { sequence, steps: 1, decided: Some(instant), ..Work::default() };
         let mut leaving = Outbox::default();
         self.process = Some(process);
-        let mut ends = 0;
+        let (mut ends, mut placed) = (0, Vec::new());
         for effect in effects.drain() {
             match effect {
-                Effect::Persist(record) => work.records.push(record),
+                Effect::Persist(record) => {
+                    if let Some(process) = &mut self.process {
+                        process.view.apply(&record);
+                    }
+                    work.records.push(record);
+                }
                 Effect::Gate(change) => work.gate.push(change),
                 Effect::GateReplace(elements) => {
                     let changes_before = work.gate.len();
                     work.gate_replace = Some(GateReplacement { changes_before, elements });
                 }
-                Effect::Reply { reply, release, .. } => {
+                Effect::Reply { reply, release, reason } => {
                     ends += 1;
+                    placed.push((reply.clone(), reason));
                     let outbox = match release {
                         Release::Immediately => &mut leaving,
                         Release::AfterCommit(_) => &mut work.replies,
@@ -354,6 +281,9 @@ impl World {
             let verdict = Accounted::decided(ends);
             self.judge(verdict);
         }
+        for (reply, reason) in placed {
+            self.placed(&reply, reason);
+        }
         let Some(process) = &mut self.process else { return };
         process.effects = effects;
         if let Some(sequence) = sequence {
@@ -363,6 +293,14 @@ impl World {
                 self.look(false);
             }
         }
+    }
+
+    fn placed(&mut self, reply: &Reply, reason: Option<Reason>) {
+        let times = (self.now, self.server_now());
+        let terms = (self.plan.lifetime_unregistered_seconds, self.is_healed);
+        let Some(process) = &self.process else { return };
+        let verdict = self.checkers.placed.decided(reply, reason, &process.view, times, terms);
+        self.judge(verdict);
     }
 
     fn decided(&mut self, reply: &Reply, outbox: &mut Outbox) {
@@ -383,6 +321,7 @@ impl World {
 
     fn answer(&mut self, ticket: Ticket, answer: Answer, release: Release, work: &mut Work) {
         let Some(process) = &mut self.process else { return };
+        process.decided = Some((ticket, answer.clone()));
         let Some(to) = process.tickets.remove(&ticket) else { return };
         match release {
             Release::Immediately => {
@@ -403,8 +342,7 @@ impl World {
     pub(super) fn leave(&mut self, envelope: Envelope, outgoing: Outgoing<'_>) {
         self.checkers.accounted.replied();
         let Some(reply) = vestibule_load::message::Reply::read(outgoing.bytes) else { return };
-        let Some(number) = reply.hardware.client() else { return };
-        let number = plan::to_usize(number.into());
+        let Some(number) = plan::device_of(reply.hardware) else { return };
         if number >= self.devices.len() {
             // A stranger's, who does not listen.
             return;

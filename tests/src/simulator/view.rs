@@ -1,19 +1,33 @@
 //! What records end in, and the gate as a function of it: written from DESIGN's words and not from the
 //! core's code, so that one can be held against the other (P4).
 
-use super::plan;
+use super::rules::{QUARANTINE, Rules};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use vestibule_core::{HardwareAddress, Lease, Record, Registration, Side, Timestamp};
+use std::sync::Arc;
+use vestibule_core::{Class, HardwareAddress, Lease, Record, Registration, Side, Timestamp};
 
 /// Leases and registrations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
+    rules: Arc<Rules>,
     leases: BTreeMap<Ipv4Addr, Lease>,
     registrations: BTreeMap<HardwareAddress, Registration>,
 }
 
 impl View {
+    /// Nothing yet, in a world with these rules.
+    #[must_use]
+    pub(crate) fn new(rules: Arc<Rules>) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
+    /// The rules of its world.
+    #[must_use]
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// One more record.
     pub(crate) fn apply(&mut self, record: &Record) {
         match record {
@@ -46,17 +60,49 @@ impl View {
         self.registrations.get(&hardware)
     }
 
+    /// The registrations.
+    pub(crate) fn registrations(&self) -> impl Iterator<Item = &Registration> {
+        self.registrations.values()
+    }
+
+    /// Whether an address is kept from everybody but its holder.
+    #[must_use]
+    pub(crate) fn is_blocked(&self, address: Ipv4Addr, now: Timestamp) -> bool {
+        self.leases.get(&address).is_some_and(|lease| lease.is_blocked(now))
+    }
+
+    /// The addresses that a device holds.
+    pub(crate) fn held_by(
+        &self,
+        hardware: HardwareAddress,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        let held = self.leases.values().filter(move |lease| lease.is_held(now));
+        held.filter(move |lease| lease.hardware == hardware).map(|lease| lease.address)
+    }
+
+    /// The class of a device: registered if it has a valid registration that does not hold it back.
+    #[must_use]
+    pub(crate) fn class(&self, hardware: HardwareAddress, now: Timestamp) -> Class {
+        let passes = self.registration(hardware).is_some_and(|registration| {
+            registration.is_valid(now)
+                && registration.suspended.is_none()
+                && registration.role.as_deref() != Some(QUARANTINE)
+        });
+        if passes { Class::Registered } else { Class::Unregistered }
+    }
+
     /// The set that an address belongs into.
     #[must_use]
     pub(crate) fn side(&self, address: Ipv4Addr, now: Timestamp) -> Option<Side> {
         let lease = self.held(address, now)?;
-        if !plan::is_gated(plan::network_of(address)) {
+        if !self.rules.is_by_sets(address) {
             return None;
         }
-        let is_registered = self
-            .registration(lease.hardware)
-            .is_some_and(|registration| registration.is_valid(now));
-        Some(if is_registered { Side::Registered } else { Side::Unregistered })
+        Some(match self.class(lease.hardware, now) {
+            Class::Registered => Side::Registered,
+            Class::Unregistered => Side::Unregistered,
+        })
     }
 
     /// The whole gate.

@@ -3,7 +3,7 @@
 //! Everything happens in the order of its time; what happens at the same time, in the order in which it
 //! was arranged. There is one source of randomness, the seed.
 
-use super::checks::{Checkers, Verdict, Violation};
+use super::checks::{Checkers, Ruled, Verdict, Violation};
 use super::devices::Device;
 use super::disk::Disk;
 use super::kernel::Kernel;
@@ -22,6 +22,10 @@ use vestibule_load::random::Random;
 
 /// The true time at the beginning of every run, as a wall clock shows it.
 const EPOCH: u64 = 1_700_000_000_000;
+
+/// What makes another sequence of a seed, for what people do. So chosen that the worlds of kept seeds
+/// have no rules, and keep their course.
+const PEOPLE: u64 = 0x2_0000_0000;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -78,6 +82,8 @@ pub(crate) struct World {
     pub(super) random: Random,
     /// For what came to this simulator later: seeds whose stories are kept keep their course.
     pub(super) aside: Random,
+    /// For what people do with registrations.
+    pub(super) people: Random,
     pub(super) strangers: Strangers,
     pub(super) now: u64,
     pub(super) trace: Trace,
@@ -118,7 +124,9 @@ impl World {
     pub(crate) fn new(seed: u64, milliseconds: Option<u64>) -> Self {
         let mut random = Random::new(seed);
         let mut aside = Random::new(!seed);
-        let plan = Plan::of(&mut random, &mut aside, milliseconds);
+        let mut people = Random::new(seed ^ PEOPLE);
+        let plan = Plan::of(&mut random, &mut aside, &mut people, milliseconds);
+        let rules = Arc::new(plan.rules.clone());
         let devices = (0..plan.devices).map(|number| Device::new(number, &plan, &mut random));
         let devices = devices.collect();
         let mut world = Self {
@@ -126,7 +134,7 @@ impl World {
             now: 0,
             trace: Trace::default(),
             devices,
-            disk: Disk::default(),
+            disk: Disk::new(Arc::clone(&rules)),
             kernel: Kernel::default(),
             committing: Vec::new(),
             process: None,
@@ -136,7 +144,7 @@ impl World {
             boot: 0,
             booted: 0,
             server_offset: EPOCH,
-            checkers: Checkers::default(),
+            checkers: Checkers { ruled: Ruled::new(rules), ..Checkers::default() },
             violation: None,
             is_healed: false,
             acknowledgements: 0,
@@ -147,6 +155,7 @@ impl World {
             arranged: 0,
             random,
             aside,
+            people,
             strangers: Strangers::default(),
             plan,
         };

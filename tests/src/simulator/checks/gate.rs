@@ -36,7 +36,7 @@ impl GateRight {
     /// # Errors
     /// [`Violation`] if the kernel is not right for it.
     pub(crate) fn leaves(&self, scene: Scene<'_>, address: Ipv4Addr, device: usize) -> Verdict {
-        if !plan::is_gated(plan::network_of(address)) {
+        if !scene.durable.rules().is_by_sets(address) {
             return Ok(());
         }
         let Scene { kernel, durable, now, server_now, .. } = scene;
@@ -59,7 +59,7 @@ impl GateRight {
     /// [`Violation`] if the kernel is not right for it, unless it failed since the ACK left.
     pub(crate) fn received(&self, scene: Scene<'_>, address: Ipv4Addr, device: usize) -> Verdict {
         let Scene { kernel, durable, ahead, now, server_now, .. } = scene;
-        if !plan::is_gated(plan::network_of(address)) || kernel.is_behind {
+        if !durable.rules().is_by_sets(address) || kernel.is_behind {
             return Ok(());
         }
         let actual = kernel.side(address, now);
@@ -91,6 +91,16 @@ impl GateRight {
             if is_still_so && actual != Some(side) && !(actual.is_none() && kernel.is_flushed) {
                 let what =
                     format!("the portal was told {side:?} for {address}, but it is {actual:?}");
+                return Err(Violation::new("P3", what));
+            }
+            let flow = kernel.flow(*address).filter(|flow| flow.life == scene.life);
+            if let Some(flow) = flow
+                && is_still_so
+                && actual.is_some()
+                && flow.side != side
+            {
+                let what =
+                    format!("the portal was told {side:?} for {address}, but {flow:?} lives on");
                 return Err(Violation::new("P3", what));
             }
         }

@@ -10,6 +10,8 @@ pub(crate) mod derived;
 pub(crate) mod durable;
 pub(crate) mod gate;
 pub(crate) mod live;
+pub(crate) mod placed;
+pub(crate) mod ruled;
 pub(crate) mod unique;
 
 pub(crate) use accounted::Accounted;
@@ -19,6 +21,8 @@ pub(crate) use derived::Derived;
 pub(crate) use durable::Durable;
 pub(crate) use gate::GateRight;
 pub(crate) use live::Live;
+pub(crate) use placed::Placed;
+pub(crate) use ruled::Ruled;
 pub(crate) use unique::Unique;
 
 use std::fmt;
@@ -26,7 +30,7 @@ use std::fmt;
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which: `P1` to `P7`.
+    /// Which: `P1` to `P7`, or in words.
     pub promise: &'static str,
     /// How.
     pub what: String,
@@ -68,4 +72,8 @@ pub(crate) struct Checkers {
     pub(crate) admitted: Admitted,
     /// P7.
     pub(crate) live: Live,
+    /// What the documents say of pools for one class of hosts.
+    pub(crate) placed: Placed,
+    /// What the documents say of registrations.
+    pub(crate) ruled: Ruled,
 }
