@@ -6,6 +6,7 @@ use super::limits::{
 use super::outbox::Envelope;
 use super::work::{GateReplacement, HeldAnswer, HeldReply, Work};
 use crate::events::{EVENTS_WAITING_MAX, Packed};
+use crate::failover::ToPartner;
 use crate::metrics::Metrics;
 use crate::net::Outgoing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -65,6 +66,9 @@ pub trait Outlet {
     /// Tells what happened, once it is durable and in the kernel; called for each group, also if nothing
     /// did. `missed`: events that had to be let go before these. Must not wait.
     fn happened(&mut self, _frame_number: u64, _missed: u64, _events: &mut Packed) {}
+    /// Does what is to be done with the failover partner's connection, in order, now that what it says is
+    /// durable and the clients have their replies. Must not wait.
+    fn tell_partner(&mut self, _errands: &mut dyn Iterator<Item = ToPartner>) {}
     /// Tells those who enforce the gate elsewhere what is durable now: the changes in the order of
     /// their decisions, when the oldest was decided, and from when on their remaining times count.
     /// Must not wait.
@@ -276,6 +280,11 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
         }
         self.give_up_the_old();
         self.release(group, &freed, answers);
+        let mut errands = group.iter_mut().flat_map(|work| work.to_partner.drain(..)).peekable();
+        if errands.peek().is_some() {
+            self.outlet.tell_partner(&mut errands);
+        }
+        drop(errands);
         self.tell_events(group);
         if let Some(sequence) = sequence {
             self.outlet.committed(sequence);

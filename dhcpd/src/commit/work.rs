@@ -2,6 +2,7 @@
 
 use super::outbox::{Envelope, Outbox};
 use crate::events::Packed;
+use crate::failover::ToPartner;
 use crate::net::Outgoing;
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -66,6 +67,9 @@ pub struct Work {
     /// Answers that wait for it. An answer always needs the kernel sets to be right: what it tells may
     /// rest on a change that came before it.
     pub answers: Vec<HeldAnswer>,
+    /// What the failover partner is told when it is durable, in order, after the replies have left. It does
+    /// not wait for the kernel sets: what is said to clients does.
+    pub to_partner: Vec<ToPartner>,
     /// What others are told when it is durable and in the kernel.
     pub events: Packed,
     /// Who wants to know when it is durable.
@@ -76,7 +80,10 @@ impl Work {
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps == 0 && self.barriers.is_empty() && self.events.is_empty()
+        self.steps == 0
+            && self.barriers.is_empty()
+            && self.events.is_empty()
+            && self.to_partner.is_empty()
     }
 
     /// Empties it; the memory stays, as long as it is not more than a turn usually takes.
@@ -89,6 +96,7 @@ impl Work {
         self.gate_replace = None;
         self.replies.clear();
         self.answers.clear();
+        self.to_partner.clear();
         self.events.clear();
         self.barriers.clear();
     }

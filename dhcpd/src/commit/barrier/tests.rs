@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::commit::Outbox;
+use crate::failover::{ConnectionNumber, Errand};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
+use vestibule_core::failover::CloseReason;
 use vestibule_core::{Answer, Destination, HardwareAddress, MessageType, SocketIndex, Timestamp};
 
 /// What happened, in order.
@@ -83,6 +85,12 @@ impl Outlet for Out {
 
     fn tell(&mut self, _frame_number: u64, records: &[Record]) {
         note(&self.events, format!("tell {}", records.len()));
+    }
+
+    fn tell_partner(&mut self, errands: &mut dyn Iterator<Item = ToPartner>) {
+        for errand in errands {
+            note(&self.events, format!("partner {}", errand.connection.0));
+        }
     }
 
     fn committed(&mut self, through: Sequence) {
@@ -211,6 +219,39 @@ fn a_group_goes_through_gate_and_one_sync_before_anything_leaves() {
         ["apply 2 forget 2", "sync 3", "reply 1", "reply 2", "reply 3", "committed 3", "tell 3"]
     );
     assert_eq!(end, Ok(()));
+}
+
+/// An errand that is told apart by its connection's number.
+fn errand(number: u64) -> ToPartner {
+    ToPartner { connection: ConnectionNumber(number), errand: Errand::Close(CloseReason::Silent) }
+}
+
+#[test]
+fn the_partner_hears_of_what_is_durable_after_the_clients_and_whatever_the_gate_does() {
+    let told = |work: Work, numbers: &[u64]| Work {
+        to_partner: numbers.iter().copied().map(errand).collect(),
+        ..work
+    };
+    let case = Case { applies_that_fail: 1, core_answers: false, ..FINE };
+    let steps = vec![told(gated(1), &[5, 6]), told(open(2), &[7]), told(Work::default(), &[8])];
+    let (events, _) = run(&case, steps);
+    let expected = [
+        "apply fails",
+        "gate lost",
+        "sync 2",
+        "reply 2",
+        "partner 5",
+        "partner 6",
+        "partner 7",
+        "partner 8",
+        "committed 2",
+        "tell 2",
+    ];
+    assert_eq!(events[..expected.len()], expected);
+    assert!(!told(Work::default(), &[1]).is_empty());
+    let case = Case { disk_fails: true, core_answers: false, ..FINE };
+    let (events, _) = run(&case, vec![told(open(1), &[1])]);
+    assert_eq!(events, ["sync 1"]);
 }
 
 #[test]
