@@ -1,6 +1,6 @@
 //! What the tests of the whole system share: the lab made of namespaces, the demo and the
 //! browser that play in it,
-//! the servers that are compared in it, their benchmarks, the simulator that needs neither, what measures
+//! the servers that are compared in it, the failover pairs, their benchmarks, the simulator that needs neither, what measures
 //! a server with a million leases, what takes clients through all of a lease's life, and what counts
 //! the instructions of a packet's way.
 
@@ -11,6 +11,7 @@ pub mod gate_bench;
 pub mod instructions;
 pub mod isolated;
 pub mod lab;
+pub mod pair;
 pub mod scale;
 pub mod servers;
 pub mod simulator;
