@@ -6,18 +6,27 @@
 //! under [`OTHER`]); and that [`Metrics::encode`] shows every [`Reason`], also those that have not
 //! happened yet. It never drops a count, and never decides anything.
 
+mod counters;
 mod exposition;
+mod families;
+mod pair;
 mod table;
 
+use crate::failover::LinkCounts;
 use crate::feed::FeedCounts;
 use crate::portal::PortalPage;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use table::LabelTable;
+use vestibule_core::failover::FailoverStatus;
 use vestibule_core::{CoreStatus, EventKind, Fault, MessageType, Reason};
 
-pub use exposition::{CONTENT_TYPE, METRIC_NAMES};
+pub use counters::Occurrences;
+use counters::{Event, Histogram, SocketCounters};
+pub use exposition::CONTENT_TYPE;
+pub use families::METRIC_NAMES;
 
 /// Distinct relays that unknown networks, and packets that were shed, are counted by; further ones are counted under [`OTHER`].
 pub const RELAYS_COUNTED_MAX: usize = 256;
@@ -104,6 +113,7 @@ pub struct Metrics {
     api_connections_refused: AtomicU64,
     api_handshakes_failed: AtomicU64,
     feed: FeedCounts,
+    link: Arc<LinkCounts>,
     captive_answers: [AtomicU64; 2],
     captive_connections: AtomicU64,
     captive_connections_refused: AtomicU64,
@@ -128,78 +138,6 @@ pub struct SocketStatus {
     pub receive_buffer_bytes: u64,
     /// Packets that the kernel dropped because that queue was full, since the socket was opened.
     pub kernel_drops: u64,
-}
-
-/// How often something happened, and when it did last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Occurrences {
-    /// How often since the process began.
-    pub count: u64,
-    /// How long ago it happened last; `None` if never.
-    pub last: Option<Duration>,
-}
-
-#[derive(Debug, Default)]
-struct SocketCounters {
-    receive_buffer_bytes: AtomicU64,
-    kernel_drops: AtomicU64,
-}
-
-/// A count with the time of its last change, for things that should not happen at all.
-#[derive(Debug, Default)]
-struct Event {
-    count: AtomicU64,
-    /// Milliseconds after the epoch, plus one; 0: never.
-    last_milliseconds: AtomicU64,
-}
-
-impl Event {
-    fn happened(&self, times: u64, epoch: Instant) {
-        self.count.fetch_add(times, Relaxed);
-        let milliseconds = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-        self.last_milliseconds.fetch_max(milliseconds.saturating_add(1), Relaxed);
-    }
-
-    fn occurrences(&self, epoch: Instant) -> Occurrences {
-        let last = self.last_milliseconds.load(Relaxed).checked_sub(1).map(|milliseconds| {
-            epoch.elapsed().saturating_sub(Duration::from_millis(milliseconds))
-        });
-        Occurrences { count: self.count.load(Relaxed), last }
-    }
-}
-
-/// A histogram with fixed buckets of integers (records, nanoseconds). The library's own takes a lock.
-#[derive(Debug)]
-struct Histogram<const N: usize> {
-    upper_bounds: &'static [u64; N],
-    /// Not cumulative; values above the last bound are only in `sum` and `count`.
-    buckets: [AtomicU64; N],
-    sum: AtomicU64,
-    count: AtomicU64,
-}
-
-impl<const N: usize> Histogram<N> {
-    fn new(upper_bounds: &'static [u64; N]) -> Self {
-        Self {
-            upper_bounds,
-            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
-            sum: AtomicU64::new(0),
-            count: AtomicU64::new(0),
-        }
-    }
-
-    fn observe(&self, value: u64) {
-        let place = self.upper_bounds.partition_point(|bound| *bound < value);
-        if let Some(bucket) = self.buckets.get(place) {
-            bucket.fetch_add(1, Relaxed);
-        }
-        self.sum.fetch_add(value, Relaxed);
-        self.count.fetch_add(1, Relaxed);
-    }
-
-    fn observe_duration(&self, duration: Duration) {
-        self.observe(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-    }
 }
 
 impl Default for Metrics {
@@ -245,6 +183,7 @@ impl Metrics {
             api_connections_refused: AtomicU64::new(0),
             api_handshakes_failed: AtomicU64::new(0),
             feed: FeedCounts::default(),
+            link: Arc::default(),
             captive_answers: [AtomicU64::new(0), AtomicU64::new(0)],
             captive_connections: AtomicU64::new(0),
             captive_connections_refused: AtomicU64::new(0),
@@ -553,16 +492,28 @@ impl Metrics {
         self.unanswered.get(reason_index(reason)).map_or(0, |count| count.load(Relaxed))
     }
 
+    /// What is counted of the failover link.
+    #[must_use]
+    pub fn link(&self) -> Arc<LinkCounts> {
+        Arc::clone(&self.link)
+    }
+
     /// Everything, with the numbers of the core, as OpenMetrics text; its type is [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self, core: &CoreStatus) -> String {
-        exposition::encode(self, Some(core))
+        exposition::encode(self, Some(core), None)
+    }
+
+    /// As [`Metrics::encode`], with the failover pair that this server is half of.
+    #[must_use]
+    pub fn encode_with_pair(&self, core: &CoreStatus, pair: &FailoverStatus) -> String {
+        exposition::encode(self, Some(core), Some(pair))
     }
 
     /// As [`Metrics::encode`] when the core does not answer: what only it knows is left out.
     #[must_use]
     pub fn encode_without_core(&self) -> String {
-        exposition::encode(self, None)
+        exposition::encode(self, None, None)
     }
 }
 

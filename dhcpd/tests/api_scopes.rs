@@ -63,6 +63,14 @@ const TABLE: &[Row] = &[
     ("GET", "/v1/leases/{ip}", "/v1/leases/10.20.0.17", "", [true, false, true, true]),
     ("GET", "/v1/gate", "/v1/gate", "", [false, true, true, true]),
     ("GET", "/v1/status", "/v1/status", "", [false, false, true, true]),
+    ("GET", "/v1/failover", "/v1/failover", "", [false, false, true, true]),
+    (
+        "POST",
+        "/v1/failover/partner-down",
+        "/v1/failover/partner-down",
+        "{}",
+        [false, false, false, true],
+    ),
     (
         "GET",
         "/v1/events",

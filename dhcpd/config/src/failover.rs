@@ -11,14 +11,14 @@ use crate::limits::{
     LOAD_BALANCE_SECONDS_LIMIT, MAX_BALANCE_SECONDS_DEFAULT, MAX_LEASE_MISBALANCE_PERCENT_DEFAULT,
     MAX_LEASE_OWNERSHIP_PERCENT_DEFAULT, MAX_RESPONSE_DELAY_SECONDS_DEFAULT,
     MAX_RESPONSE_DELAY_SECONDS_MAX, MAX_RESPONSE_DELAY_SECONDS_MIN, MAX_UNACKED_UPDATES_DEFAULT,
-    MAX_UNACKED_UPDATES_MAX, MCLT_SECONDS_MAX, MCLT_SECONDS_MIN, MIN_BALANCE_SECONDS_DEFAULT,
-    RELATIONSHIP_LENGTH_MAX, SPLIT_DEFAULT, SPLIT_MAX,
+    MAX_UNACKED_UPDATES_MAX, MCLT_SECONDS_MAX, MCLT_SECONDS_MIN, MCLT_SECONDS_UNMET,
+    MIN_BALANCE_SECONDS_DEFAULT, RELATIONSHIP_LENGTH_MAX, SPLIT_DEFAULT, SPLIT_MAX,
 };
 use crate::mistake::{Complaint, quoted};
 use crate::reader::{Placed, Reader, Table};
 use crate::value;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use vestibule_core::failover::Role;
+use vestibule_core::failover::{BalanceSettings, FailoverConfiguration, HashBuckets, Role};
 use vestibule_core::limits::LIFETIME_SECONDS_MAX;
 
 /// What only the primary says: it tells the secondary in each CONNECT.
@@ -179,4 +179,26 @@ fn host(text: &str) -> Result<Ipv4Addr, Complaint> {
     let address = value::address(text)?;
     value::check_host(address)?;
     Ok(address)
+}
+
+impl Failover {
+    /// What the core works by.
+    pub(crate) fn core(&self) -> FailoverConfiguration {
+        FailoverConfiguration {
+            role: self.role,
+            relationship: self.relationship.clone(),
+            mclt_seconds: self.mclt_seconds.unwrap_or(MCLT_SECONDS_UNMET),
+            hash_buckets: HashBuckets::split(self.split),
+            unacknowledged_max: self.unacknowledged_max,
+            receive_timer_seconds: self.receive_timer_seconds,
+            load_balance_seconds_max: self.load_balance_seconds_max,
+            balance: BalanceSettings {
+                misbalance_percent: self.misbalance_percent,
+                ownership_percent: self.ownership_percent,
+            },
+            balance_seconds_min: self.min_balance_seconds,
+            balance_seconds_max: self.max_balance_seconds,
+            auto_partner_down_seconds: self.auto_partner_down_seconds,
+        }
+    }
 }

@@ -141,7 +141,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         cache_threshold_percent: leases.cache_threshold_percent,
         rapid_commit: leases.rapid_commit,
         registration,
-        failover: None,
+        failover: failover.as_ref().map(Failover::core),
     };
     Some(Vestibule {
         server: server?,

@@ -197,6 +197,10 @@ pub const MCLT_SECONDS_MIN: u32 = 5;
 /// The longest `failover.mclt` in seconds: how long a server that lost its store waits.
 pub const MCLT_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 
+/// The maximum client lead time in seconds that a secondary goes by until it has met its primary. It holds
+/// for nothing then: a server that never met its partner serves nobody.
+pub const MCLT_SECONDS_UNMET: u32 = 60 * 60;
+
 /// Default of `failover.split`: half of the clients each.
 pub const SPLIT_DEFAULT: u16 = 128;
 

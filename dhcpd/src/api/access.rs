@@ -49,6 +49,8 @@ pub const ROUTES: &[Access] = &[
     access("GET", "/v1/leases/{ip}", ALL),
     access("GET", "/v1/gate", FOLLOWERS),
     access("GET", "/v1/status", READERS),
+    access("GET", "/v1/failover", READERS),
+    access("POST", "/v1/failover/partner-down", OPERATORS),
     access("GET", "/v1/events", READERS),
     access("GET", "/v1/webhooks", READERS),
     access("POST", "/v1/webhooks/{name}/test", &[Operator]),

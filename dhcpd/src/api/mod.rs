@@ -19,6 +19,7 @@
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `idempotency` | requests that were answered before |
 //! | `refusal` | what the core refuses, as problems |
+//! | `failover` | the pair that this server is half of |
 //! | `events`, `webhooks` | what happened, and how it is brought to others |
 //! | `chunks` | answers without an end, server-sent events |
 //! | `view` | their JSON |
@@ -34,6 +35,7 @@ mod captive;
 mod certificate;
 mod chunks;
 mod events;
+mod failover;
 mod forwarded;
 mod gate;
 mod idempotency;
@@ -79,6 +81,7 @@ pub use captive::CaptivePortal;
 pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
 pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
+pub use failover::{FailoverView, PairNetworkView};
 pub use gate::GateFeed;
 pub use idempotency::{KEY_LENGTH_MAX, KEY_LIFETIME, KEYS_KEPT_MAX};
 pub(crate) use json::text as json_text;
@@ -370,6 +373,8 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{ip}", get(leases::read))
         .route("/v1/status", get(status::status))
+        .route("/v1/failover", get(failover::failover))
+        .route("/v1/failover/partner-down", post(failover::partner_down))
         .route("/v1/events", get(events::events))
         .route("/v1/webhooks", get(webhooks::list))
         .route("/v1/webhooks/{name}/test", post(webhooks::test))

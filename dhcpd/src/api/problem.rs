@@ -95,6 +95,10 @@ kinds! {
     UnknownWebhook = "unknown-webhook", NOT_FOUND, "There is no webhook of this name";
     /// The feed of a gate that is off.
     NoGate = "no-gate", NOT_FOUND, "There is no gate";
+    /// The configuration has no failover partner.
+    NoFailoverPartner = "no-failover-partner", NOT_FOUND, "This server has no failover partner";
+    /// The failover partner is heard.
+    PartnerConnected = "partner-connected", CONFLICT, "The failover partner is not down";
     /// The key was used for another request.
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
     /// The first request with the key is still being carried out.

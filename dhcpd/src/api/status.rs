@@ -3,7 +3,7 @@
 
 use super::problem::Problem;
 use super::view::{GateView, NetworkView, SocketView, StatusView, StorageView};
-use super::{ApiState, answer_mismatch, json};
+use super::{ApiState, answer_mismatch, failover, json};
 use crate::metrics::{CONTENT_TYPE, Metrics, Occurrences};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -36,7 +36,10 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
     // A sick core is when the other numbers are wanted most.
     let metrics = &state.shared.metrics;
     let text = match core_status(&state, state.shared.timeouts.health).await {
-        Ok(core) => metrics.encode(&core),
+        Ok(core) => match failover::pair(&state).await {
+            Ok(Some(pair)) => metrics.encode_with_pair(&core, &pair),
+            _ => metrics.encode(&core),
+        },
         Err(_) => metrics.encode_without_core(),
     };
     (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()

@@ -14,6 +14,7 @@ mod check_store;
 mod client;
 mod commands;
 mod events;
+mod failover;
 mod import;
 mod portable;
 mod registrations;
@@ -109,6 +110,9 @@ enum Command {
     /// List registrations, write them into a file, or read them from one
     #[command(subcommand)]
     Registrations(RegistrationsCommand),
+    /// Show how the failover pair is, or say that the partner is down
+    #[command(subcommand)]
+    Failover(FailoverCommand),
     /// Say whether a store that no server is using is sound, and what would be lost if not; asks no server
     CheckStore(CheckStoreArguments),
     /// Reads a copy of an index in a process of its own, because it may die of it: check-store calls it
@@ -160,6 +164,18 @@ enum WebhooksCommand {
     Test {
         /// Its name
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum FailoverCommand {
+    /// Show the states of both halves, and whose the free addresses are
+    Status,
+    /// Say that the partner is down, so that this server serves alone with all addresses
+    PartnerDown {
+        /// Do not ask whether it is
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -357,6 +373,7 @@ fn execute(
         Command::Registrations(RegistrationsCommand::Import(wanted)) => {
             import::import(&client(&global)?, &wanted, json, out, complaints)
         }
+        Command::Failover(wanted) => failover::failover(&client(&global)?, &wanted, json, out),
         Command::Unregister { mac } => commands::unregister(&client(&global)?, mac, json, out),
     }
 }

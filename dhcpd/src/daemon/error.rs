@@ -3,6 +3,7 @@
 use crate::api::{CertificateError, ListenError};
 use crate::commit::CommitError;
 use crate::events::EventLogError;
+use crate::failover::LinkError;
 use crate::net::NetError;
 use crate::portal::PortalError;
 use crate::store::StoreError;
@@ -24,6 +25,8 @@ pub enum StartError {
     Net(NetError),
     /// The operator's: the API's address cannot be had.
     Api(ListenError),
+    /// The operator's: the failover link's address cannot be had.
+    Failover(LinkError),
     /// The operator's: the garden's socket cannot be had.
     GardenSocket(ListenError),
     /// The operator's: the certificate for `captive.listen`, `portal.tls-listen` or `api.tls-listen` cannot be used.
@@ -72,6 +75,7 @@ impl fmt::Display for StartError {
             ),
             Self::Net(error) => error.fmt(f),
             Self::Api(error) => write!(f, "{}{error}", api_listen(error)),
+            Self::Failover(error) => error.fmt(f),
             Self::GardenSocket(error) => write!(f, "gate.garden-socket: {error}"),
             Self::Certificate(error) => error.fmt(f),
             Self::Portal(error) => error.fmt(f),

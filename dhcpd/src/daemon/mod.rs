@@ -23,6 +23,7 @@ mod garden;
 mod gate;
 mod lease_token;
 mod outlet;
+mod partner;
 mod portal;
 mod search;
 mod supervisor;
@@ -46,6 +47,7 @@ use crate::store::{Store, StoreOptions};
 use captive::{CaptiveListener, TlsListener};
 use garden::GardenSocket;
 use outlet::DaemonOutlet;
+use partner::PartnerLink;
 use portal::PortalListeners;
 use search::IndexSearch;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -120,12 +122,14 @@ pub fn run(config: &Path) -> Result<(), StartError> {
         runtime.block_on(GardenSocket::open(vestibule.gate.garden_socket.as_deref()))?;
     let portal = runtime.block_on(PortalListeners::open(&vestibule))?;
     let tls = runtime.block_on(TlsListener::open(vestibule.api.tls.as_ref()))?;
+    let link = runtime.block_on(PartnerLink::open(vestibule.failover.as_ref()))?;
     // Before anybody can know that there is somebody to signal.
     let signals = {
         let _runtime = runtime.enter();
         Signals::catch().map_err(StartError::Runtime)?
     };
-    let parts = Parts { vestibule, tokens, metrics, sockets, captive, tls, garden_socket, portal };
+    let parts =
+        Parts { vestibule, tokens, metrics, sockets, captive, tls, garden_socket, portal, link };
     let serving = parts.start(&runtime, listener)?;
     serving.until_the_end(runtime, signals)
 }
@@ -163,6 +167,7 @@ struct Parts {
     garden_socket: Option<GardenSocket>,
     portal: Option<PortalListeners>,
     tls: Option<TlsListener>,
+    link: Option<PartnerLink>,
 }
 
 /// What ends the daemon.
@@ -212,6 +217,7 @@ impl Parts {
             tls,
             garden_socket,
             portal: portal_listeners,
+            link,
         } = self;
         let Sockets { receiver, sender, waker, monitor } = sockets;
         let state_dir = &vestibule.server.state_dir;
@@ -260,6 +266,7 @@ impl Parts {
 
         let (events, webhooks) = (telling.events(), telling.webhooks());
         let (handover, keeper) = telling.start(store.frame_number(), runtime)?;
+        let partner = link.map(|link| link.start(runtime, metrics.link(), waker.clone()));
         let outlet = DaemonOutlet {
             sender: sender.clone(),
             metrics: Arc::clone(&metrics),
@@ -268,6 +275,7 @@ impl Parts {
             index: index.clone(),
             events: handover,
             feed: feed.clone(),
+            partner: partner.as_ref().map(|partner| partner.outbound.clone()),
             quiet: Quiet::default(),
         };
         let elements = server.gate(clock.now());
@@ -355,6 +363,7 @@ impl Parts {
             receiver,
             sender,
             calls,
+            partner: partner.map(|partner| partner.inbox),
             told,
             work,
             spent,

@@ -3,6 +3,7 @@
 use crate::commit::{Envelope, Outlet, Work};
 use crate::decide::{self, Quiet, Told};
 use crate::events::{Handover, Packed};
+use crate::failover::{Outbound, ToPartner};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Sender};
@@ -22,6 +23,8 @@ pub(super) struct DaemonOutlet {
     pub(super) events: Handover,
     /// `None`: there is no gate.
     pub(super) feed: Option<Arc<Feed>>,
+    /// `None`: there is no failover partner.
+    pub(super) partner: Option<Outbound>,
     pub(super) quiet: Quiet,
 }
 
@@ -48,6 +51,12 @@ impl Outlet for DaemonOutlet {
     ) {
         if let Some(feed) = &self.feed {
             feed.publish(decided, now, changes);
+        }
+    }
+
+    fn tell_partner(&mut self, errands: &mut dyn Iterator<Item = ToPartner>) {
+        if let Some(partner) = &self.partner {
+            partner.put(errands);
         }
     }
 

@@ -14,15 +14,18 @@
 //! When more comes in than it can decide, packets wait in the [`Admission`], which says by rule who is
 //! served next and who is shed. Nothing waits without a limit: `docs/packets.md` says how long at most.
 
+mod partner;
 mod quiet;
 mod told;
 
 use crate::clock::Clock;
 use crate::commit::{Envelope, GateReplacement, HeldAnswer, Outbox, Work};
 use crate::door::Call;
+use crate::failover::FromPartner;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Receiver, Sender};
 use crate::wire;
+use partner::Partner;
 pub(crate) use quiet::Quiet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,6 +74,8 @@ pub struct Decide {
     pub sender: Sender,
     /// Calls through the door.
     pub calls: tokio::sync::mpsc::Receiver<Call>,
+    /// What the failover partner's connection brings; `None`: this server is alone.
+    pub partner: Option<tokio::sync::mpsc::Receiver<FromPartner>>,
     /// What the barrier and the gate's watch tell.
     pub told: Arc<Told>,
     /// The way to the barrier.
@@ -86,8 +91,19 @@ pub struct Decide {
 impl Decide {
     /// Works until it is told to stop, or until the barrier is gone.
     pub fn run(self) {
-        let Self { server, clock, receiver, sender, calls, told, work, spent, metrics, stop } =
-            self;
+        let Self {
+            server,
+            clock,
+            receiver,
+            sender,
+            calls,
+            partner,
+            told,
+            work,
+            spent,
+            metrics,
+            stop,
+        } = self;
         let now = clock.now();
         let mut turn = Turn {
             server,
@@ -107,10 +123,11 @@ impl Decide {
             ticket_next: 0,
             wake: None,
             committed: Sequence::default(),
+            partner: Partner::default(),
             quiet: Quiet::default(),
             barrier_is_gone: false,
         };
-        turn.work_until(&stop, receiver, calls);
+        turn.work_until(&stop, receiver, calls, partner);
     }
 }
 
@@ -138,6 +155,7 @@ struct Turn {
     ticket_next: u64,
     wake: Option<Timestamp>,
     committed: Sequence,
+    partner: Partner,
     quiet: Quiet,
     barrier_is_gone: bool,
 }
@@ -148,11 +166,12 @@ impl Turn {
         stop: &AtomicBool,
         mut receiver: Receiver,
         mut calls: tokio::sync::mpsc::Receiver<Call>,
+        mut partner: Option<tokio::sync::mpsc::Receiver<FromPartner>>,
     ) {
         let mut requests: Vec<Request> = Vec::new();
-        let mut calls_are_left = false;
+        let mut some_are_left = false;
         while !stop.load(Ordering::Acquire) && !self.barrier_is_gone {
-            let sleep = if calls_are_left { Duration::ZERO } else { self.sleep() };
+            let sleep = if some_are_left { Duration::ZERO } else { self.sleep() };
             if let Err(error) = receiver.wait(Some(sleep)) {
                 tracing::error!(%error, "cannot wait for packets");
                 break;
@@ -162,7 +181,8 @@ impl Turn {
             self.listen();
             self.receive(&mut receiver, &mut requests);
             self.decide(&mut requests);
-            calls_are_left = self.serve(&mut calls);
+            some_are_left = self.serve(&mut calls);
+            some_are_left |= self.hear_partner(partner.as_mut());
             if self.wake.is_some_and(|wake| wake <= self.now) {
                 self.wake = None;
                 self.step(Input::Tick);
@@ -328,8 +348,7 @@ impl Turn {
                         }
                     }
                 }
-                // Without a link there is nobody to send to, and no configuration asks for one yet.
-                Effect::Partner(_) => {}
+                Effect::Partner(effect) => self.tell_partner(effect),
                 Effect::Notice(notice) => self.notice(&notice),
                 Effect::Event(event) => self.work.events.push(event),
                 Effect::Wake(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
@@ -431,7 +450,7 @@ impl Turn {
                 }
             }
             Notice::LeaseReused => self.metrics.lease_reused(),
-            Notice::Failover(notice) => tracing::info!(?notice, "failover"),
+            Notice::Failover(notice) => self.notice_failover(notice),
             Notice::AddressDeclined { address, hardware } => {
                 if self.quiet.may_say(&format!("declined {address}")) {
                     tracing::warn!(

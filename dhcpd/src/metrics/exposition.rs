@@ -1,8 +1,10 @@
 //! [`Metrics`] and the numbers of the core as OpenMetrics text.
 //!
-//! A scrape first copies all numbers into a list of families, then writes the list. Every family and
-//! label name stands in this file once, and in `docs/metrics.md`, which a test compares.
+//! A scrape first copies all numbers into a list of families, then writes the list. Every label name stands
+//! here or in [`pair`] once, and in `docs/metrics.md`.
 
+use super::families::FAMILIES;
+use super::pair;
 use super::{Event, Histogram, Metrics, OTHER, SHED_REASONS};
 use crate::portal::PortalPage;
 use prometheus_client::collector::Collector;
@@ -12,230 +14,20 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vestibule_core::failover::FailoverStatus;
 use vestibule_core::{CoreStatus, EventKind, MessageType, NetworkStatus, PoolStatus, Reason};
 
 /// The media type of [`Metrics::encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every family: name, kind, and what it says. Counters get `_total` behind their name in the text.
-const FAMILIES: &[(&str, MetricType, &str)] = &[
-    ("vestibule_build_info", MetricType::Gauge, "Always 1; the version is in the label"),
-    ("vestibule_packets_received", MetricType::Counter, "Decoded messages by type"),
-    ("vestibule_replies_sent", MetricType::Counter, "Replies that the kernel took, by type"),
-    ("vestibule_naks", MetricType::Counter, "NAKs by reason"),
-    (
-        "vestibule_packets_unanswered",
-        MetricType::Counter,
-        "Packets without a reply, by reason and by whose fault it is",
-    ),
-    (
-        "vestibule_unknown_network_packets",
-        MetricType::Counter,
-        "Packets from networks that are not configured, by the relay's address",
-    ),
-    (
-        "vestibule_packets_shed",
-        MetricType::Counter,
-        "Packets that were shed because more came than could be served, by their relay",
-    ),
-    ("vestibule_send_errors", MetricType::Counter, "Replies that the kernel refused to send"),
-    (
-        "vestibule_socket_receive_buffer_bytes",
-        MetricType::Gauge,
-        "Bytes that the kernel queues for a DHCP socket at most",
-    ),
-    (
-        "vestibule_socket_kernel_drops",
-        MetricType::Counter,
-        "Packets that the kernel dropped because a socket's queue was full",
-    ),
-    ("vestibule_group_records", MetricType::Histogram, "Records per committed group"),
-    ("vestibule_sync_seconds", MetricType::Histogram, "Time of a group's write and sync"),
-    (
-        "vestibule_gate_transaction_seconds",
-        MetricType::Histogram,
-        "Time of a group's transaction on the kernel sets",
-    ),
-    ("vestibule_gate_changes", MetricType::Counter, "Addresses changed in the kernel sets"),
-    ("vestibule_gate_failures", MetricType::Counter, "Failed transactions on the kernel sets"),
-    (
-        "vestibule_gate_reconciles",
-        MetricType::Counter,
-        "Times that the whole of the kernel sets was replaced",
-    ),
-    ("vestibule_replies_held", MetricType::Gauge, "Replies that wait for their commit now"),
-    (
-        "vestibule_pool_exhausted",
-        MetricType::Counter,
-        "Times that a client found no free address, by network",
-    ),
-    (
-        "vestibule_index_out",
-        MetricType::Gauge,
-        "1 if there is no index to ask: searches look through all leases",
-    ),
-    ("vestibule_index_rebuilds", MetricType::Counter, "Times that the index was built again"),
-    (
-        "vestibule_leases_reused",
-        MetricType::Counter,
-        "Renewals that were answered from the lease as it was, without a write",
-    ),
-    (
-        "vestibule_options_left_out",
-        MetricType::Counter,
-        "Options that did not fit into their reply",
-    ),
-    (
-        "vestibule_journal_bytes",
-        MetricType::Gauge,
-        "Bytes of journal since the last snapshot was begun",
-    ),
-    ("vestibule_journal_segments", MetricType::Gauge, "Segments of the journal on disk"),
-    ("vestibule_journal_spares", MetricType::Gauge, "Segments that are ready to be used next"),
-    (
-        "vestibule_journal_spare_failed",
-        MetricType::Gauge,
-        "1 if no further segment can be prepared: commits fail when this one is full",
-    ),
-    ("vestibule_api_responses", MetricType::Counter, "Answers of the API by HTTP status"),
-    ("vestibule_api_connections", MetricType::Gauge, "Open connections to the API"),
-    (
-        "vestibule_api_connections_refused",
-        MetricType::Counter,
-        "Connections to the API that were closed because too many were open",
-    ),
-    (
-        "vestibule_api_handshakes_failed",
-        MetricType::Counter,
-        "Connections to api.tls-listen without a session",
-    ),
-    ("vestibule_gate_followers", MetricType::Gauge, "Followers of the gate feed now"),
-    ("vestibule_gate_changes_told", MetricType::Counter, "Changes told, once for each follower"),
-    ("vestibule_gate_snapshots_told", MetricType::Counter, "Snapshots of the gate told"),
-    ("vestibule_gate_followers_resumed", MetricType::Counter, "Feeds that went on after a cursor"),
-    ("vestibule_gate_followers_refused", MetricType::Counter, "Followers too many or too slow"),
-    (
-        "vestibule_captive_answers",
-        MetricType::Counter,
-        "Answers of the captive portal API, by what the device was told",
-    ),
-    ("vestibule_captive_connections", MetricType::Gauge, "Open connections to captive.listen"),
-    (
-        "vestibule_captive_connections_refused",
-        MetricType::Counter,
-        "Connections to captive.listen that were closed because too many were open",
-    ),
-    (
-        "vestibule_captive_handshakes_failed",
-        MetricType::Counter,
-        "Connections to captive.listen that came to no TLS session",
-    ),
-    ("vestibule_events", MetricType::Counter, "Events told, by kind"),
-    ("vestibule_event_subscribers", MetricType::Gauge, "Readers that follow the events now"),
-    (
-        "vestibule_event_subscribers_cut",
-        MetricType::Counter,
-        "Readers of events that were cut off because they were too slow",
-    ),
-    (
-        "vestibule_webhook_events",
-        MetricType::Counter,
-        "Events that a webhook's receiver has taken, by webhook",
-    ),
-    (
-        "vestibule_webhook_failures",
-        MetricType::Counter,
-        "Deliveries that a webhook's receiver did not take, by webhook",
-    ),
-    (
-        "vestibule_webhook_dropped",
-        MetricType::Counter,
-        "Ids of events that a webhook passed over because they are kept no more, by webhook",
-    ),
-    (
-        "vestibule_portal_pages",
-        MetricType::Counter,
-        "Pages of the built-in portal, by what they say",
-    ),
-    ("vestibule_portal_connections", MetricType::Gauge, "Open connections to the built-in portal"),
-    (
-        "vestibule_portal_connections_refused",
-        MetricType::Counter,
-        "Connections to the built-in portal that were closed because too many were open",
-    ),
-    (
-        "vestibule_portal_handshakes_failed",
-        MetricType::Counter,
-        "Connections to the built-in portal that came to no TLS session, for another name too",
-    ),
-    (
-        "vestibule_core_answers",
-        MetricType::Gauge,
-        "1 if the core answered this scrape; if 0, the gauges below have no values",
-    ),
-    ("vestibule_leases_known", MetricType::Gauge, "Leases in memory, ended ones too"),
-    ("vestibule_registrations", MetricType::Gauge, "Valid registrations"),
-    ("vestibule_offers", MetricType::Gauge, "Offers that wait for their REQUEST"),
-    ("vestibule_network_gated", MetricType::Gauge, "1 if the network is gated, else 0"),
-    ("vestibule_network_pool_addresses", MetricType::Gauge, "Addresses in the network's pools"),
-    (
-        "vestibule_network_free_addresses",
-        MetricType::Gauge,
-        "Addresses of the network's pools that anybody can get now",
-    ),
-    ("vestibule_network_held_leases", MetricType::Gauge, "Addresses that clients hold now"),
-    (
-        "vestibule_network_declined_addresses",
-        MetricType::Gauge,
-        "Addresses in quarantine after a DECLINE",
-    ),
-    (
-        "vestibule_network_registered_leases",
-        MetricType::Gauge,
-        "Held leases of registered hosts; 0 where there is no gate",
-    ),
-    (
-        "vestibule_network_unregistered_leases",
-        MetricType::Gauge,
-        "Held leases of hosts that are not registered; 0 where there is no gate",
-    ),
-    (
-        "vestibule_network_class_pool_addresses",
-        MetricType::Gauge,
-        "Addresses in the network's pools for one class of hosts",
-    ),
-    (
-        "vestibule_network_class_free_addresses",
-        MetricType::Gauge,
-        "Addresses of those pools that a host of the class can get now",
-    ),
-    (
-        "vestibule_network_class_held_leases",
-        MetricType::Gauge,
-        "Addresses of those pools that clients hold now",
-    ),
-    (
-        "vestibule_network_class_misplaced_leases",
-        MetricType::Gauge,
-        "Those of them whose host is of the other class by now",
-    ),
-];
-
-/// The names of all families, in the order of the text.
-pub const METRIC_NAMES: &[&str] = &{
-    let mut names = [""; FAMILIES.len()];
-    let mut index = 0;
-    while index < FAMILIES.len() {
-        names[index] = FAMILIES[index].0;
-        index += 1;
-    }
-    names
-};
-
 /// Everything as text.
-pub(super) fn encode(metrics: &Metrics, core: Option<&CoreStatus>) -> String {
+pub(super) fn encode(
+    metrics: &Metrics,
+    core: Option<&CoreStatus>,
+    pair: Option<&FailoverStatus>,
+) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot::take(metrics, core)));
+    registry.register_collector(Box::new(Snapshot::take(metrics, core, pair)));
     let mut encoded = String::new();
     // Writing into a String fails only if memory ends, and then the process does.
     let _ = text::encode(&mut encoded, &registry);
@@ -250,7 +42,7 @@ struct Snapshot {
 }
 
 #[derive(Debug)]
-struct Sample {
+pub(super) struct Sample {
     labels: Vec<(&'static str, String)>,
     value: Value,
 }
@@ -258,12 +50,17 @@ struct Sample {
 #[derive(Debug)]
 enum Value {
     Number(u64),
+    Signed(i64),
     Histogram { sum: f64, count: u64, buckets: Vec<(f64, u64)> },
 }
 
 impl Snapshot {
-    fn take(metrics: &Metrics, core: Option<&CoreStatus>) -> Self {
-        let families = FAMILIES.iter().map(|(name, ..)| samples(name, metrics, core)).collect();
+    fn take(metrics: &Metrics, core: Option<&CoreStatus>, pair: Option<&FailoverStatus>) -> Self {
+        let samples = |name: &str| match pair::samples(name, metrics, pair) {
+            Some(samples) => samples,
+            None => samples(name, metrics, core),
+        };
+        let families = FAMILIES.iter().map(|(name, ..)| samples(name)).collect();
         Self { families }
     }
 }
@@ -431,7 +228,11 @@ fn samples(name: &str, metrics: &Metrics, core: Option<&CoreStatus>) -> Vec<Samp
 
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
 
-fn number(labels: Vec<(&'static str, String)>, value: u64) -> Sample {
+pub(super) fn signed(labels: Vec<(&'static str, String)>, value: i64) -> Sample {
+    Sample { labels, value: Value::Signed(value) }
+}
+
+pub(super) fn number(labels: Vec<(&'static str, String)>, value: u64) -> Sample {
     Sample { labels, value: Value::Number(value) }
 }
 
@@ -550,6 +351,7 @@ fn write(encoder: &mut MetricEncoder<'_>, kind: MetricType, value: &Value) -> fm
             encoder.encode_counter(number, None::<&Exemplar<NoLabelSet, u64>>)
         }
         Value::Number(number) => encoder.encode_gauge(number),
+        Value::Signed(number) => encoder.encode_gauge(number),
         Value::Histogram { sum, count, buckets } => {
             encoder.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
         }

@@ -269,3 +269,50 @@ fn every_reason_is_documented() {
         path.display()
     );
 }
+
+#[test]
+fn a_pair_is_shown_and_a_server_alone_shows_none() {
+    use vestibule_core::failover::{FailoverStatus, PairNetworkStatus, PartnerState, Role, State};
+    let metrics = Metrics::new();
+    assert!(!metrics.encode(&CoreStatus::default()).contains("vestibule_failover_state{"));
+    let pair = FailoverStatus {
+        role: Role::Secondary,
+        relationship: "pair".into(),
+        state: State::Normal,
+        is_starting: false,
+        since: 100,
+        partner: PartnerState::Known(State::CommunicationsInterrupted),
+        partner_since: 200,
+        is_connected: true,
+        clock_ahead_seconds: Some(-7),
+        mclt_seconds: 1800,
+        buckets: Some(128),
+        updates_unacknowledged: 3,
+        updates_waiting: 4,
+        networks: vec![PairNetworkStatus { name: "halls".into(), free: 5, backup: 6, other: 7 }],
+    };
+    let text = metrics.encode_with_pair(&CoreStatus::default(), &pair);
+    for line in [
+        "vestibule_failover_state{state=\"normal\"} 1",
+        "vestibule_failover_state{state=\"startup\"} 0",
+        "vestibule_failover_partner_state{state=\"communications-interrupted\"} 1",
+        "vestibule_failover_state_since_seconds 100",
+        "vestibule_failover_connected 1",
+        "vestibule_failover_clock_ahead_seconds -7",
+        "vestibule_failover_mclt_seconds 1800",
+        "vestibule_failover_updates_unacknowledged 3",
+        "vestibule_failover_updates_waiting 4",
+        "vestibule_failover_free_addresses{network=\"halls\"} 5",
+        "vestibule_failover_backup_addresses{network=\"halls\"} 6",
+        "vestibule_failover_other_addresses{network=\"halls\"} 7",
+        "vestibule_failover_messages_sent_total 0",
+        "vestibule_failover_connections_ended_total{reason=\"stranger\"} 0",
+    ] {
+        assert_line(&text, line);
+    }
+    let starting = FailoverStatus { is_starting: true, clock_ahead_seconds: None, ..pair };
+    let text = metrics.encode_with_pair(&CoreStatus::default(), &starting);
+    assert_line(&text, "vestibule_failover_state{state=\"startup\"} 1");
+    assert_line(&text, "vestibule_failover_state{state=\"normal\"} 0");
+    assert!(!text.contains("clock_ahead_seconds "), "{text}");
+}

@@ -1,0 +1,160 @@
+//! `vestibule failover`: how the pair is, and the operator's word that the partner is down.
+
+use super::client::Client;
+use super::commands::understood;
+use super::show::{or_dash, shown};
+use super::{FailoverCommand, Failure};
+use crate::api::{FailoverView, json_text};
+use serde_json::{Value, json};
+use std::io::{self, BufRead, IsTerminal as _, Write};
+
+/// What `partner-down` means, told before it is done.
+const WHAT_IT_MEANS: &str = "Say that the partner is down only if it is: switched off, or its DHCP server is stopped and will \
+not start by itself. This server then gives out the partner's addresses too, once the lead time has passed. If the \
+partner serves all the same, behind a cut link, both give the same addresses to different clients. When it comes back it fetches \
+what happened meanwhile, and this ends by itself.";
+
+/// `vestibule failover …`
+pub(super) fn failover(
+    client: &Client,
+    command: &FailoverCommand,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    match command {
+        FailoverCommand::Status => {
+            let answer = client.get("/v1/failover")?;
+            show(answer, json, out)
+        }
+        FailoverCommand::PartnerDown { yes } => {
+            if !yes {
+                let view: FailoverView = understood(client.get("/v1/failover")?)?;
+                let stdin = io::stdin();
+                if !stdin.is_terminal() {
+                    return Err(Failure::Usage(format!(
+                        "{WHAT_IT_MEANS} To say so without being asked, add --yes"
+                    )));
+                }
+                if !agreed(&view, &mut stdin.lock(), out)? {
+                    return Err(Failure::Refused("nothing was done".to_owned()));
+                }
+            }
+            let answer = client.post("/v1/failover/partner-down", &json!({}))?;
+            show(answer, json, out)
+        }
+    }
+}
+
+/// Whether the operator agrees, having read what it means.
+fn agreed(
+    view: &FailoverView,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+) -> Result<bool, Failure> {
+    writeln!(out, "{WHAT_IT_MEANS}\n")?;
+    state_lines(view, out)?;
+    write!(out, "\nIs the partner down? Type yes: ")?;
+    out.flush()?;
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(line.trim() == "yes")
+}
+
+fn show(answer: Value, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    if json {
+        return Ok(writeln!(out, "{}", json_text(&answer))?);
+    }
+    let view: FailoverView = understood(answer)?;
+    writeln!(out, "{}, this server is its {}", shown(&view.name), shown(&view.role))?;
+    state_lines(&view, out)?;
+    if let Some(ahead) = view.clock_ahead_seconds {
+        let (seconds, how) = (ahead.unsigned_abs(), if ahead < 0 { "behind" } else { "ahead of" });
+        writeln!(out, "  clock      {seconds} s {how} the partner's when they met")?;
+    }
+    let buckets = match view.buckets {
+        Some(buckets) => format!("this server answers {buckets} of 256 buckets of clients"),
+        None => "the primary has not said yet which clients are whose".to_owned(),
+    };
+    writeln!(out, "  lead time  {} s; {buckets}", view.mclt_seconds)?;
+    writeln!(
+        out,
+        "  updates    {} under way, {} waiting",
+        view.updates_unacknowledged, view.updates_waiting
+    )?;
+    let width = view.networks.iter().map(|network| shown(&network.name).chars().count()).max();
+    let width = width.unwrap_or(0).max("NETWORK".len());
+    writeln!(
+        out,
+        "\n{:width$} {:>15} {:>17} {:>9}",
+        "NETWORK", "PRIMARY'S FREE", "SECONDARY'S FREE", "OTHER"
+    )?;
+    for network in &view.networks {
+        writeln!(
+            out,
+            "{:width$} {:>15} {:>17} {:>9}",
+            shown(&network.name),
+            network.free,
+            network.backup,
+            network.other
+        )?;
+    }
+    Ok(())
+}
+
+fn state_lines(view: &FailoverView, out: &mut dyn Write) -> Result<(), Failure> {
+    let since = or_dash(view.since.as_deref());
+    writeln!(out, "  state      {}, since {since}", shown(&view.state))?;
+    let state = shown(&view.partner_state);
+    let since = or_dash(view.partner_since.as_deref());
+    if view.connected {
+        writeln!(out, "  partner    {state}, since {since}")?;
+    } else {
+        writeln!(out, "  partner    NOT HEARD; when it was last, {state}, since {since}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end by a panic")]
+mod tests {
+    use super::*;
+
+    fn view() -> Value {
+        json!({
+            "name": "campus-pair", "role": "primary", "state": "communications-interrupted",
+            "since": "2026-11-21T21:00:00.000Z", "partner-state": "normal", "partner-since": null,
+            "connected": false, "clock-ahead-seconds": -3, "mclt-seconds": 1800, "buckets": 128,
+            "updates-unacknowledged": 1, "updates-waiting": 2,
+            "networks": [{ "name": "halls", "free": 8, "backup": 7, "other": 1 }],
+        })
+    }
+
+    #[test]
+    fn only_yes_is_yes_and_what_it_means_is_said_before() {
+        for (typed, expected) in [("yes\n", true), ("y\n", false), ("\n", false), ("", false)] {
+            let mut out = Vec::new();
+            let view = understood(view()).unwrap();
+            assert_eq!(agreed(&view, &mut typed.as_bytes(), &mut out).unwrap(), expected);
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.starts_with("Say that the partner is down only if it is"), "{out}");
+            assert!(out.contains("NOT HEARD"), "{out}");
+        }
+    }
+
+    #[test]
+    fn the_pair_is_shown_in_words() {
+        let mut out = Vec::new();
+        show(view(), false, &mut out).unwrap();
+        let expected = "campus-pair, this server is its primary
+  state      communications-interrupted, since 2026-11-21T21:00:00.000Z
+  partner    NOT HEARD; when it was last, normal, since -
+  clock      3 s behind the partner's when they met
+  lead time  1800 s; this server answers 128 of 256 buckets of clients
+  updates    1 under way, 2 waiting
+
+NETWORK  PRIMARY'S FREE  SECONDARY'S FREE     OTHER
+halls                 8                 7         1
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
