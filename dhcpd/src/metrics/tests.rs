@@ -314,5 +314,5 @@ fn a_pair_is_shown_and_a_server_alone_shows_none() {
     let text = metrics.encode_with_pair(&CoreStatus::default(), &starting);
     assert_line(&text, "vestibule_failover_state{state=\"startup\"} 1");
     assert_line(&text, "vestibule_failover_state{state=\"normal\"} 0");
-    assert!(!text.contains("clock_ahead_seconds "), "{text}");
+    assert!(!text.contains("\nvestibule_failover_clock_ahead_seconds "), "{text}");
 }
