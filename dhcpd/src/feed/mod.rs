@@ -25,6 +25,10 @@ use vestibule_firewall::feed::{ADDRESSES_PER_LINE_MAX, Change, Changes, Cursor};
 /// campus at its busiest hour, they are those of the last twenty minutes.
 pub const CHANGES_KEPT_MAX: usize = 131_072;
 
+/// The most, in microseconds, by which decisions in one line differ in age: a follower of two servers
+/// places decisions in time by the age of the line.
+const DECISIONS_PER_LINE_SPREAD_MAX: u64 = 100_000;
+
 /// Followers at once.
 pub const FOLLOWERS_MAX: usize = 16;
 
@@ -180,8 +184,14 @@ impl Feed {
         // Fits: no more are kept than fit into memory.
         let missing = usize::try_from(missing).map_err(|_| TooOld)?;
         let first = recent.kept.len().checked_sub(missing).ok_or(TooOld)?;
-        let copied: Vec<Kept> =
-            recent.kept.range(first..).take(ADDRESSES_PER_LINE_MAX).copied().collect();
+        let begin = recent.kept.get(first).map_or(0, |kept| kept.decided);
+        let copied: Vec<Kept> = recent
+            .kept
+            .range(first..)
+            .take(ADDRESSES_PER_LINE_MAX)
+            .take_while(|kept| kept.decided.abs_diff(begin) <= DECISIONS_PER_LINE_SPREAD_MAX)
+            .copied()
+            .collect();
         drop(recent);
         let now = microseconds(self.epoch, Instant::now());
         let oldest = copied.iter().map(|kept| kept.decided).min().unwrap_or(now);
@@ -333,6 +343,24 @@ mod tests {
             panic!("{line:?}")
         };
         assert!(left <= 20_000, "{line:?}");
+    }
+
+    #[test]
+    fn decisions_that_lie_far_apart_are_told_in_lines_of_their_own() {
+        let feed = Arc::new(Feed::new(7));
+        let _follower = feed.follow();
+        let ahead = |milliseconds| feed.epoch + Duration::from_millis(milliseconds);
+        for (number, decided) in [(1, 0), (2, 80), (3, 120), (4, 700)] {
+            let decided = ahead(decided);
+            feed.publish(decided, decided, std::iter::once(change(number, Some(60_000))));
+        }
+        let mut sequence = 0;
+        let mut lines = Vec::new();
+        while let Some(line) = feed.changes_after(sequence).unwrap() {
+            sequence = line.cursor.sequence;
+            lines.push(line.changes.iter().map(|change| u32::from(change.0)).collect::<Vec<_>>());
+        }
+        assert_eq!(lines, [vec![1, 2], vec![3], vec![4]]);
     }
 
     #[test]
