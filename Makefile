@@ -54,7 +54,7 @@ bench-scale:
 # BENCH_GATE holds options for vestibule-bench-gate: make bench-gate BENCH_GATE="--only sets"
 bench-gate:
 	@tests/setup.sh demo
-	cargo build --release --bins -p vestibule-dhcpd -p vestibule-dns -p vestibule-load -p vestibule-tests
+	cargo build --release --bins -p vestibule-dhcpd -p vestibule-dns -p vestibule-firewall -p vestibule-load -p vestibule-tests
 	@target/release/vestibule-bench-gate $(BENCH_GATE)
 
 # SOAK holds options for vestibule-soak: make soak SOAK="--clients 200 --seconds 30"

@@ -5,7 +5,8 @@
 //! heartbeats for as long as both sides live. `docs/gate-feed.md` describes them.
 //!
 //! It promises that a line means the same for as long as [`VERSION`] does, that a line names no more than
-//! [`ADDRESSES_PER_LINE_MAX`] addresses, and that times are always durations, since clocks differ.
+//! [`ADDRESSES_PER_LINE_MAX`] addresses, that times are always durations, since clocks differ, and that a
+//! [`Splitter`] holds no more than one line of [`LINE_BYTES_MAX`] bytes, whoever sends.
 
 use crate::Ruleset;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ use vestibule_core::Side;
 
 /// The version of the feed. Who knows another one does not follow it.
 pub const VERSION: u32 = 1;
+
+/// Bytes of one line at most, its line break included. The longest ones are a hello with thousands of
+/// prefixes.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Addresses in one line at most.
 pub const ADDRESSES_PER_LINE_MAX: usize = 1024;
@@ -204,6 +209,49 @@ pub enum Line {
     },
 }
 
+/// Cuts a stream of bytes into lines, in bounded memory.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    /// A line's beginning.
+    rest: Vec<u8>,
+}
+
+/// A line that is longer than [`LINE_BYTES_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineTooLong;
+
+impl Splitter {
+    /// Calls `each` with every line that `bytes` complete, without its line break.
+    ///
+    /// # Errors
+    /// [`LineTooLong`], after which the stream is of no use.
+    pub fn split<E: From<LineTooLong>>(
+        &mut self,
+        mut bytes: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (line, after) = bytes.split_at(end);
+            bytes = after.get(1..).unwrap_or_default();
+            if self.rest.len() + line.len() >= LINE_BYTES_MAX {
+                return Err(LineTooLong.into());
+            }
+            if self.rest.is_empty() {
+                each(line)?;
+            } else {
+                self.rest.extend_from_slice(line);
+                let whole = std::mem::take(&mut self.rest);
+                each(&whole)?;
+            }
+        }
+        if self.rest.len() + bytes.len() >= LINE_BYTES_MAX {
+            return Err(LineTooLong.into());
+        }
+        self.rest.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,11 +295,49 @@ mod tests {
         assert_eq!("+00000000000f00d-1".parse::<Cursor>(), Err(NotACursor));
     }
 
+    /// The lines that a splitter gives when a text comes in these pieces.
+    fn lines(pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>, LineTooLong> {
+        let mut splitter = Splitter::default();
+        let mut lines = Vec::new();
+        for piece in pieces {
+            splitter.split(piece, |line| {
+                lines.push(line.to_vec());
+                Ok::<(), LineTooLong>(())
+            })?;
+        }
+        Ok(lines)
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up_and_not_kept() {
+        let piece = vec![b'x'; LINE_BYTES_MAX / 4];
+        assert_eq!(lines(&[&piece, &piece, &piece]), Ok(Vec::new()));
+        assert_eq!(lines(&[&piece, &piece, &piece, &piece]), Err(LineTooLong));
+        let ended = [piece.repeat(4), b"\n".to_vec()].concat();
+        assert_eq!(lines(&[&ended]), Err(LineTooLong));
+    }
+
     proptest! {
         #[test]
         fn cursors_come_back_from_their_text(boot: u64, sequence: u64) {
             let cursor = Cursor { boot, sequence };
             prop_assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+
+        /// However a stream is cut into pieces, its lines are the same.
+        #[test]
+        fn lines_do_not_depend_on_how_they_arrive(
+            text in "[a\n]{0,60}", cuts in prop::collection::vec(0_usize..60, 0..6)
+        ) {
+            let text = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+            let mut expected: Vec<Vec<u8>> =
+                text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            expected.pop();
+            prop_assert_eq!(lines(&pieces), Ok(expected));
         }
     }
 }

@@ -16,8 +16,9 @@
 //! The way through the files: [`Ruleset`] (what the table says), `message` and `expression` (nf_tables
 //! messages), `wire` and `netlink` (framing, the socket), `channel` (a transaction's way to the kernel), `existing` (what the
 //! kernel has), [`Gate`], `flows` (tracked flows), [`Garden`] (what names in the garden lead to), [`Watch`]. [`feed`] is how
-//! a server tells other hosts what to enforce.
+//! a server tells other hosts what to enforce, and [`agent`] how one of them does.
 
+pub mod agent;
 mod channel;
 mod error;
 mod existing;
@@ -26,8 +27,10 @@ pub mod feed;
 mod flows;
 mod garden;
 mod gate;
+mod look;
 mod message;
 mod netlink;
+mod planned;
 mod ruleset;
 mod watch;
 mod wire;
@@ -37,6 +40,7 @@ pub use garden::{
     GARDEN_ADDRESSES_MAX, GARDEN_SECONDS_MAX, GARDEN_SECONDS_MIN, Garden, GardenVerdict,
 };
 pub use gate::{Dialect, Gate};
+pub use look::{Held, contents_of};
 pub use ruleset::{Ruleset, TABLE_DEFAULT};
 pub use watch::{Interference, Watch};
 

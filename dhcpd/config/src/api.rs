@@ -145,6 +145,11 @@ fn api_listen(text: &str) -> Result<ApiListen, Complaint> {
         check_listen(socket)?;
         return Ok(ApiListen::Tcp(socket));
     };
+    unix_socket(path).map(ApiListen::Unix)
+}
+
+/// The path of a Unix socket.
+pub(crate) fn unix_socket(path: &str) -> Result<PathBuf, Complaint> {
     let path_checked = absolute_path(path)?;
     if path.len() > UNIX_PATH_LENGTH_MAX {
         let message = format!(
@@ -153,5 +158,5 @@ fn api_listen(text: &str) -> Result<ApiListen, Complaint> {
         );
         return Err(Complaint::plain(message));
     }
-    Ok(ApiListen::Unix(path_checked))
+    Ok(path_checked)
 }

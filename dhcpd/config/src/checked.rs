@@ -1,5 +1,6 @@
 //! The checked configuration: what the daemons work by.
 
+use crate::agent::Agent;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -32,6 +33,8 @@ pub struct Vestibule {
     pub webhooks: Vec<Webhook>,
     /// `[failover]`; `None`: this server is alone.
     pub failover: Option<Failover>,
+    /// `[agent]`; for `vestibule-firewall` only.
+    pub agent: Option<Agent>,
 }
 
 /// What is said of IPv6 in gated networks.

@@ -3,6 +3,7 @@
 //! It promises that everything with a default stands there with its value, and that the text is the
 //! same for the same configuration. Options are shown as they would be written in the file.
 
+use crate::agent::{Agent, WhenSilent};
 use crate::checked::{
     Api, ApiTls, BuiltinPortal, Captive, Dns, Failover, GardenEntry, Gate, GateMode, Identify,
     Server, Tls, Vestibule,
@@ -48,6 +49,9 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     api(text, &vestibule.api)?;
     told(text, vestibule)?;
     failover(text, vestibule.failover.as_ref())?;
+    if let Some(configured) = &vestibule.agent {
+        agent(text, configured)?;
+    }
     let warnings = warnings(vestibule);
     if !warnings.is_empty() {
         writeln!(text)?;
@@ -385,6 +389,21 @@ fn failover(text: &mut String, failover: Option<&Failover>) -> fmt::Result {
         failover.misbalance_percent,
         failover.ownership_percent
     )
+}
+
+fn agent(text: &mut String, agent: &Agent) -> fmt::Result {
+    writeln!(text, "\nvestibule-firewall agent")?;
+    for server in &agent.servers {
+        let token_file = server.token_file.display();
+        writeln!(text, "  follows the gate feed of {}, token in {token_file}", server.url)?;
+    }
+    let silence = duration_in_words(agent.silent_after_seconds);
+    let when_silent = match agent.when_silent {
+        WhenSilent::Hold => "keeps permits until their leases end",
+        WhenSilent::Close => "takes permits away",
+    };
+    writeln!(text, "  {when_silent} when no server has spoken for {silence}")?;
+    writeln!(text, "  answers /status and /metrics on {}", agent.status_listen)
 }
 
 fn listed<T: Display>(list: &[T]) -> String {

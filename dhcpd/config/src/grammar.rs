@@ -28,6 +28,7 @@ pub const FILE: Section = Section {
         "webhook",
         "registration",
         "failover",
+        "agent",
     ],
 };
 
@@ -168,6 +169,16 @@ pub const ROLE: Section = Section {
     keys: &["name", "device-limit", "lifetime", "quarantine", "portal-url"],
 };
 
+/// `[agent]`
+pub const AGENT: Section = Section {
+    header: "[agent]",
+    keys: &["server", "when-silent", "silent-after", "status-listen"],
+};
+
+/// `[[agent.server]]`
+pub const AGENT_SERVER: Section =
+    Section { header: "[[agent.server]]", keys: &["url", "token-file", "ca-file"] };
+
 /// One route of the option `classless-static-route`.
 pub const ROUTE: Section =
     Section { header: "a route of classless-static-route", keys: &["prefix", "router"] };
@@ -196,7 +207,7 @@ pub const FAILOVER: Section = Section {
 };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 19] = [
+pub const SECTIONS: [Section; 21] = [
     FILE,
     SERVER,
     LEASES,
@@ -215,6 +226,8 @@ pub const SECTIONS: [Section; 19] = [
     REGISTRATION,
     ROLE,
     FAILOVER,
+    AGENT,
+    AGENT_SERVER,
     ROUTE,
 ];
 

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod agent;
 mod api;
 mod captive;
 mod checked;
@@ -33,6 +34,7 @@ mod token;
 mod value;
 mod warnings;
 
+pub use agent::{Agent, AgentPlace, AgentServer, WhenSilent};
 pub use checked::{
     Api, ApiListen, ApiTls, ApiToken, BuiltinPortal, Captive, Dns, Events, Failover, GardenEntry,
     Gate, GateMode, GatedIpv6, Identify, Language, Portal, ProxyHeader, Scope, Server, Tls,
@@ -83,12 +85,77 @@ pub fn load_with_tokens(path: &Path) -> Result<(Vestibule, Vec<Credential>), Mis
     }
 }
 
+/// What an agent works by.
+#[derive(Debug)]
+pub struct AgentFile {
+    /// `[agent]`
+    pub agent: Agent,
+    /// The whole of the file, if it has more than `[agent]`: it says what to enforce before any server has.
+    pub whole: Option<Box<Vestibule>>,
+}
+
+/// Reads and checks the file of an agent, which need not have anything but `[agent]`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_agent_file(path: &Path) -> Result<AgentFile, Mistakes> {
+    let (text, name) = read(path)?;
+    parse_agent(&text, &name)
+}
+
+/// As [`load_agent_file`], with the tokens from the files that it names, in the order of the servers.
+///
+/// # Errors
+/// [`Mistakes`], all of them; a token file that cannot be used is one, at the line that names it.
+pub fn load_agent(path: &Path) -> Result<(AgentFile, Vec<Token>), Mistakes> {
+    let (text, name) = read(path)?;
+    let file = parse_agent(&text, &name)?;
+    match file.agent.read_tokens() {
+        Ok(tokens) => Ok((file, tokens)),
+        Err((number, error)) => {
+            let mut reader = Reader::new(&text, &name);
+            let at = agent::token_file_place(&text, number);
+            let complaint = Complaint { message: error.message(), remedy: Some(error.remedy()) };
+            reader.complain(at, format!("agent.server[{}].token-file", number + 1), complaint);
+            Err(reader.into_mistakes())
+        }
+    }
+}
+
+/// Checks the text of an agent's file, as [`parse`] does.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_agent(text: &str, file_name: &str) -> Result<AgentFile, Mistakes> {
+    checked(text, file_name, |reader, file| {
+        if !file.has("agent") {
+            let why = "[agent] says whose feeds vestibule-firewall follows";
+            reader.missing(file, "agent", why);
+        }
+        if grammar::FILE.keys.iter().any(|key| *key != "agent" && file.has(key)) {
+            let whole = assemble(reader, file)?;
+            Some(AgentFile { agent: whole.agent.clone()?, whole: Some(Box::new(whole)) })
+        } else {
+            Some(AgentFile { agent: agent::agent(reader, file)?, whole: None })
+        }
+    })
+}
+
 /// Checks a text; `file_name` is what its mistakes are said to be in.
 ///
 /// # Errors
 /// [`Mistakes`], all of them; after a mistake of syntax no others are looked for, because what was
 /// meant is not known then.
 pub fn parse(text: &str, file_name: &str) -> Result<Vestibule, Mistakes> {
+    checked(text, file_name, assemble)
+}
+
+/// What `assemble` makes of a text; it gives `None` only if it noted a mistake.
+fn checked<T>(
+    text: &str,
+    file_name: &str,
+    assemble: impl FnOnce(&mut Reader<'_>, &Table<'_>) -> Option<T>,
+) -> Result<T, Mistakes> {
     if text.len() as u64 > limits::FILE_BYTES_MAX {
         return Err(too_large(file_name));
     }
@@ -109,9 +176,8 @@ pub fn parse(text: &str, file_name: &str) -> Result<Vestibule, Mistakes> {
         return Err(reader.into_mistakes());
     }
     let file = reader.entries(document.get_ref(), &grammar::FILE, String::new(), 0);
-    let vestibule = assemble(&mut reader, &file);
-    match vestibule {
-        Some(vestibule) if !reader.found_any() => Ok(vestibule),
+    match assemble(&mut reader, &file) {
+        Some(assembled) if !reader.found_any() => Ok(assembled),
         _ => Err(reader.into_mistakes()),
     }
 }
@@ -133,6 +199,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let events = events::events(reader, file);
     let webhooks = events::webhooks(reader, file);
     let failover = failover::failover(reader, file, leases.rapid_commit);
+    let agent = agent::agent(reader, file);
     let core = vestibule_core::Configuration {
         networks,
         lifetime_seconds: leases.lifetime_seconds,
@@ -155,6 +222,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         events,
         webhooks,
         failover,
+        agent,
     })
 }
 

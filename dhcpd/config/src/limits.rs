@@ -1,5 +1,7 @@
 //! The named limits of a configuration (P5), and its defaults.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
 /// Bytes of a configuration file.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -243,3 +245,19 @@ pub const MAX_BALANCE_SECONDS_DEFAULT: u32 = 3600;
 
 /// The longest `failover.min-balance` and `failover.max-balance` in seconds.
 pub const BALANCE_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// Entries of `[[agent.server]]`.
+pub const AGENT_SERVERS_MAX: usize = 2;
+
+/// Default of `agent.status-listen`.
+pub const AGENT_STATUS_LISTEN_DEFAULT: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8069));
+
+/// Default of `agent.silent-after` in seconds.
+pub const SILENT_AFTER_SECONDS_DEFAULT: u32 = 60;
+
+/// The shortest `agent.silent-after` in seconds: a server says something each second.
+pub const SILENT_AFTER_SECONDS_MIN: u32 = 5;
+
+/// The longest `agent.silent-after` in seconds.
+pub const SILENT_AFTER_SECONDS_MAX: u32 = 24 * 60 * 60;

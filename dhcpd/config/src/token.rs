@@ -3,6 +3,7 @@
 //! It promises that a token has at least [`TOKEN_LENGTH_MIN`] printable characters, came from a
 //! file that not everybody on the host may read, and never appears in a message or in a debug print.
 
+use crate::agent::Agent;
 use crate::checked::{Api, Scope, Webhook};
 use crate::limits::{OPERATOR_NAME, TOKEN_FILE_BYTES_MAX, TOKEN_LENGTH_MIN};
 use std::fmt;
@@ -174,6 +175,19 @@ impl Api {
     /// [`TokenError`] if there is none that can be used.
     pub fn read_token(&self) -> Result<Token, TokenError> {
         read(&self.token_file)
+    }
+}
+
+impl Agent {
+    /// Reads every server's token, in their order.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, with the number of its server.
+    pub fn read_tokens(&self) -> Result<Vec<Token>, (usize, TokenError)> {
+        let numbered = self.servers.iter().enumerate();
+        numbered
+            .map(|(number, server)| read(&server.token_file).map_err(|error| (number, error)))
+            .collect()
     }
 }
 

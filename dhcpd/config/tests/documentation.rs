@@ -150,6 +150,23 @@ fn defaults_and_limits_are_those_of_the_source() {
             format!("{}s to {}s", limits::LIE_TTL_SECONDS_MIN, limits::LIE_TTL_SECONDS_MAX),
         ),
         ("## `[dns]`", "lie-ttl", format!("`\"{}s\"`", limits::LIE_TTL_SECONDS_DEFAULT)),
+        ("## `[agent]`", "server", format!("1 or {}", limits::AGENT_SERVERS_MAX)),
+        (
+            "## `[agent]`",
+            "silent-after",
+            format!("`\"{}s\"`", limits::SILENT_AFTER_SECONDS_DEFAULT),
+        ),
+        (
+            "## `[agent]`",
+            "silent-after",
+            format!(
+                "{}s to {}d",
+                limits::SILENT_AFTER_SECONDS_MIN,
+                limits::SILENT_AFTER_SECONDS_MAX / 86_400
+            ),
+        ),
+        ("## `[agent]`", "status-listen", format!("`\"{}\"`", limits::AGENT_STATUS_LISTEN_DEFAULT)),
+        ("## `[[agent.server]]`", "ca-file", format!("`\"{}\"`", limits::CA_FILE_DEFAULT)),
         ("## `[api]`", "listen", format!("`\"{}\"`", limits::API_LISTEN_DEFAULT)),
         ("## `[api]`", "listen", format!("at most {} bytes", limits::UNIX_PATH_LENGTH_MAX)),
         ("## `[api]`", "token-file", format!("`\"{}\"`", limits::TOKEN_FILE_DEFAULT)),

@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use vestibule_config::{Api, ApiListen, Scope, TokenError, limits, load, load_with_tokens};
+use vestibule_config::{
+    AgentPlace, Api, ApiListen, Scope, TokenError, WhenSilent, limits, load, load_agent,
+    load_with_tokens, parse_agent,
+};
 
 struct Folder {
     folder: TempDir,
@@ -187,4 +190,46 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(vestibule.api.listen.to_string(), "127.0.0.1:8067");
     assert_eq!(vestibule.api.token_file, Path::new("/etc/vestibule/token"));
     assert_eq!(vestibule.dns, None);
+}
+
+const AGENT: &str = "[agent]\n[[agent.server]]\nurl = \"unix:/run/vestibule/api\"\ntoken-file = ";
+
+#[test]
+fn an_agents_file_needs_nothing_but_its_section() {
+    let text = format!("{AGENT}\"/etc/vestibule/token\"\n");
+    let file = parse_agent(&text, "agent.toml").expect("it is right");
+    assert!(file.whole.is_none());
+    assert_eq!(file.agent.when_silent, WhenSilent::Hold);
+    assert_eq!(file.agent.status_listen, limits::AGENT_STATUS_LISTEN_DEFAULT);
+    let place = &file.agent.servers.first().expect("there is one").place;
+    assert_eq!(*place, AgentPlace::Unix("/run/vestibule/api".into()));
+
+    // With anything else in it, it is a whole file.
+    let whole = parse_agent(&format!("{CONFIGURATION}{text}"), "agent.toml").expect("it is right");
+    assert!(whole.whole.is_some());
+    let mistakes =
+        parse_agent(&format!("{text}[leases]\n"), "agent.toml").expect_err("it is not whole");
+    assert_eq!(mistakes.list.len(), 3, "{mistakes}");
+    let mistakes = parse_agent(CONFIGURATION, "agent.toml").expect_err("there is no [agent]");
+    assert!(mistakes.to_string().contains("the file needs `agent`"), "{mistakes}");
+    let mistakes = parse_agent("[agnt]\n", "agent.toml").expect_err("it is not spelt so");
+    assert!(mistakes.to_string().contains("did you mean `agent`?"), "{mistakes}");
+}
+
+#[test]
+fn a_token_that_an_agent_cannot_use_is_a_mistake_at_its_line() {
+    let folder = Folder::new();
+    let good = folder.file("good", b"a-token-of-an-agent", 0o600);
+    let text = format!(
+        "{AGENT}{good:?}\n[[agent.server]]\nurl = \"https://dhcp-b.example\"\ntoken-file = \"/nowhere/token\"\n"
+    );
+    let path = folder.file("agent.toml", text.as_bytes(), 0o644);
+    let Err(mistakes) = load_agent(&path) else { panic!("there is no such file") };
+    let mistake = mistakes.list.first().expect("there is one");
+    assert_eq!((mistake.line, &*mistake.key), (7, "agent.server[2].token-file"));
+    let text = text.replace("\"/nowhere/token\"", &format!("{good:?}"));
+    let path = folder.file("agent.toml", text.as_bytes(), 0o644);
+    let (_, tokens) = load_agent(&path).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let read: Vec<&str> = tokens.iter().map(vestibule_config::Token::text).collect();
+    assert_eq!(read, ["a-token-of-an-agent"; 2]);
 }

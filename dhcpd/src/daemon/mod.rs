@@ -63,6 +63,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use vestibule_config::{Credential, GateMode, Vestibule};
 use vestibule_core::{HashKey, Record, Server};
+use vestibule_firewall::Ruleset;
 
 /// UDP port of DHCP servers and relays (RFC 2131 section 4.1).
 const SERVER_PORT: u16 = 67;
@@ -258,7 +259,7 @@ impl Parts {
         };
 
         let told = Arc::new(Told::new(waker.clone()));
-        let plan = gate::plan(&vestibule);
+        let plan = Ruleset::planned(&vestibule);
         let feed = plan.is_some().then(|| Arc::new(Feed::new(RandomState::new().hash_one(()))));
         let (work, work_receiver) = mpsc::sync_channel::<Work>(TURNS_WAITING_MAX);
         let (spent_sender, spent) = mpsc::sync_channel::<Work>(SPENT_KEPT_MAX);
