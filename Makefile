@@ -89,7 +89,7 @@ crash:
 deb: build
 	@command -v cargo-deb >/dev/null || { echo "there is no cargo-deb: cargo install --locked cargo-deb" >&2; exit 1; }
 	target/release/vestibule-manuals
-	for package in vestibule-dhcpd vestibule-dns vestibule-load; do cargo deb --quiet --no-build -p $$package || exit 1; done
+	for package in vestibule-dhcpd vestibule-dns vestibule-load; do cargo deb --quiet --no-build --strip -p $$package || exit 1; done
 	@ls -l target/debian/*.deb
 
 deb-test: deb

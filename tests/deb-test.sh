@@ -26,13 +26,16 @@ trap 'umount -R "$root/proc" 2>/dev/null || true; rm -rf --one-file-system "$roo
 clean=target/deb-root.tar
 if [ ! -f "$clean" ]; then
 	say "a clean Debian $VERSION_CODENAME root (once, some minutes)"
-	mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
+	# The machine's own mirror, in either of apt's formats.
+	mirror=$(find /etc/apt -name '*.list' -o -name '*.sources' | xargs cat | sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' | sed -n 1p)
 	debootstrap --variant=minbase "$VERSION_CODENAME" "$root" "$mirror" >target/deb-root.log 2>&1 || { tail -5 target/deb-root.log >&2; fail "debootstrap"; }
 	tar -C "$root" -cf "$clean.new" . && mv "$clean.new" "$clean"
 else
 	say "the clean root of $clean"
 	tar -C "$root" -xf "$clean"
 fi
+# mktemp made it for root alone.
+chmod 755 "$root"
 mount -t proc proc "$root/proc"
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
 
@@ -40,8 +43,8 @@ say "installs"
 cp "${packages[@]}" "$root/tmp/"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 [ ! -d /etc/apt/apt.conf.d ] || cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
-inside apt-get update -qq
-inside sh -c 'apt-get install -qq -y --no-install-recommends /tmp/vestibule-*.deb' >target/deb-test.log 2>&1 || { tail -20 target/deb-test.log >&2; fail "the packages do not install"; }
+inside apt-get update -qq -o APT::Sandbox::User=root
+inside sh -c 'apt-get install -qq -y -o APT::Sandbox::User=root --no-install-recommends /tmp/vestibule-*.deb' >target/deb-test.log 2>&1 || { tail -20 target/deb-test.log >&2; fail "the packages do not install"; }
 grep 'vestibule-dhcpd: edit' target/deb-test.log >/dev/null || fail "nobody is told what to do next"
 
 say "looks at what is there"
@@ -53,7 +56,7 @@ for program in vestibule vestibule-dhcpd vestibule-dns vestibule-load; do
 	inside "$program" --version || fail "$program does not run"
 done
 for unit in vestibule-dhcpd vestibule-dns; do
-	[ -e "$root/etc/systemd/system/multi-user.target.wants/$unit.service" ] || fail "$unit is not enabled"
+	[ -L "$root/etc/systemd/system/multi-user.target.wants/$unit.service" ] || fail "$unit is not enabled"
 done
 
 # As the unit says: its user, its capabilities and no others, in a network of its own.
@@ -62,23 +65,24 @@ unit=$root/usr/lib/systemd/system/vestibule-dhcpd.service
 [ -e "$unit" ] || unit=$root/lib/systemd/system/vestibule-dhcpd.service
 capabilities=$(sed -n 's/^AmbientCapabilities=//p' "$unit" | tr 'A-Z ' 'a-z,' | sed 's/cap_/+/g')
 install -d -o "$(inside id -u vestibule)" -g "$(inside id -g vestibule)" -m 0750 "$root/var/lib/vestibule"
-unshare --net --pid --fork --kill-child --mount-proc="$root/proc" \
-	chroot "$root" env -i PATH=/usr/bin:/bin sh -c "
-		ip link set lo up 2>/dev/null || true
-		setpriv --reuid=vestibule --regid=vestibule --init-groups --no-new-privs \
-			--inh-caps=-all,$capabilities --ambient-caps=-all,$capabilities --bounding-set=-all,$capabilities \
-			vestibule-dhcpd >/tmp/said 2>&1 &
-		server=\$!
-		for _ in \$(seq 300); do
-			grep -q ready /tmp/said && break
-			kill -0 \$server 2>/dev/null || break
-			sleep 0.1
-		done
-		grep -q ready /tmp/said || { cat /tmp/said; exit 1; }
-		vestibule status || exit 1
-		kill -TERM \$server
-		wait \$server
-	" || fail "the server does not start with what the package brings"
+cat >"$root/tmp/start" <<-END
+	setpriv --reuid=vestibule --regid=vestibule --init-groups --no-new-privs \
+		--inh-caps=-all,$capabilities --ambient-caps=-all,$capabilities --bounding-set=-all,$capabilities \
+		vestibule-dhcpd >/tmp/said 2>&1 &
+	server=\$!
+	for _ in \$(seq 300); do
+		grep -q ready /tmp/said && break
+		kill -0 \$server 2>/dev/null || break
+		sleep 0.1
+	done
+	grep -q ready /tmp/said || { cat /tmp/said; exit 1; }
+	vestibule status || exit 1
+	kill -TERM \$server
+	wait \$server
+END
+unshare --net --pid --fork --kill-child --mount-proc="$root/proc" sh -c '
+	ip link set lo up && exec chroot "$1" env -i PATH=/usr/bin:/bin sh /tmp/start
+' start "$root" || fail "the server does not start with what the package brings"
 
 say "installs again, and takes them away"
 inside sh -c 'apt-get install -qq -y --reinstall /tmp/vestibule-*.deb' >>target/deb-test.log 2>&1 || fail "a second installation"
@@ -86,6 +90,6 @@ inside sh -c 'apt-get install -qq -y --reinstall /tmp/vestibule-*.deb' >>target/
 [ -d "$root/var/lib/vestibule" ] || fail "an upgrade took the leases"
 inside apt-get remove -qq -y vestibule-dhcpd vestibule-dns vestibule-load >>target/deb-test.log 2>&1 || fail "the removal"
 [ -d "$root/var/lib/vestibule" ] || fail "a removal took the leases: only a purge may"
-inside apt-get purge -qq -y vestibule-dhcpd vestibule-dns vestibule-load >>target/deb-test.log 2>&1 || fail "the purge"
+inside dpkg --purge vestibule-dhcpd vestibule-dns >>target/deb-test.log 2>&1 || fail "the purge"
 [ ! -e "$root/var/lib/vestibule" ] || fail "a purge left the leases"
 say "everything as expected"
