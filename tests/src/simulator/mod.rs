@@ -15,6 +15,7 @@
 //! | `devices` | clients, their network and the people who use them |
 //! | `disk`, `kernel`, `view` | models |
 //! | `rules`, `portal` | what holds for registrations, and what people do with them |
+//! | `pair` | two servers and the link between them: a world of its own, with the same models |
 //! | `checks` | one checker for each promise |
 //! | `trace` | what happened, as a hash and in words |
 //!
@@ -26,6 +27,7 @@ mod disk;
 mod host;
 mod kernel;
 mod overload;
+pub mod pair;
 pub(crate) mod plan;
 mod portal;
 mod process;

@@ -98,6 +98,12 @@ impl Rules {
         }
     }
 
+    /// A pair's: none beyond the gate.
+    pub(crate) fn of_a_pair(networks: usize, pool: usize) -> Self {
+        let plain = NetworkRules { is_by_sets: true, ..NetworkRules::default() };
+        Self { pool, networks: vec![plain; networks], ..Self::default() }
+    }
+
     /// What the server is told of registrations.
     pub(crate) fn registration(&self) -> RegistrationRules {
         if !self.is_there {
