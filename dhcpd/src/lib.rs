@@ -8,8 +8,8 @@
 //! 6. [`wire`] encodes and [`net`] sends.
 //!
 //! Beside that way, and never in it: [`api`], which asks the core through the [`door`]; [`events`], which
-//! tells what happened, and [`webhook`], which brings it to others; and the messages of the [`failover`]
-//! link.
+//! tells what happened, and [`webhook`], which brings it to others; the messages of the [`failover`]
+//! link; and the codes of vouchers ([`voucher_code`]).
 
 pub mod api;
 pub mod cli;
@@ -25,5 +25,6 @@ pub mod metrics;
 pub mod net;
 pub mod portal;
 pub mod store;
+pub mod voucher_code;
 pub mod webhook;
 pub mod wire;

@@ -677,3 +677,88 @@ fn what_was_shown_is_counted() {
     assert!(metrics.contains("vestibule_portal_pages_total{page=\"form\"} 1\n"), "{metrics}");
     assert!(metrics.contains("vestibule_portal_pages_total{page=\"old-form\"} 1\n"), "{metrics}");
 }
+
+/// A voucher for so many devices, made over the API: its code.
+fn voucher(api: &Api, body: &str) -> String {
+    let made = api.request("POST", "/v1/vouchers", body);
+    assert_eq!(made.status, 201, "{made:?}");
+    made.json()["vouchers"][0]["code"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_voucher_lets_a_device_in_and_its_time_is_the_vouchers() {
+    let api = with("identify = \"voucher\"");
+    let code = voucher(&api, r#"{"lifetime-seconds":3600,"note":"conference"}"#);
+    let page = get(&api, "/?lang=en");
+    assert_page(&page, 200, "Register this device");
+    assert!(page.body.contains("Voucher code") && !page.body.contains("Your name"), "{page:?}");
+    // However people type it.
+    let typed = code.to_lowercase().replace('-', "+");
+    let form = format!("do=register&stamp={}&voucher=++{typed}", hidden(&page, "stamp"));
+    assert_eq!(post(&api, &form).status, 303);
+    let page = get(&api, "/?lang=en");
+    assert_page(&page, 200, "This device is online");
+    assert!(page.body.contains("Registered until") && !page.body.contains(&code), "{page:?}");
+    let registration = api.get(&format!("/v1/registrations/{}", mac(1))).json();
+    assert!(registration["expires"].as_str().unwrap().starts_with("2026-11-20T14:00:00"));
+    let owner = registration["owner"].as_str().unwrap().to_owned();
+    let id = owner.strip_prefix("voucher ").unwrap();
+    let shown = api.get(&format!("/v1/vouchers/{id}")).json();
+    assert_eq!((&shown["uses"], &shown["note"]), (&1.into(), &"conference".into()));
+    assert_eq!(shown["devices"][0]["mac"], mac(1));
+    // Sent again, as browsers do.
+    assert_eq!(post(&api, &form).status, 303);
+    assert_eq!(api.get(&format!("/v1/vouchers/{id}")).json()["uses"], 1);
+}
+
+#[test]
+fn what_is_wrong_with_a_voucher_is_said_at_its_field_in_every_language() {
+    let api = with("identify = \"voucher\"");
+    let used = voucher(&api, "{}");
+    let others = format!(r#"{{"mac":"{}","voucher":"{used}"}}"#, mac(2));
+    assert_eq!(api.request("POST", "/v1/registrations", &others).status, 201);
+    let good = voucher(&api, "{}");
+    let mistyped = if good.ends_with('2') { "3" } else { "2" };
+    let mistyped = format!("{}{mistyped}", &good[..good.len() - 1]);
+    for (voucher, status, said) in [
+        ("", 422, "Enter the code on your voucher."),
+        ("0000", 422, "This is not a whole code"),
+        (&mistyped, 422, "This is not a whole code"),
+        ("0000-0000-0000-0000", 422, "This code is not valid"),
+        (&used, 422, "This voucher is used up"),
+    ] {
+        let answer = post(&api, &format!("do=register&stamp={}&voucher={voucher}", stamp(&api)));
+        assert_page(&answer, status, "Register this device");
+        assert!(answer.body.contains(said), "{voucher}: {answer:?}");
+        assert!(answer.body.contains("id=\"voucher-error\""), "{answer:?}");
+        assert!(
+            answer.body.contains(&format!("value=\"{voucher}\"")),
+            "what was typed: {answer:?}"
+        );
+    }
+    for tag in ["de", "fr", "es", "zh", "ar"] {
+        let body = format!("do=register&stamp={}&voucher={used}", stamp(&api));
+        let answer = request(&api, "POST", &format!("/?lang={tag}"), "", &body);
+        assert_eq!(answer.status, 422, "{answer:?}");
+        assert_sound(&answer.body);
+        assert!(!answer.body.contains("used up"), "{tag}: {answer:?}");
+    }
+    // Unknown codes are looked at for a while only, and then a good one is not either.
+    let guess =
+        |code: &str| post(&api, &format!("do=register&stamp={}&voucher={code}", stamp(&api)));
+    let stopped = (0..20).map(|_| guess("0000-0000-0000-0000")).find(|page| page.status == 429);
+    let stopped = stopped.expect("nobody guesses for ever");
+    assert_page(&stopped, 429, "Register this device");
+    assert!(stopped.body.contains("Too many wrong codes were entered. Wait "), "{stopped:?}");
+    assert_eq!(guess(&good).status, 429);
+    assert_eq!(api.get(&format!("/v1/registrations/{}", mac(1))).status, 404);
+}
+
+#[test]
+fn what_is_typed_as_a_voucher_does_nothing_on_the_page() {
+    let api = with("identify = \"voucher\"");
+    let hostile = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E";
+    let answer = post(&api, &format!("do=register&stamp={}&voucher={hostile}", stamp(&api)));
+    assert_page(&answer, 422, "Register this device");
+    assert!(!answer.body.contains("<script"), "{answer:?}");
+}

@@ -193,6 +193,8 @@ pub enum Identify {
     Terms,
     /// Their name, which nobody checks.
     Name,
+    /// The code of a voucher.
+    Voucher,
 }
 
 /// A language of the built-in portal.
@@ -446,6 +448,7 @@ impl fmt::Display for Identify {
         f.write_str(match self {
             Self::Terms => "terms",
             Self::Name => "name",
+            Self::Voucher => "voucher",
         })
     }
 }

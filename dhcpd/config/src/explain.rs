@@ -282,12 +282,16 @@ fn builtin_portal(text: &mut String, portal: &BuiltinPortal) -> fmt::Result {
     match portal.identify {
         Identify::Terms => writeln!(text, "  asks people to agree to the terms")?,
         Identify::Name => writeln!(text, "  asks people for their name, which nobody checks")?,
+        Identify::Voucher => writeln!(text, "  asks people for the code of a voucher")?,
     }
     if let Some(file) = &portal.terms_file {
         writeln!(text, "  shows the terms in {}", file.display())?;
     }
     match portal.lifetime_seconds {
         Some(seconds) => writeln!(text, "  registers for {}", duration_in_words(seconds))?,
+        None if portal.identify == Identify::Voucher => {
+            writeln!(text, "  registers for as long as the voucher says")?;
+        }
         None => writeln!(text, "  registers without an end")?,
     }
     if portal.extendable {

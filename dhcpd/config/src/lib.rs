@@ -53,6 +53,22 @@ use std::io::Read as _;
 use std::path::Path;
 use toml::de::DeTable;
 
+/// Seconds of a duration as the file writes it, as in `1h30m`, for what a command line says.
+///
+/// # Errors
+/// What is wrong with it, and how it is written.
+pub fn parse_duration(text: &str) -> Result<u32, String> {
+    value::duration(text).map_err(|Complaint { message, remedy }| {
+        remedy.map_or_else(|| message.clone(), |remedy| format!("{message}: {remedy}"))
+    })
+}
+
+/// A duration as [`parse_duration`] reads it.
+#[must_use]
+pub fn duration_in_words(seconds: u32) -> String {
+    value::duration_in_words(seconds)
+}
+
 /// Reads and checks a file.
 ///
 /// # Errors

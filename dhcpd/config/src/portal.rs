@@ -60,7 +60,7 @@ pub(crate) fn portal(
     let languages = unique(reader, &table, "languages", languages.unwrap_or_default());
     let identify = reader.parsed(&table, "identify", identify);
     if !table.has("identify") {
-        let why = "what people have to say: choose \"terms\" or \"name\"";
+        let why = "what people have to say: choose \"terms\", \"name\" or \"voucher\"";
         reader.missing(&table, "identify", why);
     }
     let role = reader.parsed(&table, "role", value::name);
@@ -165,7 +165,12 @@ fn check_identification(
             "what people agree to, as Markdown (.md) or plain text",
         );
     }
-    if extendable && !table.has("lifetime") {
+    if extendable && identify == Identify::Voucher {
+        let message = "a registration with a voucher lasts as long as the voucher says";
+        let remedy = "remove `extendable`: who has another voucher gets more time by that";
+        let complaint = Complaint::new(message, remedy);
+        reader.complain_about(table, "extendable", table.place_of("extendable"), complaint);
+    } else if extendable && !table.has("lifetime") {
         let message = "a registration without an end cannot be extended";
         let complaint = Complaint::new(message, "give `lifetime`, or remove `extendable`");
         reader.complain_about(table, "extendable", table.place_of("extendable"), complaint);
@@ -184,12 +189,12 @@ fn mode(text: &str) -> Result<Mode, Complaint> {
 }
 
 fn identify(text: &str) -> Result<Identify, Complaint> {
-    [Identify::Terms, Identify::Name]
+    [Identify::Terms, Identify::Name, Identify::Voucher]
         .into_iter()
         .find(|known| known.to_string() == text)
         .ok_or_else(|| {
             let message = format!("{} is nothing that people can be asked for", quoted(text));
-            Complaint::new(message, "known are \"terms\" and \"name\"")
+            Complaint::new(message, "known are \"terms\", \"name\" and \"voucher\"")
         })
 }
 

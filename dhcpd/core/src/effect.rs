@@ -7,7 +7,8 @@
 use crate::failover::{FailoverNotice, PartnerEffect};
 use crate::{
     Class, Event, HardwareAddress, LeaseTokenRefusal, MessageType, Reason, Record, Registration,
-    RegistrationState, RegistrationTarget, Reply, Ticket, Timestamp,
+    RegistrationState, RegistrationTarget, Reply, Ticket, Timestamp, Voucher, VoucherId,
+    VoucherRefusal,
 };
 use std::net::Ipv4Addr;
 
@@ -126,6 +127,26 @@ pub enum Answer {
     },
     /// The registrations are in, or would be.
     Imported(Imported),
+    /// The vouchers are made.
+    VouchersCreated {
+        /// As they are now, in the order of the command.
+        vouchers: Vec<Voucher>,
+        /// How many were not there before.
+        count: usize,
+    },
+    /// The voucher is taken back.
+    VoucherRevoked {
+        /// As it was.
+        voucher: Voucher,
+        /// The devices whose registrations ended with it.
+        ended: Vec<HardwareAddress>,
+    },
+    /// There is no voucher with this id (any more).
+    NoSuchVoucher(VoucherId),
+    /// There is no room for so many vouchers.
+    VouchersFull,
+    /// The voucher that the command named does not let the device in.
+    VoucherRefused(VoucherRefusal),
     /// Nobody holds a lease for the address that the command named.
     NoLease(Ipv4Addr),
     /// The token that the command named a device by names no lease.

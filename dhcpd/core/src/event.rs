@@ -4,7 +4,7 @@
 //! kernel (P2, P3), so an event says what is true (P8). Events are made only if the server is asked for
 //! them ([`Server::announcing`](crate::Server::announcing)).
 
-use crate::{Class, HardwareAddress, Lease, Registration, Timestamp, limits};
+use crate::{Class, HardwareAddress, Lease, Registration, Timestamp, Voucher, limits};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -62,6 +62,14 @@ kinds! {
     PoolLow = "pool-low";
     /// Enough addresses of a network's pools are free again.
     PoolRecovered = "pool-recovered";
+    /// Vouchers were made.
+    VouchersCreated = "vouchers-created";
+    /// A device used a voucher that it had not used before.
+    VoucherUsed = "voucher-used";
+    /// A voucher was revoked, or its time to be used is over; `cause` says which.
+    VoucherEnded = "voucher-ended";
+    /// So many unknown voucher codes came that no more are looked at for now.
+    VoucherGuessing = "voucher-guessing";
     /// Events are missing here; `cause` says why.
     Gap = "gap";
     /// Somebody tried whether a webhook works.
@@ -89,6 +97,15 @@ pub enum EndCause {
     Command,
     /// This device took its place.
     ReplacedBy(HardwareAddress),
+}
+
+/// Why a voucher is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoucherEnd {
+    /// Somebody took it back.
+    Revoked,
+    /// Its time to be used is over.
+    Expired,
 }
 
 /// A limit that a registration was refused for.
@@ -221,6 +238,32 @@ pub enum Happening {
         /// The network of the address.
         network: Box<str>,
     },
+    /// [`EventKind::VouchersCreated`]
+    VouchersCreated {
+        /// How many.
+        count: usize,
+        /// The first of them; the others differ in their code only.
+        voucher: Voucher,
+    },
+    /// [`EventKind::VoucherUsed`]
+    VoucherUsed {
+        /// The voucher, with this use.
+        voucher: Voucher,
+        /// The device.
+        hardware: HardwareAddress,
+    },
+    /// [`EventKind::VoucherEnded`]
+    VoucherEnded {
+        /// The voucher as it was.
+        voucher: Voucher,
+        /// Why.
+        cause: VoucherEnd,
+    },
+    /// [`EventKind::VoucherGuessing`]
+    VoucherGuessing {
+        /// The device whose last try that was.
+        hardware: HardwareAddress,
+    },
     /// [`EventKind::PoolLow`]
     PoolLow(PoolUsage),
     /// [`EventKind::PoolRecovered`]
@@ -243,6 +286,10 @@ impl Happening {
             Self::LimitReached { .. } => EventKind::LimitReached,
             Self::AddressChanged { .. } => EventKind::AddressChanged,
             Self::AddressDeclined { .. } => EventKind::AddressDeclined,
+            Self::VouchersCreated { .. } => EventKind::VouchersCreated,
+            Self::VoucherUsed { .. } => EventKind::VoucherUsed,
+            Self::VoucherEnded { .. } => EventKind::VoucherEnded,
+            Self::VoucherGuessing { .. } => EventKind::VoucherGuessing,
             Self::PoolLow(_) => EventKind::PoolLow,
             Self::PoolRecovered(_) => EventKind::PoolRecovered,
         }

@@ -3,7 +3,8 @@
 use crate::failover::{FailoverRecord, FailoverStatus, PairBinding, PartnerInput};
 use crate::{
     Class, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal, RandomisedAddresses,
-    Registration, RegistrationState, Request, Sequence, Side, Timestamp,
+    Registration, RegistrationState, Request, Sequence, Side, Timestamp, Voucher, VoucherHash,
+    VoucherId,
 };
 use std::net::Ipv4Addr;
 
@@ -63,6 +64,18 @@ pub enum Command {
     /// The failover partner is down and will not serve until it has heard of this server again: take its
     /// addresses over, once nobody can hold a promise of its.
     PartnerDown,
+    /// Make vouchers, all or none. When they were made and who uses them is not taken from here. One whose
+    /// hash is known stays as it is. [`Timestamp::FOREVER`] as its end stands for
+    /// [`VOUCHER_USABLE_SECONDS_DEFAULT`](crate::limits::VOUCHER_USABLE_SECONDS_DEFAULT) from now. At most
+    /// [`VOUCHERS_PER_COMMAND_MAX`](crate::limits::VOUCHERS_PER_COMMAND_MAX).
+    CreateVouchers(Vec<Voucher>),
+    /// Take a voucher back: nobody can use it any more.
+    RevokeVoucher {
+        /// Which.
+        id: VoucherId,
+        /// Whether the registrations that were made with it, and name no other owner, end too.
+        end_registrations: bool,
+    },
 }
 
 /// The whole of what is said of a device's registration: what it leaves out is taken away.
@@ -82,6 +95,10 @@ pub struct Register {
     pub expires: Option<Timestamp>,
     /// Whose place it takes, in the same commit.
     pub replaces: Option<Replaces>,
+    /// The voucher that lets the device in, used in the same commit. Its role and its lifetime come before
+    /// those named here. If no owner is named, it stands for one, and how many devices it may have is the
+    /// voucher's own matter.
+    pub voucher: Option<VoucherHash>,
     /// Whether naming another role takes the device out of a quarantine. For an operator, not for a page
     /// that its visitors fill in.
     pub may_lift_quarantine: bool,
@@ -110,6 +127,7 @@ impl Register {
             note: None,
             expires: None,
             replaces: None,
+            voucher: None,
             may_lift_quarantine: false,
         }
     }
@@ -163,6 +181,15 @@ pub enum Query {
         /// How many at most.
         limit: usize,
     },
+    /// Vouchers in the order of their hashes, from above `after`.
+    Vouchers {
+        /// The last one of the page before; `None` for the first page.
+        after: Option<VoucherHash>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// One voucher.
+    Voucher(VoucherId),
     /// Numbers of everything.
     Status,
     /// The failover pair as an operator sees it.
@@ -219,6 +246,15 @@ pub enum QueryAnswer {
         /// What to ask for next: the last address that was looked at; `None` if that was all.
         next: Option<Ipv4Addr>,
     },
+    /// To [`Query::Vouchers`].
+    Vouchers {
+        /// The page.
+        vouchers: Vec<Voucher>,
+        /// What to ask for next; `None` if that was all.
+        next: Option<VoucherHash>,
+    },
+    /// To [`Query::Voucher`].
+    Voucher(Option<Voucher>),
     /// To [`Query::Status`].
     Status(CoreStatus),
     /// To [`Query::Failover`]; `None`: this server is alone.

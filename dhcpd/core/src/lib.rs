@@ -36,6 +36,7 @@ pub mod reply;
 pub mod request;
 pub mod server;
 pub mod time;
+pub mod voucher;
 
 pub use admission::Admission;
 pub use configuration::{
@@ -65,3 +66,6 @@ pub use reply::{Destination, Reply};
 pub use request::{Arrival, MessageType, Request, SocketIndex};
 pub use server::{HashKey, Server};
 pub use time::Timestamp;
+pub use voucher::{
+    ParseVoucherIdError, Voucher, VoucherHash, VoucherId, VoucherRefusal, VoucherUse,
+};

@@ -68,6 +68,34 @@ pub const DEVICES_NAMED_MAX: usize = 64;
 /// Registrations that one command imports at most: together they are one step, and packets wait for it.
 pub const IMPORT_ENTRIES_MAX: usize = 256;
 
+/// Vouchers that are kept at once, used up ones too.
+pub const VOUCHERS_MAX: usize = 100_000;
+
+/// Vouchers that one command makes at most: together they are one step, and packets wait for it.
+pub const VOUCHERS_PER_COMMAND_MAX: usize = 256;
+
+/// Seconds for which a voucher can be used if nobody says how long: a year.
+pub const VOUCHER_USABLE_SECONDS_DEFAULT: u64 = 365 * 24 * 60 * 60;
+
+/// The most devices that one voucher can let in.
+pub const VOUCHER_USES_MAX: u16 = 256;
+
+/// Unknown voucher codes that one device may send at once, if it has sent none before.
+pub const VOUCHER_GUESSES_PER_DEVICE_MAX: u64 = 10;
+
+/// Seconds until it may send one more.
+pub const VOUCHER_GUESS_INTERVAL_SECONDS: u64 = 60;
+
+/// Unknown voucher codes that all devices together may send at once.
+pub const VOUCHER_GUESSES_MAX: u64 = 1000;
+
+/// Milliseconds until they may send one more. A code has 75 random bits and there are at most 2^17
+/// vouchers, so at this rate a guess is right once in a hundred million years.
+pub const VOUCHER_GUESS_INTERVAL_MILLISECONDS: u64 = 10;
+
+/// Devices whose wrong codes are kept in mind; one more takes the place of who waits for the least.
+pub const VOUCHER_GUESSERS_KEPT_MAX: usize = 4096;
+
 /// Leases in one answer to a query.
 pub const QUERY_LEASES_MAX: usize = 1000;
 

@@ -4,7 +4,7 @@
 //! newer one, ends in the same book.
 
 use crate::failover::{FailoverRecord, PairBinding};
-use crate::{HardwareAddress, HoldOff, Lease, Registration, Timestamp};
+use crate::{HardwareAddress, HoldOff, Lease, Registration, Timestamp, Voucher, VoucherHash};
 use std::net::Ipv4Addr;
 
 /// One durable fact.
@@ -26,4 +26,8 @@ pub enum Record {
     Failover(FailoverRecord),
     /// What the failover pair knows of an address beyond its lease.
     PairBinding(PairBinding),
+    /// The voucher, with its uses.
+    Voucher(Voucher),
+    /// The voucher was revoked, or its time is over.
+    VoucherRemoved(VoucherHash),
 }

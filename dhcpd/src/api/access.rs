@@ -31,7 +31,7 @@ const FOLLOWERS: &[Scope] = &[Gate, Reader, Operator];
 /// Who registers devices.
 const REGISTRARS: &[Scope] = &[Portal, Operator];
 
-/// Who holds devices back.
+/// Who holds devices back, and makes vouchers.
 const OPERATORS: &[Scope] = &[Operator];
 
 /// Every path that wants a token, in the order of `docs/api.md`. `/v1/whoami` wants one only for
@@ -45,6 +45,10 @@ pub const ROUTES: &[Access] = &[
     access("DELETE", "/v1/registrations/{mac}", REGISTRARS),
     access("POST", "/v1/registrations/{mac}/suspend", OPERATORS),
     access("POST", "/v1/registrations/{mac}/resume", OPERATORS),
+    access("GET", "/v1/vouchers", OPERATORS),
+    access("POST", "/v1/vouchers", OPERATORS),
+    access("GET", "/v1/vouchers/{id}", OPERATORS),
+    access("DELETE", "/v1/vouchers/{id}", OPERATORS),
     access("GET", "/v1/leases", READERS),
     access("GET", "/v1/leases/{ip}", ALL),
     access("GET", "/v1/gate", FOLLOWERS),

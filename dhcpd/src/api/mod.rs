@@ -22,7 +22,8 @@
 //! | `failover` | the pair that this server is half of |
 //! | `events`, `webhooks` | what happened, and how it is brought to others |
 //! | `chunks` | answers without an end, server-sent events |
-//! | `view` | their JSON |
+//! | `vouchers` | codes that let devices in |
+//! | `view`, `voucher_view` | their JSON |
 //! | `problem` | everything that can go wrong |
 //! | `json` | JSON that is safe to show, and times |
 
@@ -51,6 +52,8 @@ mod serve;
 mod status;
 mod stream;
 mod view;
+mod voucher_view;
+mod vouchers;
 mod webhooks;
 mod whoami;
 
@@ -105,6 +108,9 @@ pub use view::{
     DeviceView, GateView, ImportView, LeaseView, LeasesPage, NetworkView, PortableRegistration,
     RegistrationView, RegistrationWithAddresses, RegistrationsPage, SocketView, StatusView,
     StorageView, UnregisteredView, WhoamiView,
+};
+pub use voucher_view::{
+    NewVoucherView, VoucherRevokedView, VoucherUseView, VoucherView, VouchersMadeView, VouchersPage,
 };
 pub use webhooks::WebhooksView;
 
@@ -370,6 +376,8 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/registrations/{mac}", get(registrations::read).delete(registrations::delete))
         .route("/v1/registrations/{mac}/suspend", post(registrations::suspend))
         .route("/v1/registrations/{mac}/resume", post(registrations::resume))
+        .route("/v1/vouchers", get(vouchers::list).post(vouchers::create))
+        .route("/v1/vouchers/{id}", get(vouchers::read).delete(vouchers::revoke))
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{ip}", get(leases::read))
         .route("/v1/status", get(status::status))

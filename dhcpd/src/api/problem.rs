@@ -14,6 +14,9 @@ const TYPE_PREFIX: &str = "https://vestibule.example/problems/";
 /// Seconds after which a busy server should be asked again.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// The member of a problem that says after how many seconds to come back.
+pub(super) const WAIT_SECONDS: &str = "wait-seconds";
+
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $status:ident, $title:literal;)+) => {
         /// What went wrong.
@@ -89,6 +92,18 @@ kinds! {
     Suspended = "suspended", CONFLICT, "The device is suspended";
     /// The device's role is a quarantine.
     Quarantined = "quarantined", CONFLICT, "The device is in a quarantine";
+    /// A code of a voucher is mistyped.
+    VoucherMistyped = "voucher-mistyped", BAD_REQUEST, "The voucher's code is mistyped";
+    /// No voucher has the code, or it was revoked, or its time to be used is over.
+    VoucherUnknown = "voucher-unknown", FORBIDDEN, "No voucher has this code";
+    /// As many devices use the voucher as may.
+    VoucherUsedUp = "voucher-used-up", CONFLICT, "The voucher is used up";
+    /// The voucher has let this device in for as long as it does.
+    VoucherTimeOver = "voucher-time-over", CONFLICT, "The voucher's time is over for this device";
+    /// Too many unknown codes came.
+    VoucherGuesses = "voucher-guesses", TOO_MANY_REQUESTS, "Too many unknown voucher codes";
+    /// There is no voucher with the id.
+    NoVoucher = "no-voucher", NOT_FOUND, "There is no voucher with this id";
     /// What came after an id of an event is kept no more, or the id was never given.
     EventNotRetained = "event-not-retained", GONE, "Events after this id are kept no more";
     /// There is no webhook of this name.
@@ -122,6 +137,8 @@ kinds! {
     NoAnswer = "no-answer", SERVICE_UNAVAILABLE, "The server did not answer in time";
     /// The limit of registrations is reached; nothing was changed.
     RegistrationsFull = "registrations-full", INSUFFICIENT_STORAGE, "No further device can be registered";
+    /// The limit of vouchers is reached; nothing was changed.
+    VouchersFull = "vouchers-full", INSUFFICIENT_STORAGE, "No further voucher can be made";
     /// A broken invariant.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The server made a mistake";
 }
@@ -208,6 +225,11 @@ impl IntoResponse for Problem {
             | ProblemKind::Ending
             | ProblemKind::IdempotencyKeyInUse => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            }
+            ProblemKind::VoucherGuesses => {
+                let seconds = self.members.get(WAIT_SECONDS).and_then(serde_json::Value::as_u64);
+                let seconds = seconds.unwrap_or_else(|| RETRY_AFTER_SECONDS.into());
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             // The rest of the body is still under way, so the connection is of no further use.
             ProblemKind::BodyTooLarge | ProblemKind::BodyTooSlow | ProblemKind::BodyBrokenOff => {

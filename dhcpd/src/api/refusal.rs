@@ -1,11 +1,12 @@
 //! What the core refuses, as problems: why, and what to do about it.
 
-use super::problem::{Problem, ProblemKind};
+use super::problem::{Problem, ProblemKind, WAIT_SECONDS};
 use super::view::{DeviceView, RegistrationView};
 use super::{answer_mismatch, json};
-use vestibule_core::limits::REGISTRATIONS_MAX;
+use vestibule_core::limits::{REGISTRATIONS_MAX, VOUCHERS_MAX};
 use vestibule_core::{
-    Answer, Device, HardwareAddress, LeaseTokenRefusal, Registration, RegistrationState,
+    Answer, Device, HardwareAddress, LeaseTokenRefusal, Registration, RegistrationState, VoucherId,
+    VoucherRefusal,
 };
 
 /// A refusal of a command.
@@ -85,8 +86,16 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
         Answer::ImportRefused { position, because } => {
             refused(because).with("position", *position as u64)
         }
+        Answer::VoucherRefused(refusal) => voucher_refused(*refusal),
+        Answer::NoSuchVoucher(id) => no_voucher(*id),
+        Answer::VouchersFull => Problem::new(
+            ProblemKind::VouchersFull,
+            format!("{VOUCHERS_MAX} vouchers are kept at most: revoke those that nobody needs"),
+        ),
         Answer::Registered { .. }
         | Answer::Unregistered { .. }
+        | Answer::VouchersCreated { .. }
+        | Answer::VoucherRevoked { .. }
         | Answer::Imported(_)
         | Answer::PartnerIsDown
         | Answer::PartnerIsConnected
@@ -135,6 +144,37 @@ pub(super) fn token_refused(refusal: LeaseTokenRefusal) -> Problem {
             "the lease that this token is of has ended; have the device reconnect",
         ),
     }
+}
+
+/// A voucher does not let a device in.
+fn voucher_refused(refusal: VoucherRefusal) -> Problem {
+    match refusal {
+        VoucherRefusal::Unknown => Problem::new(
+            ProblemKind::VoucherUnknown,
+            "no voucher has this code, or it was revoked, or its time to be used is over",
+        ),
+        VoucherRefusal::UsedUp => Problem::new(
+            ProblemKind::VoucherUsedUp,
+            "as many devices use this voucher as may, and this one is none of them",
+        ),
+        VoucherRefusal::TimeOver => Problem::new(
+            ProblemKind::VoucherTimeOver,
+            "this voucher has let this device in for as long as it does; another one is needed",
+        ),
+        VoucherRefusal::TooManyGuesses { wait_milliseconds } => {
+            let seconds = wait_milliseconds.div_ceil(1000);
+            Problem::new(
+                ProblemKind::VoucherGuesses,
+                format!("too many unknown codes came; no code of this device is looked at for {seconds} s"),
+            )
+            .with(WAIT_SECONDS, seconds)
+        }
+    }
+}
+
+/// There is no voucher with this id.
+pub(super) fn no_voucher(id: VoucherId) -> Problem {
+    Problem::new(ProblemKind::NoVoucher, format!("there is no voucher {id}"))
 }
 
 /// Nobody holds this address.

@@ -8,6 +8,7 @@ use super::view::{
     RegistrationsPage, UnregisteredView,
 };
 use super::{ApiState, answer_mismatch, body, json, parameters};
+use crate::voucher_code::{Mistyped, VoucherCode};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -23,7 +24,7 @@ use vestibule_core::limits::{
 };
 use vestibule_core::{
     Answer, Command, HardwareAddress, Imported, LeaseToken, LeaseTokenRefusal, Query, QueryAnswer,
-    Register, Registration, RegistrationTarget, Replaces, Suspension, Timestamp,
+    Register, Registration, RegistrationTarget, Replaces, Suspension, Timestamp, VoucherHash,
 };
 
 /// How hardware addresses may be written.
@@ -41,6 +42,7 @@ struct RegistrationBody {
     note: Option<String>,
     expires: Option<String>,
     replaces: Option<String>,
+    voucher: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +78,12 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let body: RegistrationBody = body::json(&state, body).await?;
+    let voucher = body.voucher.as_deref().map(voucher).transpose()?;
+    if voucher.is_some() && (body.role.is_some() || body.expires.is_some()) {
+        return Err(bad_field(
+            "`voucher` says itself which role and until when: leave `role` and `expires` out",
+        ));
+    }
     let register = Register {
         target: target(&body)?,
         owner: text("owner", body.owner, OWNER_LENGTH_MAX)?,
@@ -84,6 +92,7 @@ pub(super) async fn create(
         note: text("note", body.note, NOTE_LENGTH_MAX)?,
         expires: body.expires.as_deref().map(|text| time("expires", text)).transpose()?,
         replaces: body.replaces.as_deref().map(replaces).transpose()?,
+        voucher,
         may_lift_quarantine: holder.scope == Scope::Operator,
     };
     if register.replaces == Some(Replaces::StalestRandomised) && register.owner.is_none() {
@@ -250,7 +259,7 @@ pub(crate) fn imported(entry: PortableRegistration) -> Result<Registration, Prob
     })
 }
 
-fn bad_field(detail: impl Into<String>) -> Problem {
+pub(super) fn bad_field(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::BadField, detail)
 }
 
@@ -272,6 +281,16 @@ fn target(body: &RegistrationBody) -> Result<RegistrationTarget, Problem> {
 /// A lease's token. A text that cannot be one is treated as one that was changed.
 pub(super) fn lease_token(text: &str) -> Result<LeaseToken, Problem> {
     text.parse().map_err(|_| token_refused(LeaseTokenRefusal::Invalid))
+}
+
+/// The code of a voucher, as somebody typed it.
+fn voucher(text: &str) -> Result<VoucherHash, Problem> {
+    VoucherCode::read(text).map(|code| code.hash()).map_err(|Mistyped| {
+        Problem::new(
+            ProblemKind::VoucherMistyped,
+            "`voucher` is no code of a voucher: a character is missing, too much or mistyped",
+        )
+    })
 }
 
 fn mac(field: &str, text: &str) -> Result<HardwareAddress, Problem> {
@@ -298,7 +317,11 @@ fn replaces(text: &str) -> Result<Replaces, Problem> {
 }
 
 /// A text that somebody chose, to be shown to others.
-fn text(field: &str, text: Option<String>, length_max: usize) -> Result<Option<Box<str>>, Problem> {
+pub(super) fn text(
+    field: &str,
+    text: Option<String>,
+    length_max: usize,
+) -> Result<Option<Box<str>>, Problem> {
     let Some(text) = text else { return Ok(None) };
     if text.is_empty() {
         return Err(bad_field(format!(
@@ -314,7 +337,7 @@ fn text(field: &str, text: Option<String>, length_max: usize) -> Result<Option<B
     Ok(Some(text.into()))
 }
 
-fn time(field: &str, text: &str) -> Result<Timestamp, Problem> {
+pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, Problem> {
     json::parse_time(text).ok_or_else(|| {
         bad_field(format!("`{field}` is not a time of RFC 3339, such as 2027-02-28T22:00:00Z"))
     })

@@ -19,6 +19,7 @@ mod import;
 mod portable;
 mod registrations;
 mod show;
+mod vouchers;
 
 use access::Access;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -28,7 +29,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use vestibule_core::HardwareAddress;
+use vestibule_core::{HardwareAddress, VoucherId};
 
 pub use show::shown;
 
@@ -113,6 +114,9 @@ enum Command {
     /// Show how the failover pair is, or say that the partner is down
     #[command(subcommand)]
     Failover(FailoverCommand),
+    /// Make codes that let devices in, list them, or take them back
+    #[command(subcommand, visible_alias = "voucher")]
+    Vouchers(VouchersCommand),
     /// Say whether a store that no server is using is sound, and what would be lost if not; asks no server
     CheckStore(CheckStoreArguments),
     /// Reads a copy of an index in a process of its own, because it may die of it: check-store calls it
@@ -253,6 +257,62 @@ struct ImportArguments {
     keep_going: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum VouchersCommand {
+    /// Make vouchers, and print their codes: this once, and never again
+    Create(CreateVouchersArguments),
+    /// Show which vouchers there are
+    List,
+    /// Show one voucher, and who uses it
+    Show {
+        /// Its id, as `list` shows it
+        id: VoucherId,
+    },
+    /// Take vouchers back: nobody can use them any more
+    Revoke {
+        /// Their ids, as `list` shows them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<VoucherId>,
+        /// End the registrations that were made with them, too
+        #[arg(long)]
+        end_registrations: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+struct CreateVouchersArguments {
+    /// How many
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    count: usize,
+    /// The role of the devices that they let in, one of the configuration's
+    #[arg(long)]
+    role: Option<String>,
+    /// How long each device is let in, from its first use on, as in 3d; without it, as the portal, the role
+    /// or the configuration says
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    lifetime: Option<u32>,
+    /// How many devices may use each [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    uses: Option<u16>,
+    /// Until when they can be used, as in 2027-02-28T22:00:00Z [default: for a year]
+    #[arg(long, value_name = "TIME", conflicts_with = "usable")]
+    expires: Option<String>,
+    /// For how long they can be used, as in 90d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    usable: Option<u32>,
+    /// What is to be remembered of them
+    #[arg(long)]
+    note: Option<String>,
+    /// Print them as comma-separated values, with a line of headings
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// Seconds, as in `1h30m`.
+fn duration(text: &str) -> Result<u32, String> {
+    vestibule_config::parse_duration(text)
+}
+
 /// How a device is named.
 #[derive(Clone, Copy, Debug)]
 enum Device {
@@ -374,6 +434,7 @@ fn execute(
             import::import(&client(&global)?, &wanted, json, out, complaints)
         }
         Command::Failover(wanted) => failover::failover(&client(&global)?, &wanted, json, out),
+        Command::Vouchers(wanted) => vouchers::vouchers(&client(&global)?, &wanted, json, out),
         Command::Unregister { mac } => commands::unregister(&client(&global)?, mac, json, out),
     }
 }

@@ -1,10 +1,10 @@
 //! Events as JSON: one line, safe to show. `docs/events.md` lists every field.
 
-use crate::api::{LeaseView, RegistrationView, json_text, time_text};
+use crate::api::{LeaseView, RegistrationView, VoucherView, json_text, time_text};
 use serde::Serialize;
 use std::net::Ipv4Addr;
-use vestibule_core::event::{EndCause, LimitReached};
-use vestibule_core::{Class, Event, EventKind, Happening, HardwareAddress, Timestamp};
+use vestibule_core::event::{EndCause, LimitReached, VoucherEnd};
+use vestibule_core::{Class, Event, EventKind, Happening, HardwareAddress, Timestamp, Voucher};
 
 /// What every event has.
 #[derive(Debug, Serialize)]
@@ -99,6 +99,24 @@ struct LimitView {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct VouchersView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    // Not flat: an event has an id of its own.
+    voucher: VoucherView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<HardwareAddress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct GuessingView {
+    mac: HardwareAddress,
+}
+
+#[derive(Serialize)]
 struct DeclinedView {
     ip: Ipv4Addr,
     mac: HardwareAddress,
@@ -113,6 +131,12 @@ struct PoolView {
     class: Option<&'static str>,
     pool_size: u64,
     free: u64,
+}
+
+impl VouchersView {
+    fn of(voucher: &Voucher) -> Self {
+        Self { count: None, voucher: VoucherView::new(voucher), mac: None, cause: None }
+    }
 }
 
 /// An event of the core as JSON.
@@ -164,6 +188,20 @@ pub(super) fn event(id: u64, server: &str, event: Event) -> String {
             };
             envelope(&LimitView { limit: name, limit_count: limit.limit(), mac: hardware, owner })
         }
+        Happening::VouchersCreated { count, voucher } => {
+            envelope(&VouchersView { count: Some(count), ..VouchersView::of(&voucher) })
+        }
+        Happening::VoucherUsed { voucher, hardware } => {
+            envelope(&VouchersView { mac: Some(hardware), ..VouchersView::of(&voucher) })
+        }
+        Happening::VoucherEnded { voucher, cause } => {
+            let cause = match cause {
+                VoucherEnd::Revoked => "revoked",
+                VoucherEnd::Expired => "expired",
+            };
+            envelope(&VouchersView { cause: Some(cause), ..VouchersView::of(&voucher) })
+        }
+        Happening::VoucherGuessing { hardware } => envelope(&GuessingView { mac: hardware }),
         Happening::AddressDeclined { address, hardware, network } => {
             envelope(&DeclinedView { ip: address, mac: hardware, network })
         }

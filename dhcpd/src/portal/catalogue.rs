@@ -47,6 +47,14 @@ texts! {
     NameHint = "name-hint";
     NameMissing = "name-missing";
     NameWrong = "name-wrong";
+    VoucherLabel = "voucher-label";
+    VoucherHint = "voucher-hint";
+    VoucherMissing = "voucher-missing";
+    VoucherMistyped = "voucher-mistyped";
+    VoucherUnknown = "voucher-unknown";
+    VoucherUsedUp = "voucher-used-up";
+    VoucherTimeOver = "voucher-time-over";
+    VoucherGuesses = "voucher-guesses";
     ErrorsHeading = "errors-heading";
     FormOld = "form-old";
     RegisteredHeading = "registered-heading";

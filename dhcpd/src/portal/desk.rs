@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vestibule_core::limits::{DEVICES_NAMED_MAX, QUERY_LEASES_MAX};
 use vestibule_core::{
     Answer, Command, HardwareAddress, Query, QueryAnswer, Register, Registration,
-    RegistrationState, RegistrationTarget, Replaces, Side,
+    RegistrationState, RegistrationTarget, Replaces, Side, VoucherRefusal,
 };
 
 /// Who stands before the desk.
@@ -72,6 +72,8 @@ pub(super) enum Outcome {
     Full,
     /// The device's network registers no randomised addresses.
     Randomised,
+    /// The voucher does not let the device in.
+    Voucher(VoucherRefusal),
     /// The owner has as many devices as they may have: those.
     Limit(Vec<vestibule_core::Device>),
 }
@@ -126,6 +128,7 @@ pub(super) async fn register(state: &ApiState, register: Register) -> Result<Out
         Answer::RegistrationsFull => Ok(Outcome::Full),
         Answer::RandomisedAddressRefused { .. } => Ok(Outcome::Randomised),
         Answer::DeviceLimitReached { devices, .. } => Ok(Outcome::Limit(devices)),
+        Answer::VoucherRefused(refusal) => Ok(Outcome::Voucher(refusal)),
         // The device went, or somebody else has just registered it or held it back.
         Answer::NoLease(_)
         | Answer::NoHardwareAddress(_)

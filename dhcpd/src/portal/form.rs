@@ -2,6 +2,7 @@
 
 use super::catalogue::{Catalogue, Text};
 use crate::api::is_active;
+use crate::voucher_code::VoucherCode;
 use vestibule_config::Identify;
 
 /// Fields of a form that are looked at.
@@ -21,6 +22,8 @@ pub(super) struct Form {
     pub(super) agrees: bool,
     /// The name, without white space around it.
     pub(super) name: String,
+    /// The code of a voucher, as it was typed.
+    pub(super) voucher: String,
     /// The device to be replaced, by the name that the page gave it.
     pub(super) replaces: String,
     /// Whether it is from the page on which that device is chosen.
@@ -34,6 +37,8 @@ pub(super) enum Field {
     Agree,
     /// The name.
     Name,
+    /// The code of a voucher.
+    Voucher,
     /// The device to be replaced.
     Replaces,
 }
@@ -44,6 +49,7 @@ impl Field {
         match self {
             Self::Agree => "agree",
             Self::Name => "name",
+            Self::Voucher => "voucher",
             Self::Replaces => "replaces",
         }
     }
@@ -75,6 +81,7 @@ impl Form {
                 "do" => &mut form.wish,
                 "stamp" => &mut form.stamp,
                 "name" => &mut form.name,
+                "voucher" => &mut form.voucher,
                 "replaces" => &mut form.replaces,
                 "agree" => {
                     form.agrees = true;
@@ -110,7 +117,13 @@ impl Form {
                 let said = catalogue.filled(Text::NameWrong, &[("max", &max)]);
                 mistakes.push(Mistake { field: Field::Name, said });
             }
-            Identify::Name | Identify::Terms => {}
+            Identify::Voucher if self.voucher.is_empty() => {
+                mistakes.push(Mistake::new(Field::Voucher, catalogue, Text::VoucherMissing));
+            }
+            Identify::Voucher if VoucherCode::read(&self.voucher).is_err() => {
+                mistakes.push(Mistake::new(Field::Voucher, catalogue, Text::VoucherMistyped));
+            }
+            Identify::Name | Identify::Terms | Identify::Voucher => {}
         }
         if has_terms && !self.agrees {
             mistakes.push(Mistake::new(Field::Agree, catalogue, Text::AgreeMissing));
@@ -162,13 +175,18 @@ mod tests {
         assert_eq!(of("name=a%0ab", Identify::Name, false), [Field::Name]);
         assert_eq!(of("name=mia%E2%80%AEx", Identify::Name, false), [Field::Name]);
         assert_eq!(of(&format!("name={}", "x".repeat(65)), Identify::Name, false), [Field::Name]);
+        assert_eq!(of("name=mia", Identify::Voucher, true), [Field::Voucher, Field::Agree]);
+        assert_eq!(of("voucher=0000000000000001", Identify::Voucher, false), [Field::Voucher]);
+        assert_eq!(of("voucher=0000-0000-oooo-0000", Identify::Voucher, false), []);
     }
 
     proptest::proptest! {
         #[test]
         fn no_body_makes_it_panic(body in proptest::collection::vec(0_u8.., 0..300)) {
             let form = Form::read(&body);
-            let _ = form.mistakes(Identify::Name, true, &Catalogue::of(Language::English));
+            for identify in [Identify::Name, Identify::Voucher] {
+                let _ = form.mistakes(identify, true, &Catalogue::of(Language::English));
+            }
         }
     }
 }

@@ -6,10 +6,11 @@ use super::form::{Field, Form, Mistake};
 use super::page::{Content, Mark, foreign, foreign_at_length, shown, technical};
 use super::{Portal, PortalPage};
 use crate::api::time_text;
+use axum::http::StatusCode;
 use maud::{Markup, html};
 use std::net::IpAddr;
 use vestibule_config::Identify;
-use vestibule_core::{RandomisedAddresses, Timestamp};
+use vestibule_core::{RandomisedAddresses, Timestamp, VoucherRefusal};
 
 /// A page that looks again does so after this time.
 const AGAIN_SECONDS: u32 = 5;
@@ -67,6 +68,31 @@ impl Portal {
         Content::new(PortalPage::Form, Text::RegisterHeading, body)
     }
 
+    /// The form once more: the voucher does not let the device in.
+    pub(super) fn voucher_refused(
+        &self,
+        device: &Device,
+        form: &Form,
+        refusal: VoucherRefusal,
+        catalogue: &Catalogue,
+    ) -> Content {
+        let (text, seconds) = match refusal {
+            VoucherRefusal::Unknown => (Text::VoucherUnknown, None),
+            VoucherRefusal::UsedUp => (Text::VoucherUsedUp, None),
+            VoucherRefusal::TimeOver => (Text::VoucherTimeOver, None),
+            VoucherRefusal::TooManyGuesses { wait_milliseconds } => {
+                (Text::VoucherGuesses, Some(wait_milliseconds.div_ceil(1000).to_string()))
+            }
+        };
+        let status = match seconds {
+            Some(_) => StatusCode::TOO_MANY_REQUESTS,
+            None => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let said = catalogue.filled(text, &[("seconds", seconds.as_deref().unwrap_or_default())]);
+        let mistakes = [Mistake { field: Field::Voucher, said }];
+        Content { status: Some(status), ..self.form(device, form, &mistakes, catalogue) }
+    }
+
     /// What people have to say, and agree to.
     fn questions(&self, form: &Form, mistakes: &[Mistake], catalogue: &Catalogue) -> Markup {
         html! {
@@ -74,6 +100,10 @@ impl Portal {
                 Identify::Name => (text_field(
                     Field::Name, &form.name, "username", mistakes, catalogue,
                     [Text::NameLabel, Text::NameHint],
+                )),
+                Identify::Voucher => (text_field(
+                    Field::Voucher, &form.voucher, "off", mistakes, catalogue,
+                    [Text::VoucherLabel, Text::VoucherHint],
                 )),
                 Identify::Terms => {},
             }
@@ -199,6 +229,9 @@ impl Portal {
                 form method="post" action=(self.to(catalogue)) {
                     (self.hidden(device, "register"))
                     input type="hidden" name="name" value=(form.name);
+                    @if !form.voucher.is_empty() {
+                        input type="hidden" name="voucher" value=(form.voucher);
+                    }
                     input type="hidden" name="choosing" value="yes";
                     @if form.agrees { input type="hidden" name="agree" value="on"; }
                     fieldset aria-describedby=[mistake.map(|_| "replaces-error")] {

@@ -11,12 +11,14 @@ use super::form::Form;
 use super::page::Content;
 use super::{Portal, stamp, tongues};
 use crate::api::{ApiState, Peer, Problem, ProblemKind};
+use crate::voucher_code::VoucherCode;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
+use vestibule_config::Identify;
 use vestibule_core::Registration;
 
 /// Where a request goes.
@@ -195,6 +197,9 @@ impl Portal {
                     wish.replaces = desk::device_of(state, owner, is_named).await?;
                 }
                 wish.owner = owner.map(Box::from);
+                if self.settings.identify == Identify::Voucher {
+                    wish.voucher = VoucherCode::read(&form.voucher).ok().map(|code| code.hash());
+                }
             }
             ("extend", Some(stay)) if self.may_extend(stay) => {
                 let Registration { owner, sponsor, note, .. } = stay.registration.clone();
@@ -205,6 +210,9 @@ impl Portal {
         }
         Ok(match desk::register(state, wish).await? {
             Outcome::Registered | Outcome::LookAgain => None,
+            Outcome::Voucher(refusal) => {
+                Some(self.voucher_refused(device, form, refusal, catalogue))
+            }
             Outcome::Full => Some(self.full(catalogue)),
             Outcome::Randomised => Some(self.randomised(device, catalogue)),
             Outcome::Limit(devices) => Some(self.limit(device, form, &devices, catalogue)),

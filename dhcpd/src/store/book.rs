@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use vestibule_core::failover::FailoverRecord;
-use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp};
+use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp, VoucherHash};
 
 /// Superseded records that are put up with before the rest is moved together.
 const SUPERSEDED_MIN: usize = 4096;
@@ -50,6 +50,7 @@ struct Newest {
     leases: Places,
     pair: Places,
     registrations: HashMap<HardwareAddress, usize>,
+    vouchers: HashMap<VoucherHash, usize>,
 }
 
 /// A place for each address, by pages of 256 addresses: leases stand close together, and a million of
@@ -87,8 +88,13 @@ pub(super) fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Registration(registration) => Some(registration.registered),
         Record::Time(time) => Some(*time),
         Record::HoldOff(hold_off) => Some(hold_off.since),
+        Record::Voucher(voucher) => {
+            let used = voucher.uses.iter().map(|one| one.since).max();
+            Some(used.map_or(voucher.created, |used| used.max(voucher.created)))
+        }
         Record::LeaseForgotten(_)
         | Record::RegistrationRemoved(_)
+        | Record::VoucherRemoved(_)
         | Record::Failover(_)
         | Record::PairBinding(_) => None,
     }
@@ -113,6 +119,8 @@ impl Book {
             Record::RegistrationRemoved(hardware) => {
                 newest.registrations.remove(hardware).is_some()
             }
+            Record::Voucher(voucher) => newest.vouchers.insert(voucher.hash, place).is_some(),
+            Record::VoucherRemoved(hash) => newest.vouchers.remove(hash).is_some(),
             Record::Time(time) => {
                 self.time = self.time.max(Some(*time));
                 false
@@ -128,7 +136,14 @@ impl Book {
             Record::PairBinding(binding) => newest.pair.insert(binding.address, place).is_some(),
         };
         self.superseded += usize::from(supersedes);
-        if matches!(record, Record::Lease(_) | Record::Registration(_) | Record::PairBinding(_)) {
+        let is_kept = matches!(
+            record,
+            Record::Lease(_)
+                | Record::Registration(_)
+                | Record::Voucher(_)
+                | Record::PairBinding(_)
+        );
+        if is_kept {
             self.kept.push(bytes);
         }
         if self.superseded >= SUPERSEDED_MIN && self.superseded > self.kept.records / 2 {
@@ -183,6 +198,9 @@ impl Book {
                             let hardware = registration.hardware;
                             self.newest.registrations.insert(hardware, self.kept.records);
                         }
+                        Record::Voucher(voucher) => {
+                            self.newest.vouchers.insert(voucher.hash, self.kept.records);
+                        }
                         _ => {}
                     }
                     self.kept.push(records.last_bytes());
@@ -233,6 +251,7 @@ impl Newest {
             Record::Registration(registration) => {
                 self.registrations.get(&registration.hardware).copied()
             }
+            Record::Voucher(voucher) => self.vouchers.get(&voucher.hash).copied(),
             _ => None,
         };
         newest == Some(place)
@@ -242,8 +261,8 @@ impl Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vestibule_core::Registration;
     use vestibule_core::failover::{PairBinding, PartnerState, State};
+    use vestibule_core::{Registration, Voucher, VoucherUse};
 
     fn registration(number: u32, time: u64) -> Record {
         let [a, b, c, d] = number.to_be_bytes();
@@ -255,6 +274,36 @@ mod tests {
         let mut bytes = Vec::new();
         record::encode(record, &mut bytes).unwrap();
         book.apply(record, &bytes);
+    }
+
+    #[test]
+    fn a_voucher_is_kept_with_its_newest_uses_until_it_is_removed() {
+        let voucher = |number: u8, uses: u64| {
+            let hardware = HardwareAddress::ethernet([2; 6]);
+            let since = |second| VoucherUse {
+                hardware,
+                since: Timestamp::from_seconds(1000 + second),
+                ends: None,
+            };
+            Record::Voucher(Voucher {
+                hash: VoucherHash::new([number; 32]),
+                role: None,
+                note: None,
+                lifetime_seconds: None,
+                uses_max: 9,
+                created: Timestamp::from_seconds(1000),
+                expires: Timestamp::from_seconds(9_000_000),
+                uses: (0..uses).map(since).collect(),
+            })
+        };
+        let mut book = Book::default();
+        for record in [voucher(1, 0), voucher(2, 0), voucher(1, 3), voucher(3, 0)] {
+            apply(&mut book, &record);
+        }
+        apply(&mut book, &Record::VoucherRemoved(VoucherHash::new([2; 32])));
+        assert_eq!(book.newest_time(), Timestamp::from_seconds(1002), "of a use, not of an end");
+        book.move_together();
+        assert_eq!(book.into_records().collect::<Vec<_>>(), [voucher(1, 3), voucher(3, 0)]);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod pair;
+mod voucher;
 
 use super::bytes::Reader;
 use std::fmt;
@@ -36,6 +37,8 @@ const TYPE_TIME: u8 = CRITICAL | 5;
 const TYPE_HOLD_OFF: u8 = CRITICAL | 6;
 const TYPE_FAILOVER: u8 = CRITICAL | 7;
 const TYPE_PAIR_BINDING: u8 = CRITICAL | 8;
+const TYPE_VOUCHER: u8 = CRITICAL | 32;
+const TYPE_VOUCHER_REMOVED: u8 = CRITICAL | 33;
 
 /// The version of every body that this program writes, and the newest that it reads, but for
 /// registrations.
@@ -119,6 +122,8 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         Record::HoldOff(_) => TYPE_HOLD_OFF,
         Record::Failover(_) => TYPE_FAILOVER,
         Record::PairBinding(_) => TYPE_PAIR_BINDING,
+        Record::Voucher(_) => TYPE_VOUCHER,
+        Record::VoucherRemoved(_) => TYPE_VOUCHER_REMOVED,
     };
     out.extend_from_slice(&[record_type, version_of(record_type), 0, 0]);
     let body = match record {
@@ -147,6 +152,11 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         }
         Record::PairBinding(binding) => {
             pair::encode_binding(binding, out);
+            Ok(())
+        }
+        Record::Voucher(voucher) => voucher::encode(voucher, out),
+        Record::VoucherRemoved(hash) => {
+            out.extend_from_slice(hash.bytes());
             Ok(())
         }
     };
@@ -245,6 +255,8 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
             | TYPE_HOLD_OFF
             | TYPE_FAILOVER
             | TYPE_PAIR_BINDING
+            | TYPE_VOUCHER
+            | TYPE_VOUCHER_REMOVED
     );
     if !known || version > version_of(record_type) {
         return if record_type & CRITICAL == 0 {
@@ -266,6 +278,8 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
         }
         TYPE_FAILOVER => Record::Failover(pair::decode_failover(&mut body)?),
         TYPE_PAIR_BINDING => Record::PairBinding(pair::decode_binding(&mut body)?),
+        TYPE_VOUCHER => Record::Voucher(voucher::decode(&mut body)?),
+        TYPE_VOUCHER_REMOVED => Record::VoucherRemoved(voucher::hash(&mut body)?),
         _ => Record::Time(time(&mut body)?),
     };
     if body.is_empty() {
@@ -422,8 +436,8 @@ fn decode_registration(version: u8, body: &mut Reader<'_>) -> Result<Registratio
 
 fn text(body: &mut Reader<'_>) -> Result<Box<str>, RecordError> {
     let bytes = body.counted().ok_or(RecordError::Malformed("a text ends early"))?;
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| RecordError::Malformed("a registration's text is not UTF-8"))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| RecordError::Malformed("a text is not UTF-8"))?;
     Ok(text.into())
 }
 
@@ -465,6 +479,7 @@ fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use vestibule_core::{Voucher, VoucherHash, VoucherUse, limits};
 
     fn any_time() -> impl Strategy<Value = Timestamp> {
         any::<u64>().prop_map(Timestamp::from_milliseconds)
@@ -533,6 +548,25 @@ mod tests {
             })
     }
 
+    fn any_voucher() -> impl Strategy<Value = Voucher> {
+        let any_use = (any_hardware(), any_time(), prop::option::of(0..u64::MAX)).prop_map(
+            |(hardware, since, ends)| VoucherUse {
+                hardware,
+                since,
+                ends: ends.map(Timestamp::from_milliseconds),
+            },
+        );
+        (
+            (any::<[u8; 32]>(), any_text(), any_text(), prop::option::of(any::<u32>())),
+            (any::<u16>(), any_time(), any_time(), prop::collection::vec(any_use, 0..6)),
+        )
+            .prop_map(|((hash, role, note, lifetime_seconds), rest)| {
+                let (uses_max, created, expires, uses) = rest;
+                let hash = VoucherHash::new(hash);
+                Voucher { hash, role, note, lifetime_seconds, uses_max, created, expires, uses }
+            })
+    }
+
     fn any_record() -> impl Strategy<Value = Record> {
         prop_oneof![
             4 => any_lease().prop_map(Record::Lease),
@@ -540,6 +574,9 @@ mod tests {
             2 => any_registration().prop_map(Record::Registration),
             1 => any_hardware().prop_map(Record::RegistrationRemoved),
             1 => any_time().prop_map(Record::Time),
+            2 => any_voucher().prop_map(Record::Voucher),
+            1 => any::<[u8; 32]>()
+                .prop_map(|hash| Record::VoucherRemoved(VoucherHash::new(hash))),
         ]
     }
 
@@ -624,6 +661,26 @@ mod tests {
         bytes[1] = VERSION + 1;
         let newer = RecordError::Newer { record_type: TYPE_TIME, version: VERSION + 1 };
         assert_eq!(decode(&bytes).collect::<Vec<_>>(), [Err(newer)]);
+    }
+
+    /// The largest voucher that can be made fits, with every device that it can let in.
+    #[test]
+    fn a_voucher_that_all_used_is_no_record_too_long() {
+        let hardware = HardwareAddress::new(6, &[0xff; 16]).unwrap();
+        let one = VoucherUse { hardware, since: Timestamp::ZERO, ends: None };
+        let voucher = Record::Voucher(Voucher {
+            hash: VoucherHash::new([9; 32]),
+            role: Some("r".repeat(limits::ROLE_LENGTH_MAX).into()),
+            note: Some("n".repeat(limits::NOTE_LENGTH_MAX).into()),
+            lifetime_seconds: Some(u32::MAX),
+            uses_max: limits::VOUCHER_USES_MAX,
+            created: Timestamp::ZERO,
+            expires: Timestamp::FOREVER,
+            uses: vec![one; limits::VOUCHER_USES_MAX.into()],
+        });
+        let mut bytes = Vec::new();
+        encode(&voucher, &mut bytes).unwrap();
+        assert_eq!(decode(&bytes).collect::<Vec<_>>(), [Ok(voucher)]);
     }
 
     #[test]

@@ -56,10 +56,12 @@ impl Disk {
             Record::Registration(registration) => Some(registration.registered),
             Record::Time(time) => Some(*time),
             Record::HoldOff(hold_off) => Some(hold_off.since),
+            Record::Voucher(voucher) => Some(voucher.created),
             Record::LeaseForgotten(_)
             | Record::RegistrationRemoved(_)
             | Record::Failover(_)
-            | Record::PairBinding(_) => None,
+            | Record::PairBinding(_)
+            | Record::VoucherRemoved(_) => None,
         });
         times.max().unwrap_or_default()
     }

@@ -46,7 +46,11 @@ impl View {
                 self.registrations.remove(hardware);
             }
             Record::Failover(failover) => self.failover = Some(*failover),
-            Record::Time(_) | Record::HoldOff(_) | Record::PairBinding(_) => {}
+            Record::Time(_)
+            | Record::HoldOff(_)
+            | Record::PairBinding(_)
+            | Record::Voucher(_)
+            | Record::VoucherRemoved(_) => {}
         }
     }
 

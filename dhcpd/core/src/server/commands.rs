@@ -31,6 +31,12 @@ impl Server {
             Command::Resume(hardware) => self.resume(hardware, step),
             Command::Import { entries, apply } => self.import(entries, apply, step),
             Command::PartnerDown => Answer::NotPaired,
+            Command::CreateVouchers(vouchers) => {
+                self.create_vouchers(vouchers, step).unwrap_or_else(|refusal| *refusal)
+            }
+            Command::RevokeVoucher { id, end_registrations } => {
+                self.revoke_voucher(id, end_registrations, step)
+            }
         };
         let release = match answer {
             // Nothing changed, and nothing is promised.
@@ -46,6 +52,8 @@ impl Server {
             | Answer::RandomisedAddressRefused { .. }
             | Answer::HeldBack { .. }
             | Answer::ImportRefused { .. }
+            | Answer::VouchersFull
+            | Answer::VoucherRefused(_)
             | Answer::PartnerIsConnected
             | Answer::NotPaired => Release::Immediately,
             // That a device is not registered is true only when the end of its registration is.
@@ -53,6 +61,9 @@ impl Server {
             | Answer::Unregistered { .. }
             | Answer::NotRegistered(_)
             | Answer::Imported(_)
+            | Answer::VouchersCreated { .. }
+            | Answer::VoucherRevoked { .. }
+            | Answer::NoSuchVoucher(_)
             | Answer::PartnerIsDown => {
                 if promises {
                     step.has_durable = true;

@@ -16,6 +16,7 @@
 //! | `reply` | how replies are put together |
 //! | `registrations` | which devices are registered |
 //! | `register`, `commands`, `queries` | registering a device, other commands, and questions |
+//! | `vouchers`, `redeem`, `guesses` | codes that let devices in, and who guesses them |
 //! | `announce` | events: what others are told |
 //! | `lease_tokens` | what a portal names a lease by |
 
@@ -26,15 +27,18 @@ mod class;
 mod commands;
 mod discover;
 mod farewell;
+mod guesses;
 mod lease_tokens;
 mod offers;
 mod pools;
 mod queries;
+mod redeem;
 mod register;
 mod registrations;
 mod reply;
 mod request;
 mod topology;
+mod vouchers;
 
 use crate::{
     Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects, GateChange,
@@ -45,12 +49,14 @@ pub use book::HashKey;
 
 use book::{Book, Entry, Standing};
 use caching::Changes;
+use guesses::Guesses;
 use offers::Offers;
 use pools::Pools;
 use registrations::Registrations;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use topology::{NetworkIndex, SubnetIndex, Topology};
+use vouchers::Vouchers;
 
 /// A request whose ACK is held for its commit.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +74,8 @@ pub struct Server {
     pools: Pools,
     offers: Offers,
     registrations: Registrations,
+    vouchers: Vouchers,
+    guesses: Guesses,
     changes: Changes,
     held: BTreeMap<ClientIdentifier, Held>,
     held_in_order: VecDeque<(Sequence, ClientIdentifier)>,
@@ -102,6 +110,8 @@ impl Step<'_> {
             | Record::RegistrationRemoved(_)
             | Record::Time(_)
             | Record::HoldOff(_)
+            | Record::Voucher(_)
+            | Record::VoucherRemoved(_)
             | Record::Failover(_)
             | Record::PairBinding(_) => {}
         }
@@ -170,6 +180,7 @@ impl Server {
         let mut book = Book::new(&topology, key);
         let mut pools = Pools::new(&topology);
         let mut registrations = Registrations::new(key);
+        let mut vouchers = Vouchers::default();
         let mut hold_off = None;
         for record in records {
             match record {
@@ -182,6 +193,10 @@ impl Server {
                     registrations.remove(hardware);
                 }
                 Record::Time(_) | Record::Failover(_) | Record::PairBinding(_) => {}
+                Record::Voucher(voucher) => vouchers.insert(voucher),
+                Record::VoucherRemoved(hash) => {
+                    vouchers.remove(hash);
+                }
                 Record::HoldOff(found) => {
                     hold_off = Some(hold_off.map_or(found, |before: HoldOff| before.and(found)));
                 }
@@ -195,6 +210,8 @@ impl Server {
             pools,
             offers: Offers::default(),
             registrations,
+            vouchers,
+            guesses: Guesses::default(),
             changes: Changes::default(),
             held: BTreeMap::new(),
             held_in_order: VecDeque::new(),
@@ -470,14 +487,15 @@ impl Server {
         }
     }
 
-    /// Lets leases, offers and registrations run out whose time has come.
+    /// Lets leases, offers, registrations and vouchers run out whose time has come.
     fn let_things_end(&mut self, step: &mut Step<'_>) {
         self.book.come_near(self.now, limits::ENDINGS_PER_STEP_MAX);
         for _ in 0..limits::ENDINGS_PER_STEP_MAX {
             let lease = self.book.first_end().filter(|(end, _)| *end <= self.now);
             let offer = self.offers.first_end().filter(|(end, _)| *end <= self.now);
             let registration = self.registrations.first_end().filter(|(end, _)| *end <= self.now);
-            if lease.is_none() && offer.is_none() && registration.is_none() {
+            let voucher = self.vouchers.first_end().filter(|(end, _)| *end <= self.now);
+            if lease.is_none() && offer.is_none() && registration.is_none() && voucher.is_none() {
                 break;
             }
             if let Some((_, address)) = offer {
@@ -485,6 +503,9 @@ impl Server {
             }
             if let Some((_, hardware)) = registration {
                 self.end_registration(hardware, None, step);
+            }
+            if let Some((_, hash)) = voucher {
+                self.expire_voucher(hash, step);
             }
             if let Some((_, address)) = lease {
                 self.settle(address, step);
@@ -502,6 +523,7 @@ impl Server {
             self.book.nothing_ends_before(),
             self.offers.first_end().map(|(end, _)| end),
             self.registrations.first_end().map(|(end, _)| end),
+            self.vouchers.first_end().map(|(end, _)| end),
             self.next_expiring(),
         ]
         .into_iter()

@@ -72,6 +72,16 @@ impl Server {
                 QueryAnswer::Registrations { registrations, next }
             }
             Query::Gate { after, limit } => self.gate_page(*after, *limit, now),
+            Query::Vouchers { after, limit } => {
+                let limit = (*limit).min(limits::QUERY_LEASES_MAX);
+                let mut vouchers: Vec<_> =
+                    self.vouchers.above(*after, now).take(limit + 1).cloned().collect();
+                let has_more = vouchers.len() > limit;
+                vouchers.truncate(limit);
+                let next = vouchers.last().filter(|_| has_more).map(|voucher| voucher.hash);
+                QueryAnswer::Vouchers { vouchers, next }
+            }
+            Query::Voucher(id) => QueryAnswer::Voucher(self.vouchers.of_id(*id, now).cloned()),
             Query::Status => QueryAnswer::Status(self.status()),
             Query::Failover => QueryAnswer::Failover(None),
             Query::PairBindings { .. } => {

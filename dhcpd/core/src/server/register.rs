@@ -3,6 +3,7 @@
 //! All of it is decided in one step, so of two commands for one owner's last place one is refused,
 //! however close they come. A refusal changes nothing.
 
+use super::redeem::Redeemed;
 use super::{Server, Step};
 use crate::event::EndCause;
 use crate::{
@@ -22,6 +23,7 @@ impl Server {
     ) -> Result<Answer, Refusal> {
         let hardware = self.device_of(register.target)?;
         self.check_device(hardware, register.role.as_deref())?;
+        let (register, redeemed) = self.with_voucher(hardware, register, step)?;
         let expires = self.end_of(hardware, &register)?;
         let old = self.registrations.valid(hardware, self.now);
         // Who registers a device again does not lift what somebody else has laid on it.
@@ -34,7 +36,11 @@ impl Server {
         let created = old.is_none();
         let registered = old.map_or(self.now, |registration| registration.registered);
         let replaced = self.replaced_by(hardware, &register)?;
-        if let Some(owner) = register.owner.as_deref() {
+        // A voucher that stands for an owner says itself how many devices it lets in.
+        let is_of_voucher = redeemed.as_ref().map(|redeemed| redeemed.voucher.owner());
+        if let Some(owner) = register.owner.as_deref()
+            && is_of_voucher.as_deref() != Some(owner)
+        {
             self.check_limit(hardware, owner, register.role.as_deref(), replaced)?;
         }
         let count = self.registrations.len() - usize::from(replaced.is_some());
@@ -43,6 +49,10 @@ impl Server {
         }
         if let Some(replaced) = replaced {
             self.end_registration(replaced, Some(EndCause::ReplacedBy(hardware)), step);
+        }
+        // Before the registration, so that a crash between the two costs a use and gives none away.
+        if let Some(redeemed) = redeemed {
+            self.keep_use(redeemed, hardware, step);
         }
         let Register { owner, role, sponsor, note, .. } = register;
         let registration = Registration {
@@ -54,6 +64,24 @@ impl Server {
             ..Registration::of(hardware, registered)
         };
         Ok(self.keep(registration, created, replaced, step))
+    }
+
+    /// The same with what its voucher says, if it names one.
+    fn with_voucher(
+        &mut self,
+        hardware: HardwareAddress,
+        mut register: Register,
+        step: &mut Step<'_>,
+    ) -> Result<(Register, Option<Redeemed>), Refusal> {
+        let Some(hash) = register.voucher else { return Ok((register, None)) };
+        let redeemed = self.redeem(hash, hardware, &register, step)?;
+        let voucher = &redeemed.voucher;
+        register.expires = redeemed.ends;
+        register.role = voucher.role.clone().or(register.role);
+        register.owner = register.owner.or_else(|| Some(voucher.owner()));
+        // A role that the configuration has lost since the voucher was made.
+        self.check_role(register.role.as_deref())?;
+        Ok((register, Some(redeemed)))
     }
 
     pub(super) fn device_of(&self, target: RegistrationTarget) -> Result<HardwareAddress, Refusal> {
@@ -85,6 +113,11 @@ impl Server {
             let target = RegistrationTarget::Hardware(hardware);
             return Err(Answer::NoHardwareAddress(target).into());
         }
+        self.check_role(role)
+    }
+
+    /// Whether there is such a role, if one is named.
+    pub(super) fn check_role(&self, role: Option<&str>) -> Result<(), Refusal> {
         let rules = &self.topology.configuration().registration;
         match role {
             Some(role) if rules.role(role).is_none() => {
@@ -106,11 +139,7 @@ impl Server {
             return Err(Answer::ExpiryInThePast(expires).into());
         }
         let rules = &self.topology.configuration().registration;
-        let of_role = self.role(register.role.as_deref()).and_then(|role| role.lifetime_seconds);
-        let lifetime_seconds = of_role.or(rules.lifetime_seconds);
-        let expires = register
-            .expires
-            .or_else(|| lifetime_seconds.map(|seconds| self.now.plus_seconds(seconds.into())));
+        let expires = self.usual_end(register.role.as_deref(), register.expires);
         match self.policy_for(hardware, register.target) {
             Some((RandomisedAddresses::Refuse, network)) => {
                 Err(Answer::RandomisedAddressRefused { hardware, network }.into())
@@ -121,6 +150,18 @@ impl Server {
             }
             _ => Ok(expires),
         }
+    }
+
+    /// When a registration ends that begins now: as it says, as its role does, or as is configured.
+    pub(super) fn usual_end(
+        &self,
+        role: Option<&str>,
+        expires: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let of_role = self.role(role).and_then(|role| role.lifetime_seconds);
+        let configured = self.topology.configuration().registration.lifetime_seconds;
+        let seconds = of_role.or(configured);
+        expires.or_else(|| seconds.map(|seconds| self.now.plus_seconds(seconds.into())))
     }
 
     /// What the networks that a randomised device is in want with it, and which of them: that of the address

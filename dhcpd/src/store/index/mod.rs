@@ -240,6 +240,8 @@ impl Index {
                 | Record::RegistrationRemoved(_)
                 | Record::Time(_)
                 | Record::HoldOff(_)
+                | Record::Voucher(_)
+                | Record::VoucherRemoved(_)
                 | Record::Failover(_)
                 | Record::PairBinding(_) => {}
             }

@@ -9,6 +9,7 @@
 //! | `lease_tokens` | what a portal names a lease by |
 //! | `registrations` | registrations, and what the kernel is told of them |
 //! | `rules` | limits, lifetimes, roles, suspension, and what is imported |
+//! | `vouchers` | codes that let devices in |
 //! | `trust` | what is not believed, and what nobody can take from others |
 //! | `gate_pages` | the whole of what the kernel sets should hold |
 //! | `restart` | what is known of an earlier life |
@@ -23,6 +24,7 @@ mod registrations;
 mod restart;
 mod rules;
 mod trust;
+mod vouchers;
 
 use super::*;
 use crate::{
