@@ -86,19 +86,21 @@ fn server(records: &[Record], now: Timestamp) -> Server {
     Server::new(configuration(), [], records.iter().cloned(), now)
 }
 
+/// What waits for the disk, in the order in which it was decided.
+enum Waiting {
+    Record(Record),
+    Answer(Command, Answer),
+}
+
 struct Judge {
     server: Server,
     now: Timestamp,
     disk: Vec<Record>,
-    /// Records and answers that wait for the disk, in order.
-    waiting: Vec<Record>,
-    held: Vec<(Command, Answer)>,
-    /// How many devices each voucher may let in. Creating it again does not change that while it is there.
+    waiting: Vec<Waiting>,
+    /// How many devices each voucher may let in, by what is on the disk.
     uses_max: BTreeMap<u8, u16>,
-    /// Whom each let in, and until when.
+    /// Whom each let in, and until when. A code that is made anew after it was revoked is another voucher.
     let_in: BTreeMap<u8, BTreeMap<u8, Timestamp>>,
-    /// The life of each voucher: a code that is made anew after it was revoked is another voucher.
-    expires: BTreeMap<u8, Timestamp>,
 }
 
 impl Judge {
@@ -107,59 +109,57 @@ impl Judge {
         self.server.step(self.now, Input::Command(Ticket(0), command.clone()), &mut effects);
         for effect in effects.drain() {
             match effect {
-                Effect::Persist(record) => self.waiting.push(record),
+                Effect::Persist(record) => self.waiting.push(Waiting::Record(record)),
                 Effect::Answer { answer, release: Release::AfterCommit(_), .. } => {
-                    self.held.push((command.clone(), answer));
+                    self.waiting.push(Waiting::Answer(command.clone(), answer));
                 }
-                Effect::Answer { answer, .. } => self.refused(&answer),
+                Effect::Answer { answer, .. } => refused(&answer),
                 _ => {}
             }
         }
     }
 
-    fn refused(&self, answer: &Answer) {
-        assert!(matches!(answer, Answer::VoucherRefused(_) | Answer::VouchersFull), "{answer:?}");
-        if let Answer::VoucherRefused(VoucherRefusal::TooManyGuesses { wait_milliseconds }) = answer
-        {
-            assert!(*wait_milliseconds > 0);
-        }
-    }
-
     fn commit(&mut self) {
-        self.disk.append(&mut self.waiting);
-        for (command, answer) in std::mem::take(&mut self.held) {
-            self.given(&command, &answer);
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Record(record) => self.write(record),
+                Waiting::Answer(command, answer) => self.given(&command, &answer),
+            }
         }
         self.server.step(self.now, Input::Committed(self.server.sequence()), &mut Effects::new());
     }
 
-    /// An answer that somebody got.
-    fn given(&mut self, command: &Command, answer: &Answer) {
-        match (command, answer) {
-            (Command::CreateVouchers(made), Answer::VouchersCreated { count: 1, .. }) => {
-                let number = made[0].hash.bytes()[0];
-                self.uses_max.insert(number, made[0].uses_max);
-                self.expires.insert(number, made[0].expires);
-                self.let_in.remove(&number);
+    fn write(&mut self, record: Record) {
+        match &record {
+            Record::Voucher(voucher) => {
+                let number = voucher.hash.bytes()[0];
+                self.uses_max.insert(number, voucher.uses_max);
             }
-            (Command::RevokeVoucher { id, .. }, Answer::VoucherRevoked { .. }) => {
-                let number = (0..3).find(|number| hash(*number).id() == *id).unwrap();
-                self.uses_max.remove(&number);
-            }
-            (Command::Register(register), Answer::Registered { registration, .. }) => {
-                let number = register.voucher.unwrap().bytes()[0];
-                let device = registration.hardware.bytes()[5];
-                let end = registration.expires.expect("a voucher has a lifetime");
-                let most = self.uses_max.get(&number).copied().unwrap_or_default();
-                let let_in = self.let_in.entry(number).or_default();
-                let before = *let_in.entry(device).or_insert(end);
-                assert!(end <= before, "device {device} got more time from voucher {number}");
-                assert!(
-                    let_in.len() <= usize::from(most),
-                    "voucher {number} is for {most} devices and let in {let_in:?}"
-                );
+            Record::VoucherRemoved(hash) => {
+                self.uses_max.remove(&hash.bytes()[0]);
+                self.let_in.remove(&hash.bytes()[0]);
             }
             _ => {}
+        }
+        self.disk.push(record);
+    }
+
+    /// An answer that somebody got.
+    fn given(&mut self, command: &Command, answer: &Answer) {
+        if let (Command::Register(register), Answer::Registered { registration, .. }) =
+            (command, answer)
+        {
+            let number = register.voucher.unwrap().bytes()[0];
+            let device = registration.hardware.bytes()[5];
+            let end = registration.expires.expect("a voucher has a lifetime");
+            let most = self.uses_max.get(&number).copied().unwrap_or_default();
+            let let_in = self.let_in.entry(number).or_default();
+            let before = *let_in.entry(device).or_insert(end);
+            assert!(end <= before, "device {device} got more time from voucher {number}");
+            assert!(
+                let_in.len() <= usize::from(most),
+                "voucher {number} is for {most} devices and let in {let_in:?}"
+            );
         }
     }
 
@@ -192,54 +192,34 @@ impl Judge {
                 self.server.step(self.now, Input::Tick, &mut effects);
                 for effect in effects.drain() {
                     if let Effect::Persist(record) = effect {
-                        self.waiting.push(record);
+                        self.waiting.push(Waiting::Record(record));
                     }
                 }
             }
             Action::Commit => self.commit(),
             Action::Crash { written } => {
-                // Whatever was written of the group is there, and nobody got an answer for it. Who made a
-                // voucher and heard nothing does not know whether it is there: what is on the disk counts.
-                let written = written.min(self.waiting.len());
-                self.disk.extend(self.waiting.drain(..written));
-                self.waiting.clear();
-                self.held.clear();
+                // Whatever was written of the group is there, and nobody got an answer for it.
+                let records =
+                    std::mem::take(&mut self.waiting).into_iter().filter_map(
+                        |waiting| match waiting {
+                            Waiting::Record(record) => Some(record),
+                            Waiting::Answer(..) => None,
+                        },
+                    );
+                for record in records.take(written) {
+                    self.write(record);
+                }
                 self.server = server(&self.disk, self.now);
-                self.learn_from_disk();
             }
         }
     }
+}
 
-    /// After a crash, the vouchers are those that the disk has, whoever heard of them.
-    fn learn_from_disk(&mut self) {
-        let mut there: BTreeMap<u8, Voucher> = BTreeMap::new();
-        for record in &self.disk {
-            match record {
-                Record::Voucher(voucher) => {
-                    there.insert(voucher.hash.bytes()[0], voucher.clone());
-                }
-                Record::VoucherRemoved(hash) => {
-                    there.remove(&hash.bytes()[0]);
-                }
-                _ => {}
-            }
-        }
-        for number in 0..3 {
-            match there.get(&number) {
-                Some(voucher) => {
-                    let is_same = self.expires.get(&number) == Some(&voucher.expires)
-                        && self.uses_max.contains_key(&number);
-                    if !is_same {
-                        self.let_in.remove(&number);
-                    }
-                    self.uses_max.insert(number, voucher.uses_max);
-                    self.expires.insert(number, voucher.expires);
-                }
-                None => {
-                    self.uses_max.remove(&number);
-                }
-            }
-        }
+/// A refusal that promises nothing, and is given at once.
+fn refused(answer: &Answer) {
+    assert!(matches!(answer, Answer::VoucherRefused(_) | Answer::VouchersFull), "{answer:?}");
+    if let Answer::VoucherRefused(VoucherRefusal::TooManyGuesses { wait_milliseconds }) = answer {
+        assert!(*wait_milliseconds > 0);
     }
 }
 
@@ -251,10 +231,8 @@ proptest! {
             now: START,
             disk: Vec::new(),
             waiting: Vec::new(),
-            held: Vec::new(),
             uses_max: BTreeMap::new(),
             let_in: BTreeMap::new(),
-            expires: BTreeMap::new(),
         };
         for action in actions {
             judge.act(action);
