@@ -185,7 +185,10 @@ impl World {
             | Command::Leave(hardware)
             | Command::Suspend { hardware, .. }
             | Command::Resume(hardware) => Some(*hardware),
-            Command::Import { .. } | Command::PartnerDown => None,
+            Command::Import { .. }
+            | Command::PartnerDown
+            | Command::CreateVouchers(_)
+            | Command::RevokeVoucher { .. } => None,
         };
         let query = Query::Leases { after: None, limit: usize::MAX, filter: LeaseFilter::Held };
         let held = match server.query(now, &query) {
