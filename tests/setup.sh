@@ -60,6 +60,7 @@ peers() {
 		isc-dhcp-server  usr/sbin/dhcpd     compared ISC dhcpd, which is tested and measured beside ours
 		kea-dhcp4-server usr/sbin/kea-dhcp4 compared Kea, which is tested and measured beside ours
 		systemd          usr/bin/systemd-analyze compared judges the units of the packages
+		prometheus       usr/bin/promtool   compared judges the alerting rules
 	LIST
 }
 
