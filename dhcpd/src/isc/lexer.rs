@@ -56,7 +56,7 @@ pub(super) struct Lexer<R> {
     at: usize,
     bytes_read: u64,
     /// The line of the byte that comes next.
-    line: u32,
+    line_now: u32,
     token_line: u32,
     /// Whether the byte that comes next, and the last one that came, are the first of their lines.
     begins_line: bool,
@@ -76,7 +76,7 @@ impl<R: Read> Lexer<R> {
             chunk: Vec::new(),
             at: 0,
             bytes_read: 0,
-            line: 1,
+            line_now: 1,
             token_line: 1,
             begins_line: true,
             began_line: false,
@@ -114,7 +114,7 @@ impl<R: Read> Lexer<R> {
         self.is_outermost = false;
         loop {
             let Some(byte) = self.take()? else {
-                self.token_line = self.line;
+                self.token_line = self.line_now;
                 return Ok(Token::End);
             };
             match byte {
@@ -123,7 +123,7 @@ impl<R: Read> Lexer<R> {
                 b'"' => return self.quoted(),
                 byte if is_of_word(byte) => return self.word(byte),
                 byte => {
-                    self.token_line = self.line;
+                    self.token_line = self.line_now;
                     return Ok(Token::Mark(byte));
                 }
             }
@@ -151,7 +151,7 @@ impl<R: Read> Lexer<R> {
     }
 
     fn word(&mut self, first: u8) -> Result<Token, LexError> {
-        self.token_line = self.line;
+        self.token_line = self.line_now;
         self.is_outermost = self.began_line;
         self.text.clear();
         self.text.push(first);
@@ -171,7 +171,7 @@ impl<R: Read> Lexer<R> {
     }
 
     fn quoted(&mut self) -> Result<Token, LexError> {
-        self.token_line = self.line;
+        self.token_line = self.line_now;
         self.text.clear();
         loop {
             self.refuse_line_end()?;
@@ -242,7 +242,7 @@ impl<R: Read> Lexer<R> {
             }
             if let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
                 self.at += length + 1;
-                self.line = self.line.saturating_add(1);
+                self.line_now = self.line_now.saturating_add(1);
                 self.begins_line = true;
                 return Ok(());
             }
@@ -255,7 +255,7 @@ impl<R: Read> Lexer<R> {
         self.at += usize::from(byte.is_some());
         self.began_line = std::mem::replace(&mut self.begins_line, byte == Some(b'\n'));
         if byte == Some(b'\n') {
-            self.line = self.line.saturating_add(1);
+            self.line_now = self.line_now.saturating_add(1);
         }
         Ok(byte)
     }
@@ -309,7 +309,8 @@ mod tests {
 
     /// The tokens as `line:token`, up to the end or an error.
     fn tokens(input: &[u8], texts: Texts) -> Vec<String> {
-        let all = |mut next: Box<dyn FnMut() -> (Result<Token, LexError>, u32, String)>| {
+        type Next = Box<dyn FnMut() -> (Result<Token, LexError>, u32, String)>;
+        let all = |mut next: Next| {
             let mut found = Vec::new();
             loop {
                 let (token, line, text) = next();

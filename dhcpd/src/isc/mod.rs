@@ -18,7 +18,7 @@
 //! | `write` | the file and the store |
 //! | `report` | what came of everything |
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod draft;
 mod leases;

@@ -30,7 +30,7 @@ impl Format {
             match piece {
                 Piece::Word(word) => words.push(word.to_ascii_lowercase()),
                 Piece::Mark(mark) if b"{},".contains(mark) => {
-                    words.push(char::from(*mark).to_string())
+                    words.push(char::from(*mark).to_string());
                 }
                 _ => return Err("a type that is not understood".to_owned()),
             }

@@ -196,10 +196,8 @@ fn meaning(draft: &Draft, permits: &[&Permit], is_allowed: bool) -> For {
     let who: BTreeSet<&Who> = permits.iter().map(|permit| &permit.who).collect();
     let has_bootp = who.contains(&Who::Bootp);
     let who: Vec<&Who> = who.into_iter().filter(|who| **who != Who::Bootp).collect();
-    let (of_known, of_unknown): (fn(Known) -> For, fn(Known) -> For) = if is_allowed {
-        (For::TheKnown, For::TheUnknown)
-    } else {
-        (For::TheUnknown, For::TheKnown)
+    let of = |known, is_for_them| {
+        if is_for_them { For::TheKnown(known) } else { For::TheUnknown(known) }
     };
     let has = |one: &Who| who.contains(&one);
     if has(&Who::All) || (has(&Who::Known) && has(&Who::Unknown)) {
@@ -208,10 +206,10 @@ fn meaning(draft: &Draft, permits: &[&Permit], is_allowed: bool) -> For {
     match who.as_slice() {
         [] if has_bootp && is_allowed => For::Nobody(NOBODY),
         [] => For::Anybody,
-        [Who::Known] => of_known(Known::Hosts),
-        [Who::Unknown] => of_unknown(Known::Hosts),
+        [Who::Known] => of(Known::Hosts, is_allowed),
+        [Who::Unknown] => of(Known::Hosts, !is_allowed),
         [Who::Class(name)] => match draft.classes.get(name) {
-            Some(class) if class.is_of_devices => of_known(Known::Members(name.clone())),
+            Some(class) if class.is_of_devices => of(Known::Members(name.clone()), is_allowed),
             _ => For::Nobody(CLASS),
         },
         [.., Who::Class(_)] | [Who::Class(_), ..] => For::Nobody(CLASS),
