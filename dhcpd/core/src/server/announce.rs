@@ -212,14 +212,16 @@ impl Server {
             watch.changes_left -= 1;
             return;
         }
-        let (pool_size, free) = self
-            .topology
-            .subnets(network)
-            .map(|subnet| self.pools.count(&self.topology, subnet, class))
-            .fold((0, 0), |sum, (size, free)| (sum.0 + size, sum.1 + free));
+        let (pool_size, free) = self.count_free(network, class);
         if pool_size == 0 {
             return;
         }
+        let Some(announcer) = &mut self.announcer else { return };
+        let Some(watch) =
+            announcer.pools.get_mut(network.0).and_then(|watches| watches.get_mut(place))
+        else {
+            return;
+        };
         let part = |percent: u8| pool_size.saturating_mul(percent.min(100).into()) / 100;
         let low = part(announcer.settings.pool_low_percent);
         let recovered = part(announcer.settings.pool_low_percent + POOL_RECOVERY_PERCENT);

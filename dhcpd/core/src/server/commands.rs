@@ -30,7 +30,7 @@ impl Server {
             Command::Suspend { hardware, reason } => self.suspend(hardware, reason, step),
             Command::Resume(hardware) => self.resume(hardware, step),
             Command::Import { entries, apply } => self.import(entries, apply, step),
-            Command::PartnerDown => Answer::NotPaired,
+            Command::PartnerDown => self.partner_is_down(step),
             Command::CreateVouchers(vouchers) => {
                 self.create_vouchers(vouchers, step).unwrap_or_else(|refusal| *refusal)
             }

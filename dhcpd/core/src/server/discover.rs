@@ -19,6 +19,9 @@ impl Server {
         if self.is_held(request, &client) {
             return step.unanswered(request, Reason::DuplicateOfHeld);
         }
+        if self.failover.is_some() && self.is_left_to_partner(request, &client, place) {
+            return step.unanswered(request, Reason::LoadBalanced);
+        }
         let holds_one_here = self.book.of_client(&client).any(|lease| {
             lease.is_held(self.now)
                 && self.topology.network_of(lease.address()) == Some(place.network)
@@ -74,6 +77,7 @@ impl Server {
         self.may_have(request, network, address)
             && self.is_available(request, client, address)
             && !self.is_open(address)
+            && self.pair_allows(client, address)
     }
 
     /// Chooses an address that is not for the other class of hosts. What is not offered or leased already
@@ -145,6 +149,11 @@ impl Server {
     /// The address that has been free longest: in the subnet that the packet points to, else in another
     /// one of the same network; in the pools for the client's class, else in those for anybody.
     fn next_free(&mut self, client: &ClientIdentifier, place: Place, class: Class) -> Option<u32> {
+        if self.failover.is_some() {
+            let address = self.take_next_of_pair(place, class)?;
+            self.note_offer(client, place.network, address, true);
+            return Some(address);
+        }
         let Self { topology, pools, .. } = self;
         let subnets = || {
             let others = topology.subnets(place.network).filter(|subnet| *subnet != place.subnet);

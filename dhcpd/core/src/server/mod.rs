@@ -14,11 +14,13 @@
 //! | `class` | who is registered, and which addresses are for whom |
 //! | `caching` | early renewals that need no write |
 //! | `reply` | how replies are put together |
+//! | `step` | what one step collects |
 //! | `registrations` | which devices are registered |
 //! | `register`, `commands`, `queries` | registering a device, other commands, and questions |
 //! | `vouchers`, `redeem`, `guesses` | codes that let devices in, and who guesses them |
 //! | `announce` | events: what others are told |
 //! | `lease_tokens` | what a portal names a lease by |
+//! | `failover` | the half of a pair that it is, if it has a partner |
 
 mod announce;
 mod book;
@@ -26,6 +28,7 @@ mod caching;
 mod class;
 mod commands;
 mod discover;
+mod failover;
 mod farewell;
 mod guesses;
 mod lease_tokens;
@@ -37,24 +40,27 @@ mod register;
 mod registrations;
 mod reply;
 mod request;
+mod step;
 mod topology;
 mod vouchers;
 
 use crate::{
-    Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects, GateChange,
+    Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects,
     HardwareAddress, HoldOff, Input, Lease, LeaseTokens, MessageType, Notice, Reason, Record,
-    Release, Reply, Request, Sequence, Side, Timestamp, Unanswered, limits,
+    Request, Sequence, Side, Timestamp, limits,
 };
 pub use book::HashKey;
 
 use book::{Book, Entry, Standing};
 use caching::Changes;
+use failover::Failover;
 use guesses::Guesses;
 use offers::Offers;
 use pools::Pools;
 use registrations::Registrations;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use step::Step;
 use topology::{NetworkIndex, SubnetIndex, Topology};
 use vouchers::Vouchers;
 
@@ -87,62 +93,10 @@ pub struct Server {
     announcer: Option<announce::Announcer>,
     /// Records were lost before this life.
     hold_off: Option<HoldOff>,
+    /// The half of a failover pair that it is, if it has a partner.
+    failover: Option<Box<Failover>>,
     now: Timestamp,
     wake: Option<Timestamp>,
-}
-
-/// What one step collects: its effects, and whether any of them has to be committed.
-struct Step<'a> {
-    effects: &'a mut Effects,
-    sequence: Sequence,
-    has_durable: bool,
-    changes: Changes,
-}
-
-impl Step<'_> {
-    fn persist(&mut self, record: Record) {
-        self.has_durable = true;
-        match &record {
-            Record::Lease(Lease { address, .. }) | Record::LeaseForgotten(address) => {
-                self.changes.note((*address).into(), self.sequence);
-            }
-            Record::Registration(_)
-            | Record::RegistrationRemoved(_)
-            | Record::Time(_)
-            | Record::HoldOff(_)
-            | Record::Voucher(_)
-            | Record::VoucherRemoved(_)
-            | Record::Failover(_)
-            | Record::PairBinding(_) => {}
-        }
-        self.effects.push(Effect::Persist(record));
-    }
-
-    fn gate(&mut self, change: Option<GateChange>) {
-        if let Some(change) = change {
-            self.has_durable = true;
-            self.changes.note(change.address.into(), self.sequence);
-            self.effects.push(Effect::Gate(change));
-        }
-    }
-
-    fn reply(&mut self, reply: Reply, release: Release, reason: Option<Reason>) {
-        self.effects.push(Effect::Reply { reply: Box::new(reply), release, reason });
-    }
-
-    fn unanswered(&mut self, request: &Request, reason: Reason) {
-        self.effects.push(Effect::Unanswered(Unanswered {
-            reason,
-            message_type: request.message_type,
-            hardware: request.hardware,
-            giaddr: request.giaddr,
-        }));
-    }
-
-    /// When this step's replies may leave.
-    const fn after_commit(&self) -> Release {
-        Release::AfterCommit(self.sequence)
-    }
 }
 
 /// Where a client is: its network, and the subnet that the packet points to.
@@ -182,17 +136,37 @@ impl Server {
         let mut registrations = Registrations::new(key);
         let mut vouchers = Vouchers::default();
         let mut hold_off = None;
+        let mut failover = topology
+            .configuration()
+            .failover
+            .as_ref()
+            .map(|configuration| Box::new(Failover::new(configuration, &topology, now)));
         for record in records {
             match record {
                 Record::Lease(lease) => book.load(&lease),
-                Record::LeaseForgotten(address) => book.unload(address.into()),
+                Record::LeaseForgotten(address) => {
+                    book.unload(address.into());
+                    if let Some(failover) = &mut failover {
+                        failover.unload(address.into());
+                    }
+                }
                 Record::Registration(registration) => {
                     registrations.insert(registration);
                 }
                 Record::RegistrationRemoved(hardware) => {
                     registrations.remove(hardware);
                 }
-                Record::Time(_) | Record::Failover(_) | Record::PairBinding(_) => {}
+                Record::Time(_) => {}
+                Record::Failover(states) => {
+                    if let Some(failover) = &mut failover {
+                        failover.resume(states);
+                    }
+                }
+                Record::PairBinding(binding) => {
+                    if let Some(failover) = &mut failover {
+                        failover.load(&binding);
+                    }
+                }
                 Record::Voucher(voucher) => vouchers.insert(voucher),
                 Record::VoucherRemoved(hash) => {
                     vouchers.remove(hash);
@@ -203,6 +177,9 @@ impl Server {
             }
         }
         book.settle_loaded(&topology, &mut pools, &registrations, now);
+        if let Some(failover) = &mut failover {
+            failover.settle_loaded(&topology, &book, &mut pools, now);
+        }
         Self {
             topology,
             own_addresses: own_addresses.into_iter().collect(),
@@ -220,6 +197,7 @@ impl Server {
             lease_tokens: None,
             announcer: None,
             hold_off,
+            failover,
             now,
             wake: None,
         }
@@ -250,9 +228,10 @@ impl Server {
                 step.effects.push(Effect::GateReplace(self.gate(self.now)));
             }
             Input::Command(ticket, command) => self.command(ticket, command, &mut step),
-            Input::Partner(_) => {}
+            Input::Partner(input) => self.partner(input, &mut step),
             Input::Tick => self.wake = None,
         }
+        self.tend_pair(&mut step);
         self.ask_to_be_woken(&mut step);
         self.changes = step.changes;
         let durable = step.has_durable.then_some(sequence);
@@ -287,6 +266,9 @@ impl Server {
         let waiting = self.sequence.0.saturating_sub(self.committed.0);
         if commits && waiting >= limits::STEPS_UNCOMMITTED_MAX {
             return step.unanswered(request, Reason::Overload);
+        }
+        if self.pair_keeps_from(request) {
+            return step.unanswered(request, Reason::PairNotServing);
         }
         self.book.look_ahead(request);
         match request.message_type {
@@ -373,8 +355,22 @@ impl Server {
 
     /// What the client gets with an address: the lifetime that is configured for its side of the gate, or
     /// less if it asks for less (RFC 2131 section 4.3.1), and the options of its class. At an address that
-    /// is for the other class it is to ask again soon.
+    /// is for the other class it is to ask again soon. With a failover partner it may be less.
     fn terms(&self, request: &Request, network: NetworkIndex, address: u32) -> reply::Terms {
+        let desired = self.desired_terms(request, network, address);
+        match self.pair_time(address, desired.lifetime_seconds) {
+            Some(time) => reply::Terms { lifetime_seconds: time.actual_seconds, ..desired },
+            None => desired,
+        }
+    }
+
+    /// The same, as if there were no failover partner.
+    fn desired_terms(
+        &self,
+        request: &Request,
+        network: NetworkIndex,
+        address: u32,
+    ) -> reply::Terms {
         let configuration = self.topology.configuration();
         let class = self.class_of(request.hardware);
         let is_short = (self.topology.network(network).gated && class == Class::Unregistered)
@@ -441,6 +437,9 @@ impl Server {
             self.now,
         );
         step.gate(change);
+        if self.failover.is_some() {
+            self.pair_settles(address, step);
+        }
         self.keep_for_offer(address);
         change.is_some()
     }
@@ -452,6 +451,9 @@ impl Server {
             && self.topology.reserved_for(address).is_none()
             && self.offers.mark_taken(address)
         {
+            if self.failover.is_some() {
+                return self.unshelve(address);
+            }
             self.pools.take(&self.topology, address, entry.ends());
         }
     }
@@ -472,6 +474,9 @@ impl Server {
             self.book.entry(address).is_some_and(|entry| entry.standing() != Standing::Ended);
         let offered = self.offers.of_address(address).is_some_and(|offer| offer.took);
         if !blocked && !offered && self.topology.reserved_for(address).is_none() {
+            if self.failover.is_some() {
+                return self.unshelve(address);
+            }
             let ended = self.book.entry(address).map_or(Timestamp::ZERO, Entry::ends);
             self.pools.take(&self.topology, address, ended);
         }
@@ -482,6 +487,9 @@ impl Server {
         if let Some(offer) = self.offers.remove(address)
             && offer.took
         {
+            if self.is_paired(address) {
+                return self.reshelve(address);
+            }
             let ended = self.book.entry(address).map_or(Timestamp::ZERO, Entry::ends);
             self.pools.give_back(&self.topology, address, ended);
         }
@@ -525,6 +533,7 @@ impl Server {
             self.registrations.first_end().map(|(end, _)| end),
             self.vouchers.first_end().map(|(end, _)| end),
             self.next_expiring(),
+            self.pair_wakes(),
         ]
         .into_iter()
         .flatten()

@@ -5,6 +5,9 @@
 //! pool, however full it is. An address is free, or it is taken by a lease, by a quarantine or by an
 //! offer; addresses with a reservation are never free. A pool is for anybody or for the hosts of one
 //! class, and whoever asks says which of them they mean.
+//!
+//! With a failover partner, only addresses that nobody ever touched stand here; which of the others are
+//! free, and whose, is for the pair to say (`failover`).
 
 use super::topology::{PoolPlace, SubnetIndex, Topology};
 use crate::{Class, Timestamp};
@@ -15,6 +18,8 @@ struct Pool {
     place: PoolPlace,
     /// Addresses that were never taken: the last of each unbroken run, with its first.
     untouched: BTreeMap<u32, u32>,
+    /// How many those are.
+    untouched_count: u64,
     /// Other free addresses, with the end of their last lease; [`Timestamp::ZERO`] if they were only
     /// offered.
     returned: BTreeSet<(Timestamp, u32)>,
@@ -36,6 +41,7 @@ impl Pool {
         } else {
             *run.get_mut() += 1;
         }
+        self.untouched_count -= 1;
         Some(first)
     }
 
@@ -54,6 +60,7 @@ impl Pool {
         if before < address {
             self.untouched.insert(address - 1, before);
         }
+        self.untouched_count -= 1;
         true
     }
 }
@@ -62,6 +69,8 @@ impl Pool {
 #[derive(Debug)]
 pub(super) struct Pools {
     pools: Vec<Pool>,
+    /// Whether a failover pair says which addresses are free.
+    is_paired: bool,
 }
 
 impl Pools {
@@ -73,6 +82,7 @@ impl Pools {
             .map(|place| Pool {
                 place: *place,
                 untouched: BTreeMap::from([(place.last, place.first)]),
+                untouched_count: u64::from(place.last - place.first) + 1,
                 returned: BTreeSet::new(),
                 taken: 0,
             })
@@ -86,7 +96,32 @@ impl Pools {
                 }
             }
         }
-        Self { pools }
+        Self { pools, is_paired: topology.configuration().failover.is_some() }
+    }
+
+    /// Addresses of a pool, by its place in the topology.
+    pub(super) fn size(&self, pool: usize) -> u64 {
+        self.pools[pool].size()
+    }
+
+    /// Addresses of a pool that nobody ever touched.
+    pub(super) fn untouched(&self, pool: usize) -> u64 {
+        self.pools[pool].untouched_count
+    }
+
+    /// Whether nobody ever touched an address of a pool.
+    pub(super) fn is_untouched(&self, topology: &Topology, address: u32) -> bool {
+        topology.pool_of(address).is_some_and(|index| {
+            let run = self.pools[index.0].untouched.range(address..).next();
+            run.is_some_and(|(_, first)| *first <= address)
+        })
+    }
+
+    /// Takes the lowest address of a pool that nobody ever touched.
+    pub(super) fn take_untouched(&mut self, pool: usize) -> Option<u32> {
+        let address = self.pools[pool].take_untouched()?;
+        self.pools[pool].taken += 1;
+        Some(address)
     }
 
     /// Takes the address that comes next in the pools of a subnet that are for a class of hosts, or for
@@ -130,7 +165,7 @@ impl Pools {
 
     /// Gives an address back. Nothing happens to one that is in no pool or has a reservation.
     pub(super) fn give_back(&mut self, topology: &Topology, address: u32, ended: Timestamp) {
-        if topology.reserved_for(address).is_some() {
+        if self.is_paired || topology.reserved_for(address).is_some() {
             return;
         }
         let Some(index) = topology.pool_of(address) else { return };

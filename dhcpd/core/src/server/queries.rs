@@ -83,10 +83,8 @@ impl Server {
             }
             Query::Voucher(id) => QueryAnswer::Voucher(self.vouchers.of_id(*id, now).cloned()),
             Query::Status => QueryAnswer::Status(self.status()),
-            Query::Failover => QueryAnswer::Failover(None),
-            Query::PairBindings { .. } => {
-                QueryAnswer::PairBindings { failover: None, bindings: Vec::new(), next: None }
-            }
+            Query::Failover => QueryAnswer::Failover(self.failover_status()),
+            Query::PairBindings { after, limit } => self.pair_page(*after, *limit),
         }
     }
 
@@ -160,14 +158,6 @@ impl Server {
         }
     }
 
-    /// Size and free addresses of the pools of a network that are for a class, or for anybody.
-    fn count_pools(&self, network: NetworkIndex, class: Option<Class>) -> (u64, u64) {
-        self.topology
-            .subnets(network)
-            .map(|subnet| self.pools.count(&self.topology, subnet, class))
-            .fold((0, 0), |sum, (size, free)| (sum.0 + size, sum.1 + free))
-    }
-
     fn status(&self) -> CoreStatus {
         let networks = self
             .topology
@@ -177,11 +167,11 @@ impl Server {
             .enumerate()
             .map(|(position, network)| {
                 let index = NetworkIndex(position);
-                let (mut pool_size, mut free) = self.count_pools(index, None);
+                let (mut pool_size, mut free) = self.count_free(index, None);
                 let counters = self.book.counters(index);
                 let mut class_pools = Vec::new();
                 for class in Class::ALL {
-                    let (size_of_class, free_of_class) = self.count_pools(index, Some(class));
+                    let (size_of_class, free_of_class) = self.count_free(index, Some(class));
                     pool_size += size_of_class;
                     free += free_of_class;
                     if size_of_class > 0 {

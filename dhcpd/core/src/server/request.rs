@@ -133,6 +133,9 @@ impl Server {
         if !self.is_available(request, client, address) {
             return Err(Refusal::Nak(Reason::AddressTaken));
         }
+        if !self.pair_allows(client, address) {
+            return Err(Refusal::Silence(Reason::PartnersAddress));
+        }
         // Offers live in memory: after a restart the client still selects what it was offered, and
         // gets it if nobody else has it. But nobody picks an address that was offered to nobody.
         let was_offered =
@@ -219,8 +222,13 @@ impl Server {
             relay_agent,
             host_name,
         };
+        let desired = self.failover.as_ref().map(|_| self.desired_terms(request, network, address));
+        let pair_time = desired.and_then(|it| self.pair_time(address, it.lifetime_seconds));
         let announced = (continued.is_none() && self.announces()).then(|| lease.clone());
         self.put(lease, step);
+        if let Some(time) = pair_time {
+            self.pair_granted(address, time, step);
+        }
         if let Some(lease) = announced {
             self.announce_lease(&lease, network, last_address, step);
         }
@@ -266,6 +274,9 @@ impl Server {
         if let Some(lease) = held {
             let ended = Lease { state, changed: self.now, ends, ..lease.lease() };
             self.put(ended, step);
+            if self.failover.is_some() {
+                self.pair_ended(address, state, step);
+            }
             self.pool_changed(address, step);
         }
     }

@@ -158,6 +158,24 @@ impl Topology {
         (address <= self.pools[index.0].last).then_some(*index)
     }
 
+    /// Whether a failover pair shares the address: it is in a pool, and reserved for nobody.
+    pub(super) fn is_paired(&self, address: u32) -> bool {
+        self.pool_of(address).is_some() && self.reserved_for(address).is_none()
+    }
+
+    /// The first address from here on that a failover pair shares.
+    pub(super) fn paired_from(&self, address: u32) -> Option<u32> {
+        let mut next = address;
+        loop {
+            let behind = self.pools.partition_point(|pool| pool.last < next);
+            next = next.max(self.pools.get(behind)?.first);
+            if self.reserved_for(next).is_none() {
+                return Some(next);
+            }
+            next = next.checked_add(1)?;
+        }
+    }
+
     /// Whether a network has pools for one class of hosts.
     pub(super) fn has_class_pools(&self, network: NetworkIndex) -> bool {
         self.has_class_pools[network.0]

@@ -10,6 +10,7 @@ use super::blocks::{BlockId, Blocks};
 use super::ends::Place;
 use super::siphash::{self, HashKey};
 use super::table::SlotId;
+use crate::failover::load_balance::bucket;
 use crate::{BindingState, ClientIdentifier, HardwareAddress, Lease, Request, Timestamp};
 use std::net::Ipv4Addr;
 
@@ -254,7 +255,7 @@ impl<'a> Entry<'a> {
         self.has_client(&other.client())
     }
 
-    fn client(self) -> ClientIdentifier {
+    pub(in crate::server) fn client(self) -> ClientIdentifier {
         match self.slot.shape & CLIENT {
             CLIENT_IS_HARDWARE => ClientIdentifier::Hardware(self.hardware()),
             CLIENT_IS_TYPED_ETHERNET => {
@@ -262,6 +263,15 @@ impl<'a> Entry<'a> {
             }
             CLIENT_IN_BLOCK => ClientIdentifier::Option61(self.behind_hardware().counted().into()),
             _ => ClientIdentifier::Hardware(self.behind_hardware().hardware()),
+        }
+    }
+
+    /// The bucket of its client, by which a failover pair shares clients out (RFC 3074).
+    pub(in crate::server) fn bucket(self) -> u8 {
+        match self.slot.shape & CLIENT {
+            CLIENT_IS_TYPED_ETHERNET => bucket(&typed(self.slot.ethernet)),
+            CLIENT_IN_BLOCK => bucket(self.behind_hardware().counted()),
+            _ => bucket(self.hardware().bytes()),
         }
     }
 
@@ -441,6 +451,7 @@ impl<'a> Block<'a> {
 mod tests {
     use super::super::table::Table;
     use super::*;
+    use crate::failover::load_balance::bucket_of;
     use proptest::prelude::*;
 
     #[test]
@@ -507,6 +518,7 @@ mod tests {
                 prop_assert!(entry.is_of(&lease.client, lease.hardware));
                 prop_assert_eq!(entry.client_hash(key), hash_of_client(key, &lease.client));
                 prop_assert_eq!(entry.hardware_hash(key), hash_of_hardware(key, lease.hardware));
+                prop_assert_eq!(entry.bucket(), bucket_of(&lease.client, &lease.hardware));
             }
             table.replace(id, &first);
             let mut others = Table::default();

@@ -13,6 +13,7 @@
 //! | `trust` | what is not believed, and what nobody can take from others |
 //! | `gate_pages` | the whole of what the kernel sets should hold |
 //! | `restart` | what is known of an earlier life |
+//! | `pair` | two servers that share their addresses |
 
 mod addresses;
 mod caching;
@@ -20,6 +21,7 @@ mod commit;
 mod events;
 mod gate_pages;
 mod lease_tokens;
+mod pair;
 mod registrations;
 mod restart;
 mod rules;
@@ -28,9 +30,10 @@ mod vouchers;
 
 use super::*;
 use crate::{
-    AddressRange, Answer, Command, Destination, GateBy, HardwareAddress, LeaseFilter, Network,
-    OptionSet, PerClass, Query, QueryAnswer, RandomisedAddresses, Register, RegistrationRules,
-    RegistrationTarget, RelayAgentInformation, Replaces, Reservation, SocketIndex, Subnet, Ticket,
+    AddressRange, Answer, Command, Destination, GateBy, GateChange, HardwareAddress, LeaseFilter,
+    Network, OptionSet, PerClass, Query, QueryAnswer, RandomisedAddresses, Register,
+    RegistrationRules, RegistrationTarget, RelayAgentInformation, Release, Replaces, Reply,
+    Reservation, SocketIndex, Subnet, Ticket,
 };
 use std::net::SocketAddrV4;
 
