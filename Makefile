@@ -38,8 +38,9 @@ bench:
 	cargo build --release --bins -p vestibule-dhcpd -p vestibule-load -p vestibule-tests
 	@target/release/vestibule-bench $(BENCH)
 
-# DNS_BENCH holds rounds and seconds: make bench-dns DNS_BENCH="2 3". Needs dnsperf (apt-get install dnsperf).
+# DNS_BENCH holds rounds and seconds: make bench-dns DNS_BENCH="2 3"
 bench-dns:
+	@tests/setup.sh dns
 	@cargo build --release --quiet -p vestibule-dns
 	@tests/dns-bench.sh $(DNS_BENCH)
 

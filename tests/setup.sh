@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the build, the demo and the tests need and what is not there yet. Debian only.
 #
-#   tests/setup.sh build|demo|test|fuzz|bench|instructions|peers
+#   tests/setup.sh build|demo|test|fuzz|bench|dns|instructions|peers
 #
 # It promises: nothing is done when nothing is missing (apt is not even asked); what is installed is
 # said first, with the reason; without root, the command to run is printed and the exit status is 1.
@@ -11,8 +11,8 @@
 set -eu
 
 purpose=${1:-test}
-case $purpose in build | demo | test | fuzz | bench | instructions | peers) ;; *)
-	echo "usage: $0 build|demo|test|fuzz|bench|instructions|peers" >&2
+case $purpose in build | demo | test | fuzz | bench | dns | instructions | peers) ;; *)
+	echo "usage: $0 build|demo|test|fuzz|bench|dns|instructions|peers" >&2
 	exit 2
 	;;
 esac
@@ -48,6 +48,9 @@ needs() {
 		test  python3           command:python3        the example of a portal of one's own
 		test  git               command:git            lists the files that a test holds to the rules
 		fuzz  g++               command:c++            the fuzzer's engine is C++
+		dns   dnsperf           command:dnsperf        asks two resolvers the same questions
+		dns   dnsmasq-base      command:dnsmasq        the resolver beside ours
+		dns   util-linux        command:taskset        gives each a core of its own
 		count valgrind          command:valgrind       counts instructions
 	LIST
 }
@@ -60,15 +63,14 @@ peers() {
 		isc-dhcp-server  usr/sbin/dhcpd     compared ISC dhcpd, which is tested and measured beside ours
 		kea-dhcp4-server usr/sbin/kea-dhcp4 compared Kea, which is tested and measured beside ours
 		systemd          usr/bin/systemd-analyze compared judges the units of the packages
-		prometheus       usr/bin/promtool   compared judges the alerting rules
 	LIST
 }
 
 in_purpose() {
 	case $purpose:$1 in
-	build:build | demo:build | test:build | fuzz:build | bench:build | instructions:build) return 0 ;;
+	build:build | demo:build | test:build | fuzz:build | bench:build | dns:build | instructions:build) return 0 ;;
 	demo:lab | test:lab | bench:lab) return 0 ;;
-	demo:demo | test:demo | test:test | fuzz:fuzz | instructions:count) return 0 ;;
+	demo:demo | test:demo | test:test | fuzz:fuzz | dns:dns | instructions:count) return 0 ;;
 	*) return 1 ;;
 	esac
 }
