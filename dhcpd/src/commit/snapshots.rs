@@ -9,9 +9,10 @@ use super::barrier::Stable;
 use super::limits::SNAPSHOT_PAGE;
 use crate::door::{Door, DoorError};
 use crate::metrics::Metrics;
-use crate::store::{FinishedSnapshot, SnapshotWriter, Store, StoreError};
+use crate::store::{FinishedSnapshot, OldFiles, SnapshotWriter, Store, StoreError};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 use vestibule_core::{LeaseFilter, Query, QueryAnswer, Record};
 
@@ -22,6 +23,8 @@ pub struct SnapshottingStore {
     door: Door,
     metrics: Arc<Metrics>,
     running: Option<Receiver<Result<FinishedSnapshot, SnapshotFailure>>>,
+    /// What the last snapshot has made needless is being removed.
+    removing: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 /// Why a snapshot was not finished. The journal is whole without it.
@@ -47,15 +50,15 @@ impl SnapshottingStore {
     /// A store whose snapshots are filled through `door`.
     #[must_use]
     pub fn new(store: Store, door: Door, metrics: Arc<Metrics>) -> Self {
-        let stable = Self { store, door, metrics, running: None };
+        let stable = Self { store, door, metrics, running: None, removing: None };
         stable.tell_health();
         stable
     }
 
-    /// Whether a snapshot is being written.
+    /// Whether a snapshot is being written or taken into use.
     #[must_use]
     pub fn is_writing_snapshot(&self) -> bool {
-        self.running.is_some()
+        self.running.is_some() || self.removing.is_some()
     }
 
     fn tell_health(&self) {
@@ -94,9 +97,8 @@ impl SnapshottingStore {
         self.running = None;
         match result {
             Ok(finished) => {
-                if let Err(error) = self.store.snapshot_finished(finished) {
-                    return self.survive("old files cannot be removed", error);
-                }
+                let old = self.store.take_into_use(finished);
+                return self.remove(old);
             }
             Err(SnapshotFailure::Door(error)) => {
                 tracing::info!(%error, "snapshot given up; the journal is whole without it");
@@ -104,6 +106,32 @@ impl SnapshottingStore {
             Err(SnapshotFailure::Store(error)) => {
                 return self.survive("a snapshot failed", error);
             }
+        }
+        Ok(())
+    }
+
+    /// Has old files removed: for a snapshot of a million leases that takes a disk so long that commits
+    /// would notice.
+    fn remove(&mut self, old: OldFiles) -> Result<(), StoreError> {
+        let thread = std::thread::Builder::new().name("old-files".to_owned());
+        match thread.spawn(move || old.remove()) {
+            Ok(removing) => self.removing = Some(removing),
+            Err(error) => {
+                tracing::error!(%error, "no thread to remove old snapshots; they stay until the next one");
+            }
+        }
+        Ok(())
+    }
+
+    fn take_removed(&mut self) -> Result<(), StoreError> {
+        let Some(removing) = self.removing.take_if(|removing| removing.is_finished()) else {
+            return Ok(());
+        };
+        match removing.join() {
+            Ok(Ok(())) => self.store.old_files_removed(),
+            Ok(Err(error)) => return self.survive("old files cannot be removed", error),
+            // It has been reported where it happened.
+            Err(_panic) => {}
         }
         Ok(())
     }
@@ -133,12 +161,22 @@ impl Stable for SnapshottingStore {
     }
 
     fn between_groups(&mut self) -> Result<(), StoreError> {
+        self.take_removed()?;
         self.take_result()?;
         self.tell_health();
         if self.running.is_none() && self.store.snapshot_is_due() {
             self.begin()?;
         }
         Ok(())
+    }
+}
+
+impl Drop for SnapshottingStore {
+    fn drop(&mut self) {
+        // Whoever opens the directory next must not meet files that vanish.
+        if let Some(removing) = self.removing.take() {
+            let _reported = removing.join();
+        }
     }
 }
 
@@ -309,11 +347,11 @@ mod tests {
         for group in records.chunks(64).cycle() {
             stable.commit(group).unwrap();
             stable.between_groups().unwrap();
-            match (&stable.running, running) {
-                (Some(_), _) => running = Some(true),
+            match (stable.is_writing_snapshot(), running) {
+                (true, _) => running = Some(true),
                 // It ran, and its end has been taken in.
-                (None, Some(true)) => break,
-                (None, _) => {}
+                (false, Some(true)) => break,
+                (false, _) => {}
             }
         }
         let health = stable.store.health();

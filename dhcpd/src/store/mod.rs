@@ -174,9 +174,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Disk`] if an old file cannot be removed. The snapshot is in use all the same, and
     /// the journal goes on.
-    // By value, though only read: a snapshot is taken into use once.
-    #[allow(clippy::needless_pass_by_value, reason = "handing it over ends the snapshot")]
     pub fn snapshot_finished(&mut self, finished: FinishedSnapshot) -> Result<(), StoreError> {
+        self.take_into_use(finished).remove()?;
+        self.old_files_removed();
+        Ok(())
+    }
+
+    /// The same in three parts, so that the disk's part can be another thread's: this, then
+    /// [`OldFiles::remove`], then [`old_files_removed`](Self::old_files_removed).
+    #[must_use = "old files stay until they are removed"]
+    pub fn take_into_use(&mut self, finished: FinishedSnapshot) -> OldFiles {
         self.journal_bytes_at_snapshot = self.running.1;
         self.journal_bytes_at_attempt = None;
         self.snapshot_bytes = finished.bytes;
@@ -184,19 +191,12 @@ impl Store {
             self.snapshots.push(finished.segment);
         }
         let oldest_in_use = self.snapshots.len().saturating_sub(2);
-        let unused: Vec<u64> = self.snapshots.drain(..oldest_in_use).collect();
-        for number in unused {
-            self.remove(&FileName::Snapshot(number))?;
+        OldFiles {
+            disk: Arc::clone(&self.disk),
+            directory: self.directory.clone(),
+            snapshots: self.snapshots.drain(..oldest_in_use).collect(),
+            _running: finished.running,
         }
-        let files = replay::Files::list(self.disk.as_ref(), &self.directory)?;
-        for number in files.bad_snapshots {
-            self.remove(&FileName::BadSnapshot(number))?;
-        }
-        self.disk
-            .sync_directory(&self.directory)
-            .map_err(StoreError::disk("sync", &self.directory))?;
-        self.free_segments();
-        Ok(())
     }
 
     /// Keeps what time it is at which moment since the machine booted, for the next start
@@ -222,19 +222,14 @@ impl Store {
         }
     }
 
-    /// Frees the segments that no snapshot in use needs. With one snapshot alone, the journal from its
-    /// beginning stands in for the one before it.
-    fn free_segments(&mut self) {
+    /// Frees the segments that no snapshot in use needs, once the snapshots that did are gone for good.
+    /// With one snapshot alone, the journal from its beginning stands in for the one before it.
+    pub fn old_files_removed(&mut self) {
         let [previous, _] = self.snapshots.as_slice() else { return };
         let freed = self.first_segment..*previous;
         self.first_segment = *previous;
         let directory = &self.directory;
         self.spares.free(freed.map(|number| FileName::Segment(number).path(directory)));
-    }
-
-    fn remove(&self, name: &FileName) -> Result<(), StoreError> {
-        let path = name.path(&self.directory);
-        self.disk.remove(&path).map_err(StoreError::disk("remove", &path))
     }
 
     fn refuse_after_failure(&self) -> Result<(), StoreError> {
@@ -249,5 +244,32 @@ impl Store {
             self.failure = Some(error.to_string());
         }
         result
+    }
+}
+
+/// Snapshots that are not needed any more. While this is there, no other snapshot is due.
+#[derive(Debug)]
+pub struct OldFiles {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    snapshots: Vec<u64>,
+    _running: Arc<()>,
+}
+
+impl OldFiles {
+    /// Removes them, and what an earlier start set aside as damaged; they do not come back when this
+    /// returns without an error. It takes as long as the disk does.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`]. The journal that they need stays then.
+    pub fn remove(self) -> Result<(), StoreError> {
+        let Self { disk, directory, snapshots, .. } = &self;
+        let bad = replay::Files::list(disk.as_ref(), directory)?.bad_snapshots;
+        let names = snapshots.iter().map(|number| FileName::Snapshot(*number));
+        for name in names.chain(bad.into_iter().map(FileName::BadSnapshot)) {
+            let path = name.path(directory);
+            disk.remove(&path).map_err(StoreError::disk("remove", &path))?;
+        }
+        disk.sync_directory(directory).map_err(StoreError::disk("sync", directory))
     }
 }

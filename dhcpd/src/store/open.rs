@@ -146,7 +146,7 @@ impl Store {
             snapshot_rest: options.snapshot_rest,
             _lock: lock,
         };
-        store.free_segments();
+        store.old_files_removed();
         Ok(store)
     }
 }

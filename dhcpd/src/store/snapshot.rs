@@ -161,7 +161,7 @@ pub struct FinishedSnapshot {
     pub(super) segment: u64,
     pub(super) bytes: u64,
     records: u64,
-    pub(super) _running: Arc<()>,
+    pub(super) running: Arc<()>,
 }
 
 impl FinishedSnapshot {
@@ -260,7 +260,7 @@ impl SnapshotWriter {
             segment: header.file_number,
             bytes: summary.bytes,
             records: summary.records,
-            _running: self.running,
+            running: self.running,
         })
     }
 
