@@ -32,6 +32,7 @@ mod message;
 mod netlink;
 mod planned;
 mod ruleset;
+mod second_look;
 mod watch;
 mod wire;
 
@@ -42,6 +43,7 @@ pub use garden::{
 pub use gate::{Dialect, Gate};
 pub use look::{Held, contents_of};
 pub use ruleset::{Ruleset, TABLE_DEFAULT};
+pub use second_look::Look;
 pub use watch::{Interference, Watch};
 
 /// They may be made on one thread and used on another.

@@ -96,6 +96,8 @@ enum Part {
         batch: u32,
         #[arg(long)]
         forget_flows: bool,
+        #[arg(long, default_value_t = 0)]
+        tracked_flows: u32,
         #[arg(long)]
         milliseconds: u64,
     },
@@ -136,6 +138,8 @@ enum Part {
 const SET_MILLISECONDS: u64 = 2000;
 /// How long after their leases phones begin to probe.
 const HEAD_START: Duration = Duration::from_secs(3);
+/// Flows of others that are tracked while an address's flows are forgotten.
+const FLOWS: [u32; 2] = [0, 10_000];
 /// Batches that are measured, each with and without the forgetting of flows.
 const BATCHES: [u32; 3] = [64, 512, 2048];
 
@@ -204,8 +208,10 @@ impl Bench {
     fn sets(&self) -> Result<Vec<SetFigures>, Box<dyn Error>> {
         vestibule_tests::lab::program(PROGRAM)?;
         let mut figures = Vec::new();
+        let forgetting = FLOWS.map(|flows| format!("--forget-flows --tracked-flows {flows}"));
+        let ways: Vec<String> = std::iter::once(String::new()).chain(forgetting).collect();
         for (batch, forget) in
-            BATCHES.iter().flat_map(|batch| [(batch, ""), (batch, "--forget-flows")])
+            BATCHES.iter().flat_map(|batch| ways.iter().map(move |way| (batch, way)))
         {
             eprintln!("changes of the kernel sets in batches of {batch} {forget}");
             let host = Lab::new()?.host("gateway")?;
@@ -222,9 +228,10 @@ impl Bench {
 impl Part {
     fn run(self) -> Result<(), Box<dyn Error>> {
         let json = match self {
-            Self::Change { elements, batch, forget_flows, milliseconds } => {
+            Self::Change { elements, batch, forget_flows, tracked_flows, milliseconds } => {
                 let time = Duration::from_millis(milliseconds);
-                serde_json::to_string(&sets::measure(elements, batch, forget_flows, time)?)?
+                let figures = sets::measure(elements, batch, forget_flows, tracked_flows, time)?;
+                serde_json::to_string(&figures)?
             }
             Self::Call { api, token_file, calls, per_second, connections, devices_from } => {
                 let token = std::fs::read_to_string(&token_file)?.trim().to_owned();

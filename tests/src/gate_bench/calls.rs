@@ -2,8 +2,8 @@
 //!
 //! The rate is kept whatever the server does (an open loop): each call has the moment at which it is meant
 //! to be made, and its latency counts from there. The server answers when the kernel has the permit; that
-//! this is so is looked up in the kernel's set, for a sample of answers right after them, and for all at
-//! the end.
+//! this is so is looked up in the kernel's set: by the caller itself, before it does anything else, after
+//! one answer in so many, and for all at the end.
 //!
 //! It promises that every call is counted once: as one that registered a host, or by its answer.
 
@@ -11,21 +11,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use vestibule_core::HardwareAddress;
+use vestibule_core::{HardwareAddress, Side};
+use vestibule_firewall::{Look, TABLE_DEFAULT};
 use vestibule_load::histogram::Histogram;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two looks into the kernel.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// One answer in so many is looked up.
+const LOOK_EVERY: u64 = 16;
 /// Bytes of an answer, head and body.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// The kernel set of permits.
@@ -88,24 +88,16 @@ struct Tally {
     created: u64,
     otherwise: BTreeMap<String, u64>,
     latency: Histogram,
+    looked_up: u64,
+    missing: u64,
 }
 
 /// Makes the calls.
 ///
 /// # Errors
-/// No runtime, no connection, or no `nft` to look with.
+/// No runtime, no connection, or no way to look into the kernel.
 pub fn make(calls: Calls) -> io::Result<CallFigures> {
-    let newest = Arc::new(AtomicU32::new(0));
-    let is_over = Arc::new(AtomicBool::new(false));
-    let looker = {
-        let (newest, is_over) = (Arc::clone(&newest), Arc::clone(&is_over));
-        std::thread::spawn(move || look(&newest, &is_over))
-    };
-    let made = drive(&Arc::new(calls), &newest);
-    is_over.store(true, Ordering::Relaxed);
-    let looked = looker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let (tally, elapsed) = made?;
-    let (looked_up, missing) = looked?;
+    let (tally, elapsed) = drive(&Arc::new(calls))?;
     let answered = tally.latency.count();
     Ok(CallFigures {
         calls: tally.created + tally.otherwise.values().sum::<u64>(),
@@ -116,16 +108,18 @@ pub fn make(calls: Calls) -> io::Result<CallFigures> {
         p99_microseconds: tally.latency.percentile(99.0),
         p999_microseconds: tally.latency.percentile(99.9),
         slowest_microseconds: tally.latency.max(),
-        looked_up,
-        missing,
+        looked_up: tally.looked_up,
+        missing: tally.missing,
         permits_at_end: permits()?,
     })
 }
 
-fn drive(calls: &Arc<Calls>, newest: &Arc<AtomicU32>) -> io::Result<(Tally, Duration)> {
+fn drive(calls: &Arc<Calls>) -> io::Result<(Tally, Duration)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let tally = Arc::new(Mutex::new(Tally::default()));
+        let look = Look::open(TABLE_DEFAULT).map_err(io::Error::other)?;
+        let look = Arc::new(Mutex::new(look));
         let mut connections = Vec::new();
         for _ in 0..calls.connections {
             let stream = TcpStream::connect(calls.api).await?;
@@ -135,10 +129,8 @@ fn drive(calls: &Arc<Calls>, newest: &Arc<AtomicU32>) -> io::Result<(Tally, Dura
         let began = Instant::now();
         let mut callers = JoinSet::new();
         for (number, stream) in connections.into_iter().enumerate() {
-            let (calls, tally, newest) =
-                (Arc::clone(calls), Arc::clone(&tally), Arc::clone(newest));
-            callers
-                .spawn(async move { call(&calls, number, stream, began, &tally, &newest).await });
+            let (calls, tally, look) = (Arc::clone(calls), Arc::clone(&tally), Arc::clone(&look));
+            callers.spawn(async move { call(&calls, number, stream, began, &tally, &look).await });
         }
         while let Some(caller) = callers.join_next().await {
             caller.map_err(io::Error::other)??;
@@ -156,7 +148,7 @@ async fn call(
     mut stream: TcpStream,
     began: Instant,
     tally: &Mutex<Tally>,
-    newest: &AtomicU32,
+    look: &Mutex<Look>,
 ) -> io::Result<()> {
     let interval = Duration::from_secs(1) / calls.per_second.max(1);
     let mut bytes = Vec::with_capacity(ANSWER_BYTES_MAX);
@@ -193,8 +185,13 @@ async fn call(
         tally.latency.record(took.as_micros() as u64);
         if status == 201 {
             tally.created += 1;
-            if let Named::Address(address) = host {
-                newest.store(u32::from(*address), Ordering::Relaxed);
+            if let Named::Address(address) = *host
+                && tally.created.is_multiple_of(LOOK_EVERY)
+            {
+                let mut look = look.lock().unwrap_or_else(PoisonError::into_inner);
+                let left = look.milliseconds_left(Side::Registered, address);
+                tally.looked_up += 1;
+                tally.missing += u64::from(left.map_err(io::Error::other)?.is_none());
             }
         } else {
             *tally.otherwise.entry(format!("HTTP {status}")).or_default() += 1;
@@ -236,31 +233,6 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(u16, usize)>> {
     });
     let (status, length) = status.zip(length).ok_or_else(wrong)?;
     Ok(Some((status, end + 4 + length)))
-}
-
-/// Looks now and then whether the permit of the host that was answered for last is in the kernel: how
-/// often, and how often it was not.
-fn look(newest: &AtomicU32, is_over: &AtomicBool) -> io::Result<(u64, u64)> {
-    let (mut looked_up, mut missing, mut last) = (0, 0, 0);
-    while !is_over.load(Ordering::Relaxed) {
-        std::thread::sleep(LOOK_INTERVAL);
-        let host = newest.load(Ordering::Relaxed);
-        if host == last {
-            continue;
-        }
-        last = host;
-        let element = format!("{{ {} }}", Ipv4Addr::from(host));
-        let status = Command::new("nft")
-            .args(["get", "element"])
-            .args(SET.split(' '))
-            .arg(element)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        looked_up += 1;
-        missing += u64::from(!status.success());
-    }
-    Ok((looked_up, missing))
 }
 
 /// How many elements the kernel set of permits has.

@@ -4,10 +4,13 @@
 //! is over when the kernel has it.
 
 use serde::{Deserialize, Serialize};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::error::Error;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use vestibule_core::{GateChange, Side};
-use vestibule_firewall::{FirewallError, Gate, Ruleset, TABLE_DEFAULT};
+use vestibule_firewall::{Gate, Ruleset, TABLE_DEFAULT};
 use vestibule_load::histogram::Histogram;
 
 /// How long elements live, in milliseconds: longer than any run.
@@ -16,6 +19,9 @@ const LIFE_MILLISECONDS: u64 = 3_600_000;
 const FIRST: u32 = 0x0a80_0000;
 /// How far those that change are from the first of those that stand.
 const CHANGING: u32 = 1 << 22;
+/// Where tracked flows lead to: so many ports of each address from this one on.
+const TRACKED_FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 0);
+const TRACKED_PORTS: u32 = 10_000;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +33,8 @@ pub struct SetFigures {
     pub batch: u32,
     /// Whether tracked flows of each address are forgotten, too, as when a host registers.
     pub forget_flows: bool,
+    /// Flows of others that are tracked meanwhile.
+    pub tracked_flows: u32,
     /// Changes a second.
     pub changes_per_second: f64,
     /// Median time of a batch, in microseconds.
@@ -38,17 +46,19 @@ pub struct SetFigures {
 /// Has batches made for so long. New hosts come in unregistered, register and go, in turn.
 ///
 /// # Errors
-/// The kernel refused.
+/// The kernel refused, or lets no flows be tracked.
 pub fn measure(
     elements: u32,
     batch: u32,
     forget_flows: bool,
+    tracked_flows: u32,
     time: Duration,
-) -> Result<SetFigures, FirewallError> {
+) -> Result<SetFigures, Box<dyn Error>> {
     let standing: Vec<(Ipv4Addr, Side, u64)> = (0..elements)
         .map(|number| (address(number), Side::Registered, LIFE_MILLISECONDS))
         .collect();
     let mut gate = Gate::open(ruleset(elements + batch), &standing)?;
+    track(tracked_flows)?;
     let turns = [Some(Side::Unregistered), Some(Side::Registered), None].map(|side| {
         let change = |number| GateChange {
             address: address(CHANGING + number),
@@ -73,10 +83,33 @@ pub fn measure(
         elements,
         batch,
         forget_flows,
+        tracked_flows,
         changes_per_second,
         p50_microseconds: times.percentile(50.0),
         p99_microseconds: times.percentile(99.0),
     })
+}
+
+/// Has the kernel track so many flows of nobody in the sets.
+fn track(flows: u32) -> io::Result<()> {
+    if flows == 0 {
+        return Ok(());
+    }
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    if !up.success() {
+        return Err(io::Error::other("the loopback interface does not come up"));
+    }
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    for number in 0..flows {
+        let to = Ipv4Addr::from(u32::from(TRACKED_FIRST) + number / TRACKED_PORTS);
+        socket.send_to(b"flow", (to, 1024 + (number % TRACKED_PORTS) as u16))?;
+    }
+    let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count")?;
+    if tracked.trim().parse::<u32>().is_ok_and(|tracked| tracked >= flows) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{flows} flows were begun, {} are tracked", tracked.trim())))
+    }
 }
 
 fn address(number: u32) -> Ipv4Addr {
@@ -107,7 +140,7 @@ mod tests {
     #[test]
     fn every_batch_is_counted_whole() {
         crate::isolated!(|| {
-            let figures = measure(1000, 64, true, Duration::from_millis(1)).unwrap();
+            let figures = measure(1000, 64, true, 20, Duration::from_millis(1)).unwrap();
             assert!(figures.changes_per_second > 0.0, "{figures:?}");
             assert!(figures.p50_microseconds <= figures.p99_microseconds, "{figures:?}");
             let tables = crate::isolated::command("nft list tables");

@@ -85,17 +85,18 @@ impl Figures {
             let _ = writeln!(
                 text,
                 "\nChanges of the kernel sets through the library; goal: {CHANGES_PER_SECOND_MIN} a second in batches\n\n\
-                 {:>9} {:>6} {:>14} {:>12} {:>12} {:>12}  goal",
-                "elements", "batch", "flows", "changes/s", "batch p50", "batch p99"
+                 {:>9} {:>6} {:>14} {:>10} {:>12} {:>12} {:>12}  goal",
+                "elements", "batch", "flows", "of others", "changes/s", "batch p50", "batch p99"
             );
         }
         for sets in &self.sets {
             let flows = if sets.forget_flows { "forgotten too" } else { "left alone" };
             let _ = writeln!(
                 text,
-                "{:>9} {:>6} {flows:>14} {:>12.0} {:>9} µs {:>9} µs  {}",
+                "{:>9} {:>6} {flows:>14} {:>10} {:>12.0} {:>9} µs {:>9} µs  {}",
                 sets.elements,
                 sets.batch,
+                sets.tracked_flows,
                 sets.changes_per_second,
                 sets.p50_microseconds,
                 sets.p99_microseconds,
