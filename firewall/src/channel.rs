@@ -44,6 +44,8 @@ pub(crate) struct Channel {
     pub(crate) abilities: Abilities,
     /// The longest transaction that the kernel takes.
     pub(crate) bytes_max: usize,
+    /// Transactions that are in the kernel.
+    pub(crate) transactions: u32,
     table: Box<str>,
     elements_max: u32,
 }
@@ -68,6 +70,7 @@ impl Channel {
         Ok(Self {
             transaction: Transaction::new(&table),
             abilities: Abilities::default(),
+            transactions: 0,
             table: ruleset.table.as_str().into(),
             elements_max: ruleset.elements_max,
             socket,
@@ -114,7 +117,9 @@ impl Channel {
         if bytes.len() > bytes_max {
             return Err(FirewallError::BatchTooLarge { bytes: bytes.len(), bytes_max });
         }
-        self.socket.send(bytes).map_err(failed("sending a transaction"))?;
+        let sent = self.socket.send(bytes);
+        self.transaction.shrink();
+        sent.map_err(failed("sending a transaction"))?;
         let mut acknowledged = false;
         let mut refused = None;
         loop {
@@ -138,7 +143,10 @@ impl Channel {
         }
         match refused {
             Some((number, subject)) => Err(self.refusal(number, subject)),
-            None if acknowledged => Ok(()),
+            None if acknowledged => {
+                self.transactions += 1;
+                Ok(())
+            }
             None => Err(FirewallError::OutcomeUnknown),
         }
     }

@@ -47,6 +47,11 @@ pub(crate) struct Existing {
 }
 
 impl Existing {
+    /// Whether the table is not there, or has no set.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.sets.is_empty() && self.sets_kept.is_empty() && self.chains_foreign.is_empty()
+    }
+
     /// Reads it. A table that is not there has nothing in it.
     pub(crate) fn read(socket: &mut Socket, ruleset: &Ruleset) -> io::Result<Self> {
         let table = ruleset.table.as_str();

@@ -13,6 +13,7 @@ use crate::garden::{self, Garden, Learnt};
 use crate::message::{Elements, Subject};
 use crate::ruleset::SetName;
 use crate::{FirewallError, Ruleset, Watch};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,9 @@ use vestibule_core::{GateChange, Side};
 
 /// Times that a read or a replacement is tried because somebody changes something meanwhile.
 const ATTEMPTS_MAX: usize = 16;
+
+/// Elements in one transaction at most where there is no table yet: 2.6 MB.
+const ELEMENTS_AT_ONCE_MAX: usize = 65_536;
 
 /// Which messages are used for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +82,13 @@ impl Gate {
         contents: &[(Ipv4Addr, Side, u64)],
     ) -> Result<(Self, Watch), FirewallError> {
         let mut gate = Self::prepare(ruleset)?;
-        let watch = Watch::open(&gate.ruleset.table, gate.channel.socket.port_id())?;
-        gate.start(contents, Dialect::Probed)?;
+        // Nobody listens while the sets are filled: for every listener the kernel makes a message of each
+        // element, which takes it longer than the elements.
+        let generation = gate.start(contents, Dialect::Probed)?;
+        let mut watch = Watch::open(&gate.ruleset.table, gate.channel.socket.port_id())?;
+        if gate.existing()?.generation != generation {
+            watch.suspect();
+        }
         Ok((gate, watch))
     }
 
@@ -89,18 +98,21 @@ impl Gate {
         Ok(Self { ruleset, channel, flows: Flows::default(), learnt: Arc::default() })
     }
 
+    /// The kernel's generation if nobody else changed anything since the table was read.
     fn start(
         &mut self,
         contents: &[(Ipv4Addr, Side, u64)],
         dialect: Dialect,
-    ) -> Result<(), FirewallError> {
+    ) -> Result<u32, FirewallError> {
         self.take_over_the_garden()?;
-        self.replace(contents)?;
+        let generation = self.make(contents)?;
+        let made = self.channel.transactions;
         if dialect == Dialect::Probed {
             self.channel.probe()?;
             self.flows.probe(&mut self.channel.socket)?;
         }
-        Ok(())
+        let probed = self.channel.transactions.wrapping_sub(made);
+        Ok((0..probed).fold(generation, |generation, _| after(generation)))
     }
 
     /// Changes sets and then deletes tracked flows, as the changes say. All changes of the sets are in
@@ -162,7 +174,8 @@ impl Gate {
         forgot.map_err(|source| FirewallError::Flows { source })
     }
 
-    /// Makes the whole table right with these contents, in one transaction, whatever became of it. There
+    /// Makes the whole table right with these contents, in one transaction, whatever became of it (where
+    /// there is none yet, many contents go before its rules, in several). There
     /// is no moment in which packets meet less than the former or the new gate, with one exception: if
     /// the gated prefixes or the garden are others than the table had, some kernels let packets meet
     /// empty ones until the commit is over (for 100,000 addresses some milliseconds). An
@@ -172,46 +185,98 @@ impl Gate {
     /// [`FirewallError`]; then the table is as it was, except that [`FirewallError::Flows`] means that
     /// the table is right.
     pub fn replace(&mut self, contents: &[(Ipv4Addr, Side, u64)]) -> Result<(), FirewallError> {
-        let last: BTreeMap<Ipv4Addr, (Side, u64)> =
-            contents.iter().map(|&(address, side, life)| (address, (side, life))).collect();
+        self.make(contents).map(drop)
+    }
+
+    /// As [`Gate::replace`]; gives the kernel's generation after it.
+    fn make(&mut self, contents: &[(Ipv4Addr, Side, u64)]) -> Result<u32, FirewallError> {
+        let contents = last_mentions(contents);
         let elements_max = self.ruleset.elements_max;
-        if u32::try_from(last.len()).map_or(true, |count| count > elements_max) {
+        if u32::try_from(contents.len()).map_or(true, |count| count > elements_max) {
             return Err(FirewallError::SetFull { elements_max });
         }
-        let on = |wanted: Side| -> Vec<(Ipv4Addr, u64)> {
-            last.iter()
-                .filter(|(_, (side, _))| *side == wanted)
-                .map(|(&address, &(_, life))| (address, life))
-                .collect()
-        };
-        let (registered, unregistered) = (on(Side::Registered), on(Side::Unregistered));
         let mut attempts = 0;
-        loop {
+        let generation = loop {
             let existing = self.existing()?;
-            // After what is: whatever is learnt from here on is noticed as a change.
-            let names = garden::elements(&self.learnt, Instant::now());
-            let besides = existing.chains_foreign.len() + existing.sets.len() + names.len();
-            self.channel.begin(last.len().saturating_add(besides));
-            self.channel.transaction.only_if_generation_is(existing.generation);
-            self.channel.transaction.add_table();
-            self.channel.transaction.clear(&existing);
-            self.channel.transaction.add_ruleset(&self.ruleset, &existing.sets_kept);
-            self.channel.transaction.elements(SetName::Registered, Elements::Put, &registered);
-            self.channel.transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
-            self.channel.transaction.elements(SetName::GardenNames, Elements::Put, &names);
+            let made = if existing.is_nothing() && contents.len() > ELEMENTS_AT_ONCE_MAX {
+                self.make_in_pieces(&existing, &contents)
+            } else {
+                self.make_at_once(&existing, &contents)
+            };
             attempts += 1;
-            match self.channel.commit() {
+            match made {
                 // Somebody changed something, perhaps in our table, after we read it.
                 Err(FirewallError::Unsteady) if attempts < ATTEMPTS_MAX => {}
                 Err(error) => return Err(error),
-                Ok(()) => break,
+                Ok(generation) => break generation,
             }
-        }
+        };
         // After the commit: the chains that it made are what loads tracking into the kernel.
         Flows::check(&mut self.channel.socket)?;
         let learned = self.flows.learn(&mut self.channel.socket);
-        self.flows.expect(last.into_keys());
-        learned.map_err(|source| FirewallError::Flows { source })
+        self.flows.expect(contents.iter().map(|(address, ..)| *address));
+        learned.map_err(|source| FirewallError::Flows { source })?;
+        Ok(generation)
+    }
+
+    fn make_at_once(
+        &mut self,
+        existing: &Existing,
+        contents: &[(Ipv4Addr, Side, u64)],
+    ) -> Result<u32, FirewallError> {
+        let registered = on(Side::Registered, contents);
+        let unregistered = on(Side::Unregistered, contents);
+        // After what is: whatever is learnt from here on is noticed as a change.
+        let names = garden::elements(&self.learnt, Instant::now());
+        let besides = existing.chains_foreign.len() + existing.sets.len() + names.len();
+        self.channel.begin(contents.len().saturating_add(besides));
+        let transaction = &mut self.channel.transaction;
+        transaction.only_if_generation_is(existing.generation);
+        transaction.add_table();
+        transaction.clear(existing);
+        transaction.add_sets(&self.ruleset, &existing.sets_kept);
+        transaction.add_rules(&self.ruleset);
+        transaction.elements(SetName::Registered, Elements::Put, &registered);
+        transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
+        transaction.elements(SetName::GardenNames, Elements::Put, &names);
+        self.channel.commit()?;
+        Ok(after(existing.generation))
+    }
+
+    /// Where there is no table yet: sets first, piece by piece, which no packet meets, so that no
+    /// transaction has to hold them all; the rules with the last piece. Cut off before that, it leaves
+    /// sets without rules, which the next start takes for what they are.
+    fn make_in_pieces(
+        &mut self,
+        existing: &Existing,
+        contents: &[(Ipv4Addr, Side, u64)],
+    ) -> Result<u32, FirewallError> {
+        let names = garden::elements(&self.learnt, Instant::now());
+        let mut generation = existing.generation;
+        let pieces = contents.chunks(ELEMENTS_AT_ONCE_MAX);
+        let last = pieces.len().saturating_sub(1);
+        for (number, piece) in pieces.enumerate() {
+            let registered = on(Side::Registered, piece);
+            let unregistered = on(Side::Unregistered, piece);
+            self.channel.begin(piece.len() + names.len());
+            let transaction = &mut self.channel.transaction;
+            transaction.only_if_generation_is(generation);
+            if number == 0 {
+                transaction.add_table();
+                transaction.add_sets(&self.ruleset, &existing.sets_kept);
+            }
+            transaction.elements(SetName::Registered, Elements::Put, &registered);
+            transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
+            if number == last {
+                // There may be chains of ours, with rules by somebody else.
+                transaction.clear(existing);
+                transaction.add_rules(&self.ruleset);
+                transaction.elements(SetName::GardenNames, Elements::Put, &names);
+            }
+            self.channel.commit()?;
+            generation = after(generation);
+        }
+        Ok(generation)
     }
 
     /// What is in the two sets: address, side, milliseconds left; in the order of the addresses. For
@@ -300,8 +365,56 @@ impl Gate {
     }
 }
 
+/// The kernel's generation after one more transaction.
+fn after(generation: u32) -> u32 {
+    // It passes over 0.
+    generation.wrapping_add(1).max(1)
+}
+
+/// In ascending order of the addresses, each on the side of its last mention.
+fn last_mentions(contents: &[(Ipv4Addr, Side, u64)]) -> Cow<'_, [(Ipv4Addr, Side, u64)]> {
+    if contents.is_sorted_by(|(one, ..), (next, ..)| one < next) {
+        return Cow::Borrowed(contents);
+    }
+    let mut contents = contents.to_vec();
+    contents.sort_by_key(|(address, ..)| *address);
+    // What is kept of equal ones is the first, so the last has to come first.
+    contents.reverse();
+    contents.dedup_by_key(|(address, ..)| *address);
+    contents.reverse();
+    Cow::Owned(contents)
+}
+
+/// The elements of one of the two sets.
+fn on(wanted: Side, contents: &[(Ipv4Addr, Side, u64)]) -> Vec<(Ipv4Addr, u64)> {
+    let on = contents.iter().filter(|(_, side, _)| *side == wanted);
+    on.map(|&(address, _, life)| (address, life)).collect()
+}
+
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate").field("ruleset", &self.ruleset).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_named_twice_is_on_the_side_of_its_last_mention() {
+        let element = |number, side, life| (Ipv4Addr::from_bits(number), side, life);
+        let (registered, unregistered) = (Side::Registered, Side::Unregistered);
+        let ascending = [element(1, registered, 5), element(2, unregistered, 7)];
+        assert!(matches!(last_mentions(&ascending), Cow::Borrowed(same) if same == ascending));
+        let twice = [
+            element(2, registered, 1),
+            element(1, unregistered, 2),
+            element(2, unregistered, 3),
+            element(1, registered, 4),
+            element(2, unregistered, 7),
+            element(1, registered, 5),
+        ];
+        assert_eq!(*last_mentions(&twice), ascending);
     }
 }

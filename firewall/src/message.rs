@@ -122,9 +122,6 @@ impl Transaction {
 
     /// Begins anew. Its messages are numbered from `sequence`.
     pub(crate) fn begin(&mut self, sequence: u32) {
-        if self.buffer.len() > BUFFER_KEPT_BYTES {
-            self.buffer = Vec::new();
-        }
         self.used = 0;
         self.sequence = sequence;
         self.subjects.clear();
@@ -146,6 +143,13 @@ impl Transaction {
             unsafe { sys::nftnl_batch_end(buffer.cast(), sequence) };
         });
         self.buffer.get(..self.used).unwrap_or_default()
+    }
+
+    /// Gives the memory of a large transaction back. Only when its bytes are not needed any more.
+    pub(crate) fn shrink(&mut self) {
+        if self.buffer.len() > BUFFER_KEPT_BYTES {
+            self.buffer = Vec::new();
+        }
     }
 
     /// What the message with this number was about.
@@ -247,8 +251,8 @@ impl Transaction {
         self.sequence.wrapping_add(position)
     }
 
-    /// Adds sets, chains and rules to a table that was [cleared](Self::clear), and fills the sets that do not follow the leases.
-    pub(crate) fn add_ruleset(&mut self, ruleset: &Ruleset, sets_kept: &[SetName]) {
+    /// Adds sets to a table that was [cleared](Self::clear), and fills those that do not follow the leases.
+    pub(crate) fn add_sets(&mut self, ruleset: &Ruleset, sets_kept: &[SetName]) {
         for name in SetName::ALL.into_iter().filter(|name| !sets_kept.contains(name)) {
             self.add_set(name, ruleset.elements_max);
             self.add_ranges(name, &ruleset.ranges(name));
@@ -256,6 +260,10 @@ impl Transaction {
         let servers: Vec<(Ipv4Addr, u64)> =
             ruleset.server_addresses.iter().map(|&address| (address, 0)).collect();
         self.elements(SetName::Servers, Elements::Put, &servers);
+    }
+
+    /// Adds chains and rules. From the commit on packets meet them.
+    pub(crate) fn add_rules(&mut self, ruleset: &Ruleset) {
         for chain in crate::ruleset::CHAINS {
             self.add_chain(chain);
         }

@@ -41,7 +41,8 @@ impl fmt::Display for Interference {
     }
 }
 
-/// A subscription. Its descriptor is readable when [`Watch::poll`] has something to read.
+/// A subscription. Its descriptor is readable when [`Watch::poll`] has something to read; poll it once
+/// before the first wait, because something may have happened before it began.
 pub struct Watch {
     socket: Socket,
     table: Box<[u8]>,
@@ -70,6 +71,11 @@ impl Watch {
             own_port_ids: vec![own_port_id],
             touched: false,
         })
+    }
+
+    /// Somebody may have changed the table before this watch began.
+    pub(crate) fn suspect(&mut self) {
+        self.touched = true;
     }
 
     /// From now on, changes by `garden` are no interference.

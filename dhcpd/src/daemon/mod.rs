@@ -22,6 +22,7 @@ mod error;
 mod garden;
 mod gate;
 mod lease_token;
+mod memory;
 mod outlet;
 mod partner;
 mod portal;
@@ -321,6 +322,7 @@ impl Parts {
             Ok(Err(error)) => return Err(StartError::Gate(error)),
             Err(mpsc::RecvError) => return Err(StartError::ThreadLost("commit")),
         }
+        memory::give_back();
 
         if let Some(index) = &index {
             let (index, door) = (Arc::clone(index), door.clone());

@@ -26,15 +26,8 @@ pub(super) fn start(runtime: &Runtime, watch: Watch, told: Arc<Told>) -> Result<
 async fn follow(mut watched: AsyncFd<Watch>, told: Arc<Told>) {
     // Every program that touches the table is named; one that does it in a loop does not fill the log.
     let mut quiet = Quiet::default();
+    let mut found = watched.get_mut().poll().map_err(|error| error.to_string());
     loop {
-        let found = match watched.readable_mut().await {
-            Ok(mut ready) => {
-                let found = ready.get_inner_mut().poll();
-                ready.clear_ready();
-                found.map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
         match found {
             Ok(None) => {}
             Ok(Some(interference)) => {
@@ -52,5 +45,13 @@ async fn follow(mut watched: AsyncFd<Watch>, told: Arc<Told>) {
                 return;
             }
         }
+        found = match watched.readable_mut().await {
+            Ok(mut ready) => {
+                let found = ready.get_inner_mut().poll();
+                ready.clear_ready();
+                found.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
     }
 }

@@ -28,13 +28,11 @@ impl Watched {
     ) -> Result<Interference, FirewallError> {
         let Some(Self(watched)) = watched else { return std::future::pending().await };
         loop {
-            let mut ready = watched.readable_mut().await.map_err(failed)?;
-            let found = ready.get_inner_mut().poll();
-            // All that was there was read.
-            ready.clear_ready();
-            if let Some(interference) = found? {
+            // Also before the first wait: something may have happened before the watch began.
+            if let Some(interference) = watched.get_mut().poll()? {
                 return Ok(interference);
             }
+            watched.readable_mut().await.map_err(failed)?.clear_ready();
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod garden;
 mod inheritance;
+mod start;
 mod surroundings;
 
 use std::io::ErrorKind;
