@@ -471,13 +471,79 @@ fn who_is_held_back_gets_a_page_of_their_own_and_no_form() {
             "href=\"https://help.campus.example/?a=1&amp;b=2\"",
         ),
     ] {
-        let page = get(api, "/");
+        // No form is taken that was made for another purpose.
+        let page = post(api, "do=register&name=mia");
         assert_page(&page, 403, heading);
         assert!(page.body.contains(piece), "{page:?}");
         assert!(!page.body.contains("<form"), "{page:?}");
-        // Nor is a form taken that was made for another purpose.
-        assert_page(&post(api, "do=register&name=mia"), 403, heading);
         assert!(api.core.lock().unwrap().records().is_empty());
+    }
+}
+
+#[test]
+fn a_quarantine_with_a_page_of_its_own_leads_there_and_never_round_in_circles() {
+    let of = |portal_url: Option<&str>| {
+        let mut configuration = configuration();
+        configuration.registration.roles = vec![Role {
+            name: "infected".into(),
+            quarantine: true,
+            portal_url: portal_url.map(Into::into),
+            ..Role::default()
+        }];
+        let mut registration = Registration::of(mac(1).parse().unwrap(), NOW);
+        registration.role = Some("infected".into());
+        let records = [records(), vec![Record::Registration(registration)]].concat();
+        let api =
+            with_setup("identify = \"name\"", Setup { configuration, records, ..Setup::default() });
+        get(&api, "/")
+    };
+    let url = "https://help.campus.example/?a=1&b=2";
+    let answer = of(Some(url));
+    assert!(answer.status == 302 && answer.has_header(&format!("location: {url}")), "{answer:?}");
+    assert!(answer.has_header("cache-control: no-store"), "{answer:?}");
+    for portal_url in [
+        None,
+        Some(URL),
+        Some("http://10.0.0.80/quarantine"),
+        Some("http://REGISTER.campus.example"),
+    ] {
+        assert_page(&of(portal_url), 403, "This device is in quarantine");
+    }
+}
+
+#[test]
+fn terms_are_shown_in_the_language_of_the_page_and_else_in_the_one_that_is_named() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (english, german) = (file("en.md", "Be *kind*."), file("de.txt", "Seid freundlich."));
+    let api = with(&format!(
+        "identify = \"terms\"\nterms-file = {english:?}\nterms-files = {{ de = {german:?} }}"
+    ));
+    for (tag, said, language) in [
+        ("en", "Be <em>kind</em>.", None),
+        ("de", "Seid freundlich.", Some("de")),
+        // Nobody has written them in French.
+        ("fr", "Be <em>kind</em>.", None),
+    ] {
+        let page = get(&api, &format!("/?lang={tag}"));
+        assert_page(
+            &page,
+            200,
+            if tag == "de" {
+                "Gerät anmelden"
+            } else if tag == "fr" {
+                "Enregistrer cet appareil"
+            } else {
+                "Register this device"
+            },
+        );
+        assert!(page.body.contains(said), "{tag}: {page:?}");
+        let marked = page.body.contains("class=\"terms\" lang=\"de\"");
+        assert_eq!(marked, language == Some("de"), "{page:?}");
     }
 }
 

@@ -3,12 +3,15 @@
 mod api_support;
 
 use api_support::{Api, SECRET, Setup, events, until, webhook, write_token};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 use vestibule_config::Webhook as Section;
 use vestibule_dhcpd::webhook::sign;
@@ -300,4 +303,109 @@ fn a_test_says_what_came_of_it() {
     let (exit, _, complaints) = run(&["events", "--since", "99"]);
     assert_eq!(exit, 1, "{complaints}");
     assert!(complaints.contains("(410 event-not-retained)"), "{complaints}");
+}
+
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates");
+
+/// A receiver that speaks TLS, with a certificate that can be put in another one's place. It takes whatever
+/// comes by a session, and notes it.
+struct TlsReceiver {
+    url: String,
+    session: Arc<Mutex<Arc<ServerConfig>>>,
+    taken: mpsc::Receiver<String>,
+}
+
+impl TlsReceiver {
+    fn start(certificate: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/vestibule", listener.local_addr().unwrap());
+        let session = Arc::new(Mutex::new(Self::session(certificate)));
+        let (sender, taken) = mpsc::channel();
+        let current = Arc::clone(&session);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let config = Arc::clone(&current.lock().unwrap());
+                let session = ServerConnection::new(config).unwrap();
+                let mut stream = BufReader::new(StreamOwned::new(session, stream));
+                let (mut head, mut length) = (String::new(), 0);
+                // Who refuses the certificate ends the session before it says anything.
+                while !head.ends_with("\r\n\r\n") {
+                    match stream.read_line(&mut head) {
+                        Ok(count) if count > 0 => {}
+                        _ => break,
+                    }
+                }
+                for line in head.lines() {
+                    if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                let mut body = vec![0; length];
+                if length == 0 || stream.read_exact(&mut body).is_err() {
+                    continue;
+                }
+                let answer = b"HTTP/1.1 204 Taken\r\nconnection: close\r\n\r\n";
+                let _ = stream.get_mut().write_all(answer);
+                if sender.send(String::from_utf8(body).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { url, session, taken }
+    }
+
+    fn session(certificate: &str) -> Arc<ServerConfig> {
+        let folder = Path::new(CERTIFICATES);
+        let chain = CertificateDer::pem_file_iter(folder.join(certificate)).unwrap();
+        let key = PrivateKeyDer::from_pem_file(folder.join("leaf.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.map(Result::unwrap).collect(), key);
+        Arc::new(config.unwrap())
+    }
+
+    fn show(&self, certificate: &str) {
+        *self.session.lock().unwrap() = Self::session(certificate);
+    }
+}
+
+/// A receiver that cannot prove who it is gets nothing, not even a header, and everything once it can.
+#[test]
+fn by_tls_only_who_proves_to_be_the_receiver_gets_anything() {
+    let directory = tempfile::tempdir().unwrap();
+    for (certificate, authority, why) in [
+        ("receiver-ended.pem", "receiver-ca.pem", "it has expired"),
+        ("receiver.pem", "ca.pem", "no authority of ca-file has signed it"),
+        ("leaf.pem", "ca.pem", "it is for another name than the URL's"),
+    ] {
+        let receiver = TlsReceiver::start(certificate);
+        let mut section = webhook("accounts", &receiver.url, directory.path());
+        section.ca_file = Path::new(CERTIFICATES).join(authority);
+        let api = start(vec![section]);
+        append(&api, "halls", 3);
+        until("it is tried again", || status(&api, 0)["failures-in-a-row"].as_u64() > Some(1));
+        let said = status(&api, 0);
+        let error = said["last-error"].as_str().unwrap();
+        assert!(
+            error.contains("the receiver's certificate is refused: ") && error.contains(why),
+            "{said}"
+        );
+        assert_eq!((&said["cursor"], &said["behind"]), (&0.into(), &3.into()), "{said}");
+        let tested = api.request("POST", "/v1/webhooks/accounts/test", "{}").json();
+        assert!(tested["error"].as_str().unwrap().contains(why), "{tested}");
+        assert!(receiver.taken.try_recv().is_err(), "nothing was said to {certificate}");
+        if authority == "receiver-ca.pem" {
+            // The site has put it right: nothing is lost, and nobody has to do anything here.
+            receiver.show("receiver.pem");
+            let body = receiver.taken.recv_timeout(api_support::PATIENCE).expect("a delivery");
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let ids: Vec<_> =
+                body["events"].as_array().unwrap().iter().map(|it| it["id"].clone()).collect();
+            assert_eq!(ids, [1, 2, 3]);
+            until("it is well again", || status(&api, 0)["failures-in-a-row"] == 0);
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub const RATE_MAX: f64 = 1e7;
 const SIMILAR: f64 = 0.7;
 
 /// The scenarios in the program: name and text.
-pub const SHIPPED: [(&str, &str); 10] = [
+pub const SHIPPED: [(&str, &str); 11] = [
     ("steady", include_str!("../scenarios/steady.toml")),
     ("morning", include_str!("../scenarios/morning.toml")),
     ("avalanche", include_str!("../scenarios/avalanche.toml")),
@@ -32,6 +32,7 @@ pub const SHIPPED: [(&str, &str); 10] = [
     ("misbehaving", include_str!("../scenarios/misbehaving.toml")),
     ("starve", include_str!("../scenarios/starve.toml")),
     ("ramp", include_str!("../scenarios/ramp.toml")),
+    ("crowd", include_str!("../scenarios/crowd.toml")),
     ("registration", include_str!("../scenarios/registration.toml")),
     ("ceiling", include_str!("../scenarios/ceiling.toml")),
 ];

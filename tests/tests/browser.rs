@@ -15,6 +15,8 @@ const MAC: &str = "00:00:5e:00:53:01";
 const PORTAL: &str = "http://register.campus.example/";
 
 const PHONE: View = View { width: 390, height: 844, is_phone: true, is_dark: false };
+/// A small telephone.
+const SMALL: View = View { width: 360, height: 740, is_phone: true, is_dark: false };
 const DESKTOP: View = View { width: 1280, height: 860, is_phone: false, is_dark: false };
 /// The narrowest that WCAG 2.2 wants pages to fit without scrolling sideways (1.4.10).
 const NARROW: View = View { width: 320, height: 640, is_phone: true, is_dark: false };
@@ -42,6 +44,7 @@ impl Setting {
         campus.configure(Gate::Local, "1h", "2m").unwrap();
         let toml = campus.gateway.read(VESTIBULE_TOML).unwrap();
         campus.gateway.write("/etc/vestibule/terms.md", TERMS).unwrap();
+        campus.gateway.write("/etc/vestibule/bedingungen.md", "Seid freundlich.").unwrap();
         let section = format!(
             "\n[portal]\nmode = \"builtin\"\nlisten = [\"10.0.0.80:80\"]\ntitle = \"Campus network\"\n\
              contact = \"help desk, phone 12345\"\n{portal}\n"
@@ -121,7 +124,9 @@ fn assert_sound(browser: &mut Browser, what: &str) {
 
 /// Looks at the page in every way, and keeps a picture of each if somebody wants them.
 fn look_in_every_way(browser: &mut Browser, name: &str) {
-    for (view, way) in [(NARROW, "narrow"), (PHONE, "phone"), (DESKTOP, "desktop")] {
+    for (view, way) in
+        [(NARROW, "narrow"), (SMALL, "small"), (PHONE, "phone"), (DESKTOP, "desktop")]
+    {
         for is_dark in [true, false] {
             browser.look_as(View { is_dark, ..view }).unwrap();
             assert_sound(browser, &format!("{name}, {way}, dark: {is_dark}"));
@@ -206,4 +211,50 @@ fn pages_are_read_in_every_language_and_direction() {
         assert_eq!(browser.evaluate("document.documentElement.lang").unwrap(), tag);
         look_in_every_way(&mut browser, tag);
     }
+}
+
+#[test]
+fn a_person_with_a_voucher_types_it_wrong_and_then_right() {
+    let setting = Setting::new(
+        "identify = \"voucher\"\nterms-file = \"/etc/vestibule/terms.md\"\n\
+         terms-files = { de = \"/etc/vestibule/bedingungen.md\" }",
+    );
+    let made =
+        setting.campus.api("POST", "/v1/vouchers", Some("{\"lifetime-seconds\":3600}")).unwrap();
+    let code = made.body["vouchers"][0]["code"].as_str().expect("a code").to_owned();
+    let mut browser = Browser::start(&setting.laptop, false).unwrap();
+    browser.look_as(SMALL).unwrap();
+    browser.open("http://anything.example/").unwrap();
+    assert_eq!(browser.url().unwrap(), PORTAL);
+    look_in_every_way(&mut browser, "voucher");
+
+    let send = |browser: &mut Browser, typed: &str| {
+        browser.evaluate("document.querySelector('#voucher').value = ''").unwrap();
+        browser.click("#voucher").unwrap();
+        browser.type_in(typed).unwrap();
+        if browser.evaluate("document.querySelector('#agree').checked").unwrap() != true {
+            browser.click("label[for=agree]").unwrap();
+        }
+        browser.follow("button").unwrap();
+    };
+    for (typed, said) in [
+        ("K7QM-2X9D", "⚠ This is not a whole code"),
+        ("0000 0000 0000 0000", "⚠ This code is not valid"),
+    ] {
+        send(&mut browser, typed);
+        let error = browser.text("#voucher-error").unwrap();
+        assert!(error.starts_with(said), "{error}");
+        let complaints = browser.complaints();
+        assert!(complaints.iter().all(|said| said.contains("422")), "{complaints:?}");
+    }
+    look_in_every_way(&mut browser, "voucher-wrong");
+    // As the pop-up window of a phone has it, in another language.
+    browser.follow("nav a[lang=de]").unwrap();
+    assert_eq!(browser.text("label[for=voucher]").unwrap(), "Gutscheincode");
+    assert!(browser.text(".terms").unwrap().contains("Seid freundlich"));
+    send(&mut browser, &code.to_lowercase().replace('-', " "));
+    assert!(browser.text("h1").unwrap().contains("online"));
+    look_in_every_way(&mut browser, "voucher-online");
+    browser.open("http://www.example.edu/").unwrap();
+    assert!(browser.text("body").unwrap().contains("it is really me"));
 }

@@ -10,6 +10,7 @@ use vestibule_tests::lab::{
 
 const MAC: &str = "02:00:5e:00:53:01";
 const PORTAL: &str = "https://register.campus.example/";
+const BUILTIN_PORTAL: &str = "http://register.campus.example/";
 const API: &str = "https://captive.campus.example/captive";
 
 /// Where all the web is, outside.
@@ -52,11 +53,32 @@ struct Setting {
 
 impl Setting {
     fn new() -> Self {
+        Self::with(|_, toml| {
+            let toml = toml.replace(BUILTIN_PORTAL, PORTAL);
+            assert!(toml.contains(PORTAL), "{toml}");
+            toml
+        })
+    }
+
+    /// The same with the server's own portal, on the gateway.
+    fn builtin() -> Self {
+        Self::with(|campus, toml| {
+            campus.portal_on_gateway().unwrap();
+            campus.gateway.write("/etc/vestibule/terms.md", "Be kind.").unwrap();
+            assert!(toml.contains(BUILTIN_PORTAL), "{toml}");
+            toml + "\n[portal]\nmode = \"builtin\"\nlisten = [\"10.0.0.80:80\"]\nidentify = \"terms\"\n\
+                    terms-file = \"/etc/vestibule/terms.md\"\nlifetime = \"1d\"\n\
+                    [[registration.role]]\nname = \"infected\"\nquarantine = true\n\
+                    portal-url = \"http://203.0.113.10/cleaning\"\n"
+        })
+    }
+
+    /// With a configuration that was changed first.
+    fn with(change: impl Fn(&Campus, String) -> String) -> Self {
         let campus = Campus::new(&[Site::HALLS]).unwrap();
         campus.configure(Gate::Local, "1h", "2m").unwrap();
         let toml = campus.gateway.read(VESTIBULE_TOML).unwrap();
-        let toml = toml.replace("http://register.campus.example/", PORTAL);
-        assert!(toml.contains(PORTAL), "{toml}");
+        let toml = change(&campus, toml);
         let captive = format!(
             "\n[captive]\nurl = \"{API}\"\nlisten = \"10.0.0.67:443\"\n\
              tls-certificate = \"/etc/vestibule/leaf.pem\"\ntls-key = \"/etc/vestibule/leaf.key\"\n\
@@ -298,4 +320,62 @@ fn what_is_refused_is_refused_at_once() {
     // Now it is the host outside that refuses: nothing listens there.
     let passed = quic();
     assert!(passed.contains("connection refused"), "{passed}");
+}
+
+/// As the built-in portal is: every lied name leads to it, so it is what answers the systems itself.
+#[test]
+fn every_system_finds_the_builtin_portal_and_the_internet_once_the_form_is_sent() {
+    let setting = Setting::builtin();
+    let device = Device::new(&setting);
+    let pages = || setting.probes.pages.iter().filter(|page| page.url.starts_with("http:"));
+    for page in pages() {
+        let answer = device.get(&page.url, "*/*").unwrap();
+        let wanted = Verdict::Portal(BUILTIN_PORTAL.to_owned());
+        assert_eq!(judge(page, &Ok(answer.clone())), wanted, "{page:?}");
+        assert_eq!(answer.status, 302, "{answer:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    }
+    for name in &setting.probes.names {
+        assert_eq!(device.resolve(&name.name), "10.0.0.80", "{name:?}");
+    }
+
+    // What the pop-up window shows, and what is sent from it.
+    let form = device.get(BUILTIN_PORTAL, "text/html").unwrap();
+    assert_eq!(form.status, 200, "{form:?}");
+    let (_, rest) = form.body.split_once("name=\"stamp\" value=\"").expect("a form");
+    let stamp = rest.split('"').next().unwrap();
+    let line = format!(
+        "curl -sS -o /dev/null -w '%{{http_code}}' --max-time 30 -d 'do=register&agree=on&stamp={stamp}' \
+         {BUILTIN_PORTAL}"
+    );
+    assert_eq!(device.host.ok(&line).unwrap(), "303");
+    // At once, also for a system that goes on asking the address that the name was lied to be.
+    for page in setting.probes.pages.iter() {
+        assert_eq!(device.verdict(page), Verdict::Online, "{page:?}");
+        if page.url.starts_with("http:") {
+            let line = format!(
+                "curl -sS -i --max-time 30 --resolve {}:80:10.0.0.80 '{}'",
+                page.host(),
+                page.url
+            );
+            let text = device.host.ok(&line).unwrap().replace("\r\n", "\n");
+            let (head, body) = text.split_once("\n\n").expect("a head and a body");
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            let answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
+            assert_eq!(judge(page, &Ok(answer)), Verdict::Online, "by the lie: {page:?}");
+        }
+    }
+    for name in &setting.probes.names {
+        assert_eq!(device.resolve(&name.name), name.address.to_string(), "{name:?}");
+    }
+
+    // In a quarantine, port 80 leads to that role's own page.
+    let body = format!("{{\"mac\":\"{MAC}\",\"role\":\"infected\"}}");
+    let answer = setting.campus.api("POST", "/v1/registrations", Some(&body)).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let to_portal = device.get("http://anything.example/", "*/*").unwrap();
+    assert_eq!(to_portal.header("location"), Some(BUILTIN_PORTAL), "{to_portal:?}");
+    let to_role = device.get(BUILTIN_PORTAL, "*/*").unwrap();
+    assert_eq!(to_role.status, 302, "{to_role:?}");
+    assert_eq!(to_role.header("location"), Some("http://203.0.113.10/cleaning"), "{to_role:?}");
 }

@@ -13,7 +13,7 @@ const RESULT: &str = "/run/result.json";
 const LIFETIME_SECONDS: u32 = 10;
 
 /// The scenarios, and in which size they are played.
-const SIZES: [(&str, &str); 9] = [
+const SIZES: [(&str, &str); 10] = [
     ("steady", "--clients 200 --per-second 200 --seconds 7"),
     ("morning", "--clients 200 --per-second 100 --seconds 4"),
     ("avalanche", "--clients 200 --seconds 5"),
@@ -22,6 +22,7 @@ const SIZES: [(&str, &str); 9] = [
     ("misbehaving", "--clients 200 --per-second 200 --seconds 4"),
     ("starve", "--clients 200 --per-second 100 --seconds 3"),
     ("ramp", "--clients 2000 --per-second 500 --seconds 1"),
+    ("crowd", "--clients 200 --per-second 200 --seconds 3"),
     ("ceiling", "--clients 1000"),
 ];
 

@@ -172,6 +172,8 @@ pub struct BuiltinPortal {
     pub contact: Option<Box<str>>,
     /// What people agree to: Markdown if its name ends with `.md`, else plain text.
     pub terms_file: Option<PathBuf>,
+    /// The same in languages of the page, each at most once; for any other, `terms_file`.
+    pub terms_files: Vec<(Language, PathBuf)>,
     /// The page's languages, the first one for those who read none of them. Not empty.
     pub languages: Vec<Language>,
     /// What people have to say before they are let in.

@@ -287,6 +287,9 @@ fn builtin_portal(text: &mut String, portal: &BuiltinPortal) -> fmt::Result {
     if let Some(file) = &portal.terms_file {
         writeln!(text, "  shows the terms in {}", file.display())?;
     }
+    for (language, file) in &portal.terms_files {
+        writeln!(text, "  shows them in {}, for those who read {language}", file.display())?;
+    }
     match portal.lifetime_seconds {
         Some(seconds) => writeln!(text, "  registers for {}", duration_in_words(seconds))?,
         None if portal.identify == Identify::Voucher => {

@@ -138,6 +138,7 @@ pub const BUILTIN_PORTAL: Section = Section {
         "title",
         "contact",
         "terms-file",
+        "terms-files",
         "languages",
         "identify",
         "role",
@@ -146,6 +147,10 @@ pub const BUILTIN_PORTAL: Section = Section {
         "continue-url",
     ],
 };
+
+/// `[portal.terms-files]`
+pub const TERMS_FILES: Section =
+    Section { header: "[portal.terms-files]", keys: &["en", "de", "fr", "es", "zh", "ar"] };
 
 /// `[events]`
 pub const EVENTS: Section =
@@ -207,7 +212,7 @@ pub const FAILOVER: Section = Section {
 };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 21] = [
+pub const SECTIONS: [Section; 22] = [
     FILE,
     SERVER,
     LEASES,
@@ -221,6 +226,7 @@ pub const SECTIONS: [Section; 21] = [
     API_TOKEN,
     CAPTIVE,
     BUILTIN_PORTAL,
+    TERMS_FILES,
     EVENTS,
     WEBHOOK,
     REGISTRATION,

@@ -16,6 +16,7 @@ use crate::reader::{Reader, Table};
 use crate::sections::{absolute_path, check_listen, no_entries, unique};
 use crate::value;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use vestibule_core::RegistrationRules;
 
 /// Whose page it is.
@@ -56,6 +57,7 @@ pub(crate) fn portal(
     let title = reader.parsed(&table, "title", line_of_text);
     let contact = reader.parsed(&table, "contact", line_of_text);
     let terms_file = reader.parsed(&table, "terms-file", absolute_path);
+    let terms_files = terms_files(reader, &table);
     let languages = reader.parsed_list(&table, "languages", Language::ALL.len(), language);
     let languages = unique(reader, &table, "languages", languages.unwrap_or_default());
     let identify = reader.parsed(&table, "identify", identify);
@@ -89,6 +91,7 @@ pub(crate) fn portal(
         title: title.map_or_else(|| PORTAL_TITLE_DEFAULT.into(), |placed| placed.value),
         contact: contact.map(|placed| placed.value),
         terms_file: terms_file.map(|placed| placed.value),
+        terms_files,
         languages: if languages.is_empty() { Language::ALL.to_vec() } else { languages },
         identify,
         role: role.map(|placed| placed.value),
@@ -96,6 +99,23 @@ pub(crate) fn portal(
         extendable,
         continue_url: continue_url.map(|placed| placed.value),
     })
+}
+
+/// The terms by language. There is always a text for those whose language nobody wrote them in.
+fn terms_files(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<(Language, PathBuf)> {
+    let Some(files) = reader.table_at(table, "terms-files", &grammar::TERMS_FILES) else {
+        return Vec::new();
+    };
+    if !table.has("terms-file") {
+        let why = "what those agree to whose language is not among terms-files";
+        reader.missing(table, "terms-file", why);
+    }
+    let all = Language::ALL.into_iter();
+    all.filter_map(|language| {
+        let file = reader.parsed(&files, language.tag(), absolute_path)?;
+        Some((language, file.value))
+    })
+    .collect()
 }
 
 fn addresses(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) -> Vec<SocketAddr> {

@@ -60,7 +60,9 @@ pub struct Portal {
     catalogues: Vec<Catalogue>,
     /// In the site's first language.
     fallback: Catalogue,
+    /// For languages that nobody wrote the terms in.
     terms: Option<Markup>,
+    terms_by_language: Vec<(Language, Markup)>,
     stamps: stamp::Stamps,
     /// The content security policy.
     policy: HeaderValue,
@@ -189,6 +191,9 @@ impl Portal {
             return Ok(None);
         };
         let terms = settings.terms_file.as_deref().map(terms::load).transpose();
+        let by_language = settings.terms_files.iter();
+        let by_language: Result<Vec<_>, _> =
+            by_language.map(|(language, file)| Ok((*language, terms::load(file)?))).collect();
         let listen = settings.listen.iter().chain(&settings.tls_listen);
         let listen = listen.map(|socket| socket.ip().to_canonical());
         let own_addresses = listen.chain([IpAddr::V4(place.address)]).collect();
@@ -201,6 +206,7 @@ impl Portal {
             catalogues: settings.languages.iter().copied().map(Catalogue::of).collect(),
             fallback: Catalogue::of(fallback),
             terms: terms.map_err(PortalError::Terms)?,
+            terms_by_language: by_language.map_err(PortalError::Terms)?,
             stamps: stamp::Stamps::new().map_err(|NoRandomness| PortalError::NoRandomness)?,
             policy: policy().ok_or(PortalError::NoRandomness)?,
             probes: Probes::known().pages,

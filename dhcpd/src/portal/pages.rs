@@ -9,7 +9,7 @@ use crate::api::time_text;
 use axum::http::StatusCode;
 use maud::{Markup, html};
 use std::net::IpAddr;
-use vestibule_config::Identify;
+use vestibule_config::{Identify, Language};
 use vestibule_core::{RandomisedAddresses, Timestamp, VoucherRefusal};
 
 /// A page that looks again does so after this time.
@@ -107,9 +107,9 @@ impl Portal {
                 )),
                 Identify::Terms => {},
             }
-            @if let Some(terms) = &self.terms {
+            @if let Some((language, terms)) = self.terms_in(catalogue) {
                 h2 #terms-heading { (catalogue.text(Text::TermsHeading)) }
-                div class="terms" dir="auto" tabindex="0" role="region" aria-labelledby="terms-heading" { (terms) }
+                div class="terms" lang=[language.map(Language::tag)] dir="auto" tabindex="0" role="region" aria-labelledby="terms-heading" { (terms) }
                 @let mistake = of(Field::Agree, mistakes);
                 div class="field" {
                     @if let Some(mistake) = mistake { (error(mistake)) }
@@ -121,6 +121,15 @@ impl Portal {
                     }
                 }
             }
+        }
+    }
+
+    /// The terms in the page's language, and which it is; else those that are for anybody.
+    fn terms_in(&self, catalogue: &Catalogue) -> Option<(Option<Language>, &Markup)> {
+        let mut written = self.terms_by_language.iter();
+        match written.find(|(language, _)| *language == catalogue.language) {
+            Some((language, terms)) => Some((Some(*language), terms)),
+            None => self.terms.as_ref().map(|terms| (None, terms)),
         }
     }
 

@@ -31,20 +31,20 @@ impl fmt::Display for TermsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(path, error) => {
-                write!(f, "portal.terms-file {} cannot be read: {error}", path.display())
+                write!(f, "the terms in {} cannot be read: {error}", path.display())
             }
             Self::TooLong(path) => write!(
                 f,
-                "portal.terms-file {} is no file of at most {} KiB: shorten it, and link to the rest",
+                "the terms in {} are no file of at most {} KiB: shorten it, and link to the rest",
                 path.display(),
                 TERMS_BYTES_MAX / 1024
             ),
             Self::NotText(path) => {
-                write!(f, "portal.terms-file {} is not UTF-8: save it as that", path.display())
+                write!(f, "the terms in {} are not UTF-8: save them as that", path.display())
             }
             Self::Empty(path) => write!(
                 f,
-                "portal.terms-file {} is empty: write down what people agree to",
+                "the file for the terms, {}, is empty: write down what people agree to",
                 path.display()
             ),
         }

@@ -6,7 +6,7 @@
 //! remembers the lie: they get the true answer, because it is true.
 
 use super::catalogue::Catalogue;
-use super::desk::{self, Outcome, Visitor};
+use super::desk::{self, Hold, Outcome, Visitor};
 use super::form::Form;
 use super::page::Content;
 use super::{Portal, stamp, tongues};
@@ -55,11 +55,7 @@ pub(super) async fn answer(
         Place::Page => {
             let catalogue = portal.catalogue(&head.uri, &head.headers);
             match head.method {
-                Method::GET | Method::HEAD => {
-                    let content = portal.visit(&state, peer, catalogue).await;
-                    state.count_page(content.page);
-                    portal.framed(catalogue, &content)
-                }
+                Method::GET | Method::HEAD => portal.visit(&state, peer, catalogue).await,
                 Method::POST => portal.submit(&state, peer, body, catalogue).await,
                 _ => {
                     let allow = [(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"))];
@@ -116,11 +112,26 @@ impl Portal {
         state: &ApiState,
         peer: Option<IpAddr>,
         catalogue: &Catalogue,
-    ) -> Content {
-        match desk::who(state, peer).await {
+    ) -> Response {
+        let content = match desk::who(state, peer).await {
+            // The role's own page says better what to do. It cannot be reached from here only if it is this
+            // one.
+            Ok(Visitor::HeldBack(Hold::Quarantined(Some(url)))) if !self.is_own_url(&url) => {
+                state.count_page(super::PortalPage::HeldBack);
+                return to(StatusCode::FOUND, &url);
+            }
             Ok(visitor) => self.welcome(&visitor, catalogue),
             Err(problem) => self.trouble(&problem, catalogue),
-        }
+        };
+        state.count_page(content.page);
+        self.framed(catalogue, &content)
+    }
+
+    /// Whether a URL leads to this page, which must not lead to itself for ever.
+    fn is_own_url(&self, url: &str) -> bool {
+        url.parse::<Uri>()
+            .ok()
+            .is_none_or(|url| url.host().is_none_or(|host| self.is_own_host(host)))
     }
 
     /// Who sends a form.

@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -125,11 +125,31 @@ impl Target {
         let _ = stream.set_nodelay(true);
         match &self.tls {
             Some((connector, name)) => {
-                handshake(connector.connect(name.clone(), stream).await?).await
+                let session = connector.connect(name.clone(), stream).await;
+                handshake(session.map_err(in_words)?).await
             }
             None => handshake(stream).await,
         }
     }
+}
+
+/// Why there is no TLS session, for who has to put it right.
+fn in_words(error: io::Error) -> io::Error {
+    let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(wrong)) = rustls else { return error };
+    let why = match wrong {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet; is this host's clock right?"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name than the URL's"
+        }
+        CertificateError::UnknownIssuer => "no authority of ca-file has signed it",
+        CertificateError::BadSignature => "its signature is wrong",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("the receiver's certificate is refused: {why}"))
 }
 
 type Sender = http1::SendRequest<Full<Bytes>>;

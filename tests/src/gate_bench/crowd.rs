@@ -124,7 +124,7 @@ impl Crowd {
         say(&format!("residents alone, {} seconds", self.seconds));
         let alone = self.residents(&ground, "alone")?;
         say(&format!("residents beside {} phones, {} seconds", self.phones, self.seconds));
-        let mut crowd = ground.load.start("crowd", &self.crowd(&ground)?)?;
+        let mut crowd = ground.load.start("crowd", &self.crowd())?;
         let mut phones = ground.load.start(
             "phones",
             &format!(
@@ -149,18 +149,16 @@ impl Crowd {
     }
 
     /// The crowd's leases, as a command line.
-    fn crowd(self, ground: &Ground) -> Result<String, LabError> {
-        let scenario = format!(
-            "name = \"crowd\"\ndescription = \"Phones at power-on\"\nclients = {}\n\
-             arrivals = {{ per-second = {}.0 }}\nseconds = {}.0\n",
-            self.phones, self.phones_per_second, self.seconds
-        );
-        ground.load.write("/run/crowd.toml", &scenario)?;
-        Ok(format!(
-            "vestibule-load run /run/crowd.toml --server {SERVER} --giaddr {} --relays {CROWD_RELAYS} \
-             --relay-step {RELAY_STEP} --relay-port 0 --client-port {CROWD_CLIENT_PORT} --json /run/crowd.json",
+    fn crowd(self) -> String {
+        format!(
+            "vestibule-load run crowd --clients {} --per-second {} --seconds {} --server {SERVER} --giaddr {} \
+             --relays {CROWD_RELAYS} --relay-step {RELAY_STEP} --relay-port 0 --client-port {CROWD_CLIENT_PORT} \
+             --json /run/crowd.json",
+            self.phones,
+            self.phones_per_second,
+            self.seconds,
             Networks::relay(0)
-        ))
+        )
     }
 
     /// Lets the residents come and go.
