@@ -176,6 +176,23 @@ impl Ground {
         self.wait(process)
     }
 
+    /// The same for ours with the gate on, with more sections at the end of its configuration.
+    ///
+    /// # Errors
+    /// As [`Ground::start`].
+    pub fn start_gated_with(
+        &self,
+        networks: Networks,
+        state: &Path,
+        sections: &str,
+    ) -> Result<Process, LabError> {
+        let line = self.prepare(Server::VestibuleGated, networks, state)?;
+        let toml = self.server.read(CONFIGURATION)? + sections;
+        self.server.write(CONFIGURATION, &toml)?;
+        let process = self.server.start(&slug(Server::VestibuleGated), &line)?;
+        self.wait(process)
+    }
+
     /// Waits until the server answers.
     fn wait(&self, mut process: Process) -> Result<Process, LabError> {
         program("vestibule-load")?;

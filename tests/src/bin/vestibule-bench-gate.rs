@@ -15,6 +15,7 @@ use vestibule_tests::bench::conditions::Conditions;
 use vestibule_tests::bench::interrupt::Interrupt;
 use vestibule_tests::gate_bench::calls::{self, Calls, Named};
 use vestibule_tests::gate_bench::crowd::{CROWD_RELAYS, Crowd};
+use vestibule_tests::gate_bench::deliveries::{self, Deliveries};
 use vestibule_tests::gate_bench::phones::{self, Phones};
 use vestibule_tests::gate_bench::play::{PROGRAM, Registrations};
 use vestibule_tests::gate_bench::sets::{self, SetFigures};
@@ -70,6 +71,10 @@ struct Bench {
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
           value_parser = clap::value_parser!(u32).range(10..=600))]
     crowd_seconds: u32,
+    /// Events in a second that a webhook brings, for twenty seconds.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    events_per_second: u32,
     /// Where the server's store goes: a folder on the disk that is meant.
     #[arg(long, value_name = "FOLDER", default_value = "target/bench-gate")]
     folder: PathBuf,
@@ -83,6 +88,8 @@ enum Measure {
     Registrations,
     /// A crowd of unregistered phones, and registered hosts beside it.
     Crowd,
+    /// Events by a webhook.
+    Webhook,
 }
 
 /// What this program runs of itself inside a namespace.
@@ -118,6 +125,13 @@ enum Part {
         devices_from: Option<u32>,
     },
     #[command(hide = true)]
+    Receive {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        events: u64,
+    },
+    #[command(hide = true)]
     Probe {
         #[arg(long)]
         phones: u32,
@@ -140,6 +154,10 @@ const SET_MILLISECONDS: u64 = 2000;
 const HEAD_START: Duration = Duration::from_secs(3);
 /// Flows of others that are tracked while an address's flows are forgotten.
 const FLOWS: [u32; 2] = [0, 10_000];
+/// How long events come, in seconds.
+const EVENT_SECONDS: u32 = 20;
+/// How long the receiver waits for the next delivery before it gives the rest up.
+const RECEIVER_PATIENCE: Duration = Duration::from_secs(10);
 /// Batches that are measured, each with and without the forgetting of flows.
 const BATCHES: [u32; 3] = [64, 512, 2048];
 
@@ -189,6 +207,14 @@ impl Bench {
                 residents_per_second: 200,
             };
             figures.crowd = Some(crowd.play(state.path(), &mut |line| eprintln!("{line}"))?);
+        }
+        if self.measures(Measure::Webhook) {
+            let state = tempfile::Builder::new().prefix("state-").tempdir_in(&folder)?;
+            let played = Deliveries {
+                events: self.events_per_second.saturating_mul(EVENT_SECONDS),
+                per_second: self.events_per_second,
+            };
+            figures.deliveries = Some(played.play(state.path(), &mut |line| eprintln!("{line}"))?);
         }
         print!("{}", figures.text(&conditions));
         let json = serde_json::json!({
@@ -245,6 +271,9 @@ impl Part {
                 let hosts = (0..calls).map(named).collect();
                 let made = calls::make(Calls { api, token, hosts, per_second, connections })?;
                 serde_json::to_string(&made)?
+            }
+            Self::Receive { listen, events } => {
+                serde_json::to_string(&deliveries::receive(listen, events, RECEIVER_PATIENCE)?)?
             }
             Self::Probe { phones, per_second, seconds, again, dns_server, lie } => {
                 // Their leases come in this order and at this rate; they begin a moment later.

@@ -9,6 +9,7 @@
 //! | `play` | the real server in namespaces of its own, with its leases |
 //! | `phones` | what unregistered phones ask to find out whether they are online |
 //! | `crowd` | many of them at once, and registered hosts beside them |
+//! | `deliveries` | events that a webhook brings, from the decision to the receiver |
 //! | `table` | what is printed |
 //!
 //! It promises that nothing is left out: a call that was answered late, wrongly or not at all is in the
@@ -24,6 +25,7 @@
 
 pub mod calls;
 pub mod crowd;
+pub mod deliveries;
 pub mod phones;
 pub mod play;
 pub mod sets;

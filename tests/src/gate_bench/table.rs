@@ -5,6 +5,7 @@
 
 use super::calls::CallFigures;
 use super::crowd::CrowdFigures;
+use super::deliveries::DeliveryFigures;
 use super::sets::SetFigures;
 use crate::bench::conditions::Conditions;
 use std::fmt::Write as _;
@@ -27,6 +28,8 @@ pub struct Figures {
     pub calls: Option<CallFigures>,
     /// The crowd.
     pub crowd: Option<CrowdFigures>,
+    /// A webhook.
+    pub deliveries: Option<DeliveryFigures>,
 }
 
 impl Figures {
@@ -61,6 +64,14 @@ impl Figures {
                     wrong.push(format!("{} of {all} {what}; the first: {first}", all - good));
                 }
             }
+        }
+        if let Some(deliveries) = &self.deliveries
+            && deliveries.events != deliveries.registered
+        {
+            wrong.push(format!(
+                "{} devices were registered, and {} events came",
+                deliveries.registered, deliveries.events
+            ));
         }
         wrong
     }
@@ -156,6 +167,22 @@ impl Figures {
                 beside.p99_microseconds,
                 beside.lost_or_again,
                 reached(change <= CROWD_PERCENT_MAX)
+            );
+        }
+        if let Some(deliveries) = &self.deliveries {
+            let _ = writeln!(
+                text,
+                "\nEvents by a webhook, from the decision to the receiver\n\n\
+                 events     {} of {} registrations, in {} deliveries, {} of them again; {:.0} a second\n\
+                 latency    {} ms (median), {} ms (99 of 100), {} ms (slowest)",
+                deliveries.events,
+                deliveries.registered,
+                deliveries.deliveries,
+                deliveries.again,
+                deliveries.per_second,
+                deliveries.p50_milliseconds,
+                deliveries.p99_milliseconds,
+                deliveries.slowest_milliseconds,
             );
         }
         for wrong in self.wrong() {
