@@ -9,7 +9,8 @@
 //!
 //! Beside that way, and never in it: [`api`], which asks the core through the [`door`]; [`events`], which
 //! tells what happened, and [`webhook`], which brings it to others; the messages of the [`failover`]
-//! link; and the codes of vouchers ([`voucher_code`]).
+//! link; and the codes of vouchers ([`voucher_code`]). Before the first packet: [`isc`], which takes over what
+//! an ISC dhcpd has written.
 
 pub mod api;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod door;
 pub mod events;
 pub mod failover;
 pub mod feed;
+pub mod isc;
 pub mod metrics;
 pub mod net;
 pub mod portal;

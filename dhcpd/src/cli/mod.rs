@@ -3,8 +3,8 @@
 //! It asks a running server through its API, and checks configuration files. It promises that what
 //! strangers chose (host names, owners) cannot act on the terminal, that `--json` is for programs and
 //! stays stable, that an error says what to do, and that the exit status tells what kind of error it
-//! was: [`OK`], [`REFUSED`], [`USAGE`], [`UNREACHABLE`]. It never changes a file but in a salvage of a
-//! store, and never shows the token.
+//! was: [`OK`], [`REFUSED`], [`USAGE`], [`UNREACHABLE`]. It changes no file that is there but in a
+//! salvage of a store, and never shows the token.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -16,6 +16,7 @@ mod commands;
 mod events;
 mod failover;
 mod import;
+mod import_isc;
 mod portable;
 mod registrations;
 mod show;
@@ -43,7 +44,8 @@ pub const USAGE: u8 = 2;
 /// Exit status: no server answered.
 pub const UNREACHABLE: u8 = 3;
 
-const EXIT_STATUSES: &str = "Exit status: 0 done; 1 refused, not found, or what is checked has mistakes or damage; \
+const EXIT_STATUSES: &str = "Exit status: 0 done; 1 refused, not found, or what is checked has mistakes or damage, \
+                             or an import is not whole; \
                              2 wrong usage; 3 the server cannot be reached.";
 
 #[derive(Debug, Parser)]
@@ -127,6 +129,8 @@ enum Command {
         /// The store that it was made from.
         state_dir: PathBuf,
     },
+    /// Make a configuration and a store of those of an ISC dhcpd; asks no server
+    ImportIsc(import_isc::ImportIscArguments),
     /// Say what a configuration means, or every mistake in it; asks no server
     Check {
         /// The configuration
@@ -411,6 +415,7 @@ fn execute(
     let json = global.json;
     match command {
         Command::Check { file } => check::check(&file, json, out, complaints),
+        Command::ImportIsc(wanted) => import_isc::import_isc(&wanted, json, out),
         Command::CheckStore(wanted) => check_store::check_store(&global.config, &wanted, json, out),
         Command::CheckIndex { copy, state_dir } => check_store::check_index(&copy, &state_dir, out),
         Command::Status => commands::status(&client(&global)?, json, out),
