@@ -14,7 +14,7 @@
 //! | `statements` | what is not taken over, and what to do about it |
 //! | `plan` | what our configuration will say |
 //! | `option_toml`, `toml` | how it is written |
-//! | `leases`, `records` | the lease file, and leases as our store keeps them |
+//! | `leases`, `records`, `pair` | the lease file, and leases and what a pair knows of them as our store keeps them |
 //! | `write` | the file and the store |
 //! | `report` | what came of everything |
 
@@ -26,6 +26,7 @@ mod lexer;
 mod option_data;
 mod option_names;
 mod option_toml;
+mod pair;
 mod plan;
 mod records;
 mod report;
@@ -49,6 +50,8 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use syntax::Place;
+use vestibule_config::Failover;
+use vestibule_core::failover::{FailoverRecord, PairBinding};
 use vestibule_core::{Lease, Registration, Timestamp};
 
 /// What an import will write.
@@ -60,6 +63,10 @@ pub struct Import {
     pub leases: Vec<Lease>,
     /// Devices that are registered.
     pub registrations: Vec<Registration>,
+    /// The states of the failover pair.
+    pub pair: Option<FailoverRecord>,
+    /// What the pair knows of addresses, in ascending order.
+    pub bindings: Vec<PairBinding>,
     /// When it was made.
     pub now: Timestamp,
     /// What came of everything.
@@ -134,9 +141,11 @@ pub fn translate(
         return Err(ImportError::NowhereToListen);
     }
     let text = toml::written(&plan, site);
-    vestibule_config::parse(&text, "vestibule.toml")
+    let parsed = vestibule_config::parse(&text, "vestibule.toml")
         .map_err(|mistakes| ImportError::NotTaken(mistakes.to_string()))?;
-    let leases = take_leases(&leases, &plan, now, &mut report);
+    let served = Served::by(&plan);
+    let (pair, bindings) = take_pair(&leases, parsed.failover.as_ref(), &served, &mut report);
+    let leases = take_leases(&leases, &served, now, &mut report);
     let registrations = plan
         .registered
         .iter()
@@ -145,7 +154,7 @@ pub fn translate(
             ..Registration::of(*hardware, now)
         })
         .collect();
-    Ok(Import { configuration: text, leases, registrations, now, report })
+    Ok(Import { configuration: text, leases, registrations, pair, bindings, now, report })
 }
 
 /// The addresses that the plan gives out, or keeps for somebody.
@@ -167,16 +176,48 @@ impl Served {
     }
 
     fn has(&self, address: Ipv4Addr) -> bool {
+        self.has_in_pools(address) || self.reserved.contains_key(&address)
+    }
+
+    fn has_in_pools(&self, address: Ipv4Addr) -> bool {
         let range = self.ranges.range(..=address).next_back();
-        range.is_some_and(|(_, last)| address <= *last) || self.reserved.contains_key(&address)
+        range.is_some_and(|(_, last)| address <= *last)
     }
 }
 
-fn take_leases(file: &LeaseFile, plan: &Plan, now: Timestamp, report: &mut Report) -> Vec<Lease> {
+/// What the pair knows, if there is one from now on.
+fn take_pair(
+    file: &LeaseFile,
+    pair: Option<&Failover>,
+    served: &Served,
+    report: &mut Report,
+) -> (Option<FailoverRecord>, Vec<PairBinding>) {
+    for peer in &file.peers {
+        let what = format!("failover peer \"{}\" state", peer.name);
+        if pair.is_none_or(|pair| *pair.relationship != *peer.name) {
+            let remedy = "this server is not in this relationship";
+            report.add(Kind::NotNeeded, peer.place, what, remedy);
+        } else if pair.and_then(|pair| pair::states(peer, pair)).is_none() {
+            let remedy = "no server comes back to this state: this one fetches everything from its partner, and serves when \
+                          that is done and the maximum client lead time is over";
+            report.changed(peer.place, what, remedy);
+        }
+    }
+    let Some(pair) = pair else { return (None, Vec::new()) };
+    let states = file.peers.iter().find(|peer| *peer.name == *pair.relationship);
+    let pooled = file.leases.values().filter(|isc| served.has_in_pools(isc.address));
+    (states.and_then(|peer| pair::states(peer, pair)), pooled.filter_map(pair::binding).collect())
+}
+
+fn take_leases(
+    file: &LeaseFile,
+    served: &Served,
+    now: Timestamp,
+    report: &mut Report,
+) -> Vec<Lease> {
     // The lease file was the last to be named.
     let number =
         syntax::FileNumber(u16::try_from(report.files.len().saturating_sub(1)).unwrap_or(0));
-    let served = Served::by(plan);
     let mut leases = Vec::new();
     for isc in file.leases.values() {
         let place = Place { file: number, line: isc.line };
@@ -236,12 +277,6 @@ fn take_leases(file: &LeaseFile, plan: &Plan, now: Timestamp, report: &mut Repor
         };
         *count += 1;
         leases.push(lease);
-    }
-    for peer in &file.peers {
-        let mine = peer.mine.as_ref().map_or("unknown", |(state, _)| state);
-        let what = format!("failover peer \"{}\" state, {mine}", peer.name);
-        let remedy = "a server that joins a pair takes over from its partner what it needs (docs/migration.md)";
-        report.changed(peer.place, what, remedy);
     }
     leases
 }

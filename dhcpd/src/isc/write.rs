@@ -110,7 +110,10 @@ fn make_store(import: &Import, directory: &Path) -> Result<(), StoreError> {
     let (mut store, _recovered) = Store::open(directory, options)?;
     let leases = import.leases.iter().cloned().map(Record::Lease);
     let registrations = import.registrations.iter().cloned().map(Record::Registration);
-    let mut records = leases.chain(registrations).chain([Record::Time(import.now)]);
+    let bindings = import.bindings.iter().copied().map(Record::PairBinding);
+    let pair = import.pair.map(Record::Failover);
+    let mut records =
+        leases.chain(registrations).chain(bindings).chain(pair).chain([Record::Time(import.now)]);
     loop {
         let group: Vec<Record> = records.by_ref().take(RECORDS_PER_COMMIT).collect();
         if group.is_empty() {

@@ -280,6 +280,10 @@ impl<R: Read> Reading<'_, R> {
         // Files of old versions name no state.
         lease.state = state.unwrap_or(if lease.ends > 0 { State::Active } else { State::Free });
         lease.rewind = rewind.unwrap_or(lease.state);
+        // What dhcpd does when it reads its own file.
+        if lease.tstp == 0 {
+            lease.tstp = lease.ends;
+        }
         Ok(lease)
     }
 
