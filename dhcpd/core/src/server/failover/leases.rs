@@ -6,7 +6,7 @@
 use super::{Binding, Failover, end_seconds, owner_of, seconds};
 use crate::failover::{BindingStatus, LeaseTime, Role, State};
 use crate::server::{Server, Standing, Step};
-use crate::{BindingState, Record, Timestamp, limits};
+use crate::{BindingState, Lease, Record, Timestamp, limits};
 
 impl Failover {
     /// Whether a lease that is over goes straight back to this server's free addresses: as far as the
@@ -210,6 +210,36 @@ impl Server {
             _ => BindingStatus::Expired,
         };
         self.write_binding(address, binding, step);
+    }
+
+    /// Keeps an address for its client until the last promise has run out that a partner may have made
+    /// which is fetching everything, because it may have lost what it knew: its word that an address is
+    /// free would mean nothing. Whether that was needed.
+    ///
+    /// An ISC dhcpd does not, and gives the address away whose client has renewed at the partner shortly
+    /// before that one lost its data.
+    pub(super) fn keep_for_promise(&mut self, address: u32, step: &mut Step<'_>) -> bool {
+        let Some(failover) = self.failover.as_deref() else { return false };
+        let binding = failover.pair.get(address);
+        let may_be_held = matches!(
+            binding.status,
+            BindingStatus::Active | BindingStatus::Expired | BindingStatus::Released
+        );
+        if !may_be_held || !matches!(failover.state(), State::PartnerDown | State::Recover) {
+            return false;
+        }
+        let end = failover.promises_end(binding.partner_expiration);
+        let end = Timestamp::from_seconds(end.into());
+        let Some(entry) = self.book.entry(address).filter(|_| self.now < end) else { return false };
+        if entry.is_held(self.now) && entry.ends() >= end {
+            return false;
+        }
+        let lease = Lease { state: BindingState::Active, ends: end, ..entry.lease() };
+        self.put(lease, step);
+        let mut binding = Binding { status: BindingStatus::Active, xid: 0, ..binding };
+        binding.set_acknowledged(false);
+        self.write_binding(address, binding, step);
+        true
     }
 
     /// Ends what was left for later, and frees what nobody can hold any more since the partner is down.

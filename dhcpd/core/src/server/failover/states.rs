@@ -145,12 +145,11 @@ impl Server {
         let now = self.now;
         let Some(failover) = self.failover.as_deref_mut() else { return };
         let is_conflict_done = failover.record.partner == PartnerState::Known(State::ConflictDone);
-        let all = match (failover.record.state, failover.configuration.role) {
-            (State::Recover, _) => true,
-            (State::PotentialConflict, Role::Primary) => false,
-            (State::PotentialConflict, Role::Secondary) if is_conflict_done => false,
+        match (failover.record.state, failover.configuration.role) {
+            (State::Recover, _) | (State::PotentialConflict, Role::Primary) => {}
+            (State::PotentialConflict, Role::Secondary) if is_conflict_done => {}
             _ => return,
-        };
+        }
         let is_starting = failover.starting_until.is_some();
         let Some(connection) = &mut failover.connection else { return };
         let may_ask = connection.is_heard && connection.is_announced && !connection.is_asked;
@@ -158,7 +157,9 @@ impl Server {
             return;
         }
         connection.is_asked = true;
-        failover.say(|session, effects| session.want_updates(now, all, effects));
+        // Also to compare, where ISC dhcpd asks only for what was never acknowledged: a server that lost its
+        // data and was told that its partner is down may have acknowledged nothing of what there is.
+        failover.say(|session, effects| session.want_updates(now, true, effects));
     }
 
     /// The partner has sent everything that was asked for.

@@ -164,7 +164,17 @@ impl Server {
         }
     }
 
+    /// Sends what has become of an address, unless something else has to be said of it first.
     fn send_update(&mut self, address: u32, step: &mut Step<'_>) {
+        if self.keep_for_promise(address, step) {
+            // It waits now, behind what the partner asked for before.
+            if let Some(failover) = self.failover.as_deref_mut()
+                && let Some(serving) = &mut failover.serving
+            {
+                serving.waiting = failover.waiting.len();
+            }
+            return;
+        }
         let update = self.update_of(address);
         let now = self.now;
         let Some(failover) = self.failover.as_deref_mut() else { return };

@@ -172,3 +172,37 @@ fn a_partner_that_says_nothing_is_given_up_after_the_receive_timer() {
     pair.pass(2);
     assert_eq!(pair.states(), [State::CommunicationsInterrupted; 2]);
 }
+
+#[test]
+fn what_a_server_promised_and_forgot_is_kept_for_its_client() {
+    for lost in [PRIMARY, SECONDARY] {
+        let mut pair = Pair::normal(2);
+        let (ip, _) = pair.lease(1 - lost, 1).unwrap();
+        pair.pass(50);
+        // Nobody but its client ever hears of the renewal, which what was agreed allows.
+        pair.stuck[lost] = true;
+        assert_eq!(pair.renew(lost, 1, ip), Ok((ip, 120)));
+        let ends = pair.now.plus_seconds(120);
+        pair.kill(lost);
+        pair.halves[lost].records.clear();
+        pair.stuck[lost] = false;
+        pair.pass(12);
+        assert!(!pair.is_held(1 - lost, ip), "it is over, as far as the other one knows");
+        pair.start(lost);
+        pair.connect();
+        while pair.now < ends {
+            for side in [PRIMARY, SECONDARY] {
+                for number in 2..5 {
+                    let other = pair.lease(side, number).map(|(address, _)| address);
+                    assert_ne!(other, Ok(ip), "at {}", pair.now);
+                }
+            }
+            pair.pass(1);
+        }
+        pair.pass(200);
+        assert_eq!(pair.states(), [State::Normal; 2]);
+        assert_eq!(pair.free(PRIMARY), pair.free(SECONDARY));
+        let (free, backup) = pair.free(PRIMARY);
+        assert_eq!(free + backup, 2);
+    }
+}

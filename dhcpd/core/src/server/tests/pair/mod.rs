@@ -6,6 +6,7 @@
 //! | `leases` | a lease's life across the pair |
 //! | `apart` | contact lost, partner down, and together again |
 //! | `rules` | who is served, sharing of addresses, refusals |
+//! | `unique` | whatever happens, no address is promised twice, and both serve again |
 //!
 //! The wire carries messages at once and in order, and every commit is done at once; whatever either
 //! says is checked for what ends or misleads an ISC dhcpd process.
@@ -14,6 +15,7 @@ mod apart;
 mod leases;
 mod rules;
 mod start;
+mod unique;
 
 use super::*;
 use crate::failover::{
