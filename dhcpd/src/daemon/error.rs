@@ -19,8 +19,6 @@ use vestibule_firewall::FirewallError;
 pub enum StartError {
     /// The operator's: the file has mistakes.
     Configuration(Mistakes),
-    /// The operator's: this version does not run as one of a pair.
-    NoFailover,
     /// The operator's or the kernel's: a DHCP socket cannot be had.
     Net(NetError),
     /// The operator's: the API's address cannot be had.
@@ -69,10 +67,6 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configuration(mistakes) => mistakes.fmt(f),
-            Self::NoFailover => f.write_str(
-                "[failover] is understood, but this version does not run as one of a pair: remove the section; one server \
-                 serves its networks alone",
-            ),
             Self::Net(error) => error.fmt(f),
             Self::Api(error) => write!(f, "{}{error}", api_listen(error)),
             Self::Failover(error) => error.fmt(f),

@@ -101,9 +101,6 @@ pub fn log_to_standard_error() {
 pub fn run(config: &Path) -> Result<(), StartError> {
     let (vestibule, tokens) =
         vestibule_config::load_with_tokens(config).map_err(StartError::Configuration)?;
-    if vestibule.failover.is_some() {
-        return Err(StartError::NoFailover);
-    }
     for warning in vestibule_config::warnings(&vestibule) {
         tracing::warn!("{warning}");
     }

@@ -47,7 +47,7 @@ fn configuration(role: Role, plan: PairPlan) -> String {
     let (own, partner) = (role.address(), role.other().address());
     format!(
         "authoritative;\nping-check off;\nddns-update-style none;\nomapi-port {OMAPI_PORT};\n\
-         default-lease-time {lifetime};\nmin-lease-time {lifetime};\nmax-lease-time {lifetime};\n\
+         default-lease-time {lifetime};\nmin-lease-time {lifetime};\nmax-lease-time {lifetime};\ndhcp-cache-threshold 0;\n\
          failover peer \"{RELATIONSHIP}\" {{\n  {};\n  address {own};\n  peer address {partner};\n\
          max-response-delay {delay};\n  max-unacked-updates {unacknowledged};\n\
          load balance max seconds {seconds};\n  min-balance 5;\n  max-balance 10;\n  {of_the_primary}\n}}\n\
@@ -91,14 +91,11 @@ fn parse(file: &str) -> BTreeMap<Ipv4Addr, SeenLease> {
             leases.remove(&address);
             continue;
         };
-        let state = match field("binding state ").as_deref() {
-            Some("active") => "active",
-            _ => "free",
-        };
+        let is_active = field("binding state ").as_deref() == Some("active");
         // `ends 4 2026/11/21 21:00:43`: the day of the week stands first.
         let ends = field("ends ").unwrap_or_default();
         let ends = ends.split_once(' ').map_or("never", |(_, ends)| ends).to_owned();
-        leases.insert(address, SeenLease { state: state.to_owned(), mac, ends });
+        leases.insert(address, SeenLease::new(is_active, mac, ends));
     }
     leases
 }
@@ -127,6 +124,6 @@ mod tests {
         let leases = parse(file);
         assert_eq!(leases.len(), 1);
         let lease = &leases[&Ipv4Addr::new(10, 32, 0, 16)];
-        assert_eq!((lease.state.as_str(), lease.ends.as_str()), ("free", "2026/11/21 20:05:00"));
+        assert_eq!((lease.state.as_str(), lease.is_active()), ("free", false));
     }
 }

@@ -105,7 +105,7 @@ impl PairPlan {
     pub const QUICK: Self = Self {
         pool: 16,
         lifetime_seconds: 600,
-        mclt_seconds: 10,
+        mclt_seconds: 60,
         response_delay_seconds: 6,
         unacknowledged_max: 3,
         load_balance_seconds_max: 0,
@@ -207,9 +207,11 @@ impl Pair {
     pub fn cut(&self) -> Result<(), LabError> {
         self.primary
             .host
-            .ok("nft 'table inet cut { \
-                 chain in { type filter hook input priority 0; tcp dport 647 drop; tcp sport 647 drop; } \
-                 chain out { type filter hook output priority 0; tcp dport 647 drop; tcp sport 647 drop; } }'")
+            .ok("nft 'add table inet cut; \
+                 add chain inet cut in { type filter hook input priority 0; }; \
+                 add chain inet cut out { type filter hook output priority 0; }; \
+                 add rule inet cut in tcp dport 647 drop; add rule inet cut in tcp sport 647 drop; \
+                 add rule inet cut out tcp dport 647 drop; add rule inet cut out tcp sport 647 drop'")
             .map(drop)
     }
 
@@ -235,34 +237,114 @@ impl Pair {
             .map(drop)
     }
 
-    /// Every client that has a lease asks these servers for it.
+    /// So many clients from this number on get a lease of these servers and renew it, so that it lasts as
+    /// long as is configured: the first is no longer than the lead time.
     ///
     /// # Errors
-    /// [`LabError::Command`] if one does not get it, with what the load client says.
-    pub fn ask_for_leases(&self, servers: &[Role]) -> Result<(), LabError> {
+    /// [`LabError::Command`] with what the load client says.
+    pub fn lease_for_long(
+        &self,
+        servers: &[Role],
+        first: u32,
+        clients: u32,
+    ) -> Result<(), LabError> {
         let servers = server_arguments(servers);
+        let seconds = self.primary.plan.mclt_seconds / 2 + 3;
+        self.load.write(
+            "/run/renews.toml",
+            &format!(
+                "name = \"renews\"\ndescription = \"lease and renew\"\nclients = {clients}\n\
+                 arrivals = \"at-once\"\nstay = \"renewing\"\n\
+                 first-wait-milliseconds = 300\nseconds = {seconds}.0\n"
+            ),
+        )?;
         self.load
-            .ok(&format!("vestibule-load check {servers} --ledger /run/ledger --giaddr {RELAY}"))
+            .ok(&format!(
+                "vestibule-load run /run/renews.toml {servers} --giaddr {RELAY} --first-client {first} \
+                 --ledger /run/ledger"
+            ))
             .map(drop)
     }
 
-    /// Waits until what both servers know of every address that anybody ever had agrees; gives it.
+    /// So many clients from this number on get a lease of these servers and give it back.
+    ///
+    /// # Errors
+    /// [`LabError::Command`] with what the load client says.
+    pub fn lease_and_release(
+        &self,
+        servers: &[Role],
+        first: u32,
+        clients: u32,
+    ) -> Result<(), LabError> {
+        let servers = server_arguments(servers);
+        self.load.write(
+            "/run/releases.toml",
+            &format!(
+                "name = \"releases\"\ndescription = \"lease and release\"\nclients = {clients}\n\
+                 arrivals = \"at-once\"\nstay = {{ releases-after-seconds = 0.5 }}\n\
+                 first-wait-milliseconds = 300\nseconds = 2.0\n"
+            ),
+        )?;
+        self.load
+            .ok(&format!(
+                "vestibule-load run /run/releases.toml {servers} --giaddr {RELAY} --first-client {first}"
+            ))
+            .map(drop)
+    }
+
+    /// Every client that has a lease asks these servers for it, whoever gave it. How many asked, and got it.
+    ///
+    /// # Errors
+    /// [`LabError::Command`] if one does not get it, with what the load client says.
+    pub fn ask_for_leases(&self, servers: &[Role]) -> Result<usize, LabError> {
+        let servers = server_arguments(servers);
+        let line = format!(
+            "vestibule-load check {servers} --ledger /run/ledger --giaddr {RELAY} --first-wait 300 --seconds 2"
+        );
+        let said = self.load.ok(&line)?;
+        let asked = said.lines().find_map(|line| line.strip_prefix("checked "));
+        asked.and_then(|asked| asked.split_whitespace().next()?.parse().ok()).ok_or_else(|| {
+            LabError::Command {
+                command: line,
+                status: "it did not say how many".to_owned(),
+                output: said,
+            }
+        })
+    }
+
+    /// Waits until what both servers know of every address that anybody ever had agrees, and so many are
+    /// held; gives it.
     ///
     /// # Errors
     /// [`LabError::Deadline`] with where they differ.
-    pub fn agree(&self) -> Result<BTreeMap<Ipv4Addr, SeenLease>, LabError> {
+    pub fn agree(&self, held: usize) -> Result<BTreeMap<Ipv4Addr, SeenLease>, LabError> {
+        self.agree_on(Some(held))
+    }
+
+    /// As [`Pair::agree`], however many are held.
+    ///
+    /// # Errors
+    /// As [`Pair::agree`].
+    pub fn agree_on(&self, held: Option<usize>) -> Result<BTreeMap<Ipv4Addr, SeenLease>, LabError> {
+        let mut first = None;
         until_ok("both servers know the same leases", || {
             let one = self.primary.leases().map_err(|error| error.to_string())?;
             let other = self.secondary.leases().map_err(|error| error.to_string())?;
-            if one == other {
+            let held_by_both = one.values().filter(|lease| lease.is_active()).count();
+            if one == other && held.is_none_or(|held| held_by_both == held) {
                 return Ok(one);
+            }
+            if one == other {
+                return Err(format!("{held_by_both} are held, and not {held:?}: {one:?}"));
             }
             let addresses: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
             let differences = addresses.into_iter().filter_map(|address| {
                 let (one, other) = (one.get(address), other.get(address));
                 (one != other).then(|| format!("{address}: {one:?} and {other:?}"))
             });
-            Err(differences.collect::<Vec<_>>().join("\n"))
+            let differences = differences.collect::<Vec<_>>().join("\n");
+            let first = first.get_or_insert_with(|| differences.clone());
+            Err(format!("{differences}\nand at first\n{first}"))
         })
     }
 }
@@ -379,6 +461,14 @@ impl Half {
             Program::Isc => isc::leases(&self.host),
             Program::Vestibule => ours::leases(&self.host),
         }
+    }
+
+    /// How many addresses are free for the primary and for the secondary to give, as ours sees it.
+    ///
+    /// # Errors
+    /// [`LabError::Command`] if it does not say.
+    pub fn free_addresses(&self) -> Result<(u64, u64), LabError> {
+        ours::free_addresses(&self.host)
     }
 
     /// Its operator says that the partner is down.

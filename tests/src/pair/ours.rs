@@ -5,6 +5,8 @@ use crate::lab::{Host, LabError, Process, TOKEN_FILE, program};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use vestibule_core::Timestamp;
+use vestibule_dhcpd::api::{parse_time, time_text};
 
 /// Where its store is, on its host.
 pub(super) const FOLDER: &str = "/run/vestibule";
@@ -37,7 +39,7 @@ fn configuration(role: Role, plan: PairPlan) -> String {
     let (own, partner) = (role.address(), role.other().address());
     format!(
         "[server]\nname = \"{name}\"\nstate-dir = \"{FOLDER}\"\nrelay-listen = [\"{own}\"]\n\
-         [leases]\nlifetime = \"{lifetime}s\"\nlifetime-unregistered = \"{lifetime}s\"\n\
+         [leases]\nlifetime = \"{lifetime}s\"\nlifetime-unregistered = \"{lifetime}s\"\ncache-threshold = \"0%\"\n\
          [api]\ntoken-file = \"{TOKEN_FILE}\"\n[gate]\nmode = \"off\"\n\
          [failover]\nname = \"{RELATIONSHIP}\"\nrole = \"{name}\"\naddress = \"{own}\"\npeer = \"{partner}\"\n\
          max-response-delay = \"{delay}s\"\nmax-unacked-updates = {unacknowledged}\n\
@@ -66,25 +68,30 @@ pub(super) fn states(host: &Host) -> Result<(String, String), LabError> {
     Ok((word("state"), word("partner-state")))
 }
 
+pub(super) fn free_addresses(host: &Host) -> Result<(u64, u64), LabError> {
+    let status = ask(host, "failover status")?;
+    let number = |key: &str| status["networks"][0][key].as_u64().unwrap_or_default();
+    Ok((number("free"), number("backup")))
+}
+
 pub(super) fn leases(host: &Host) -> Result<BTreeMap<Ipv4Addr, SeenLease>, LabError> {
     let page = ask(host, "leases --all")?;
     let mut leases = BTreeMap::new();
     for lease in page["leases"].as_array().into_iter().flatten() {
         let word = |key: &str| lease[key].as_str().unwrap_or_default().to_owned();
         let Ok(address) = word("ip").parse::<Ipv4Addr>() else { continue };
-        let state = if word("state") == "active" { "active" } else { "free" };
-        leases.insert(
-            address,
-            SeenLease { state: state.to_owned(), mac: word("mac"), ends: ends(&word("ends")) },
-        );
+        let is_active = word("state") == "active";
+        leases.insert(address, SeenLease::new(is_active, word("mac"), ends(&word("ends"))));
     }
     Ok(leases)
 }
 
-/// `2026-11-21T21:00:43.120Z` as ISC dhcpd has it.
+/// `2026-11-21T21:00:42.120Z` as ISC dhcpd has it, in whole seconds that are not earlier: what a partner is told.
 fn ends(text: &str) -> String {
-    let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
-    seconds.replace('-', "/").replace('T', " ")
+    let Some(time) = parse_time(text) else { return "never".to_owned() };
+    let whole = Timestamp::from_seconds(time.milliseconds().div_ceil(1000));
+    let text = time_text(whole).unwrap_or_default();
+    text.split('.').next().unwrap_or_default().replace('-', "/").replace('T', " ")
 }
 
 pub(super) fn partner_down(host: &Host) -> Result<(), LabError> {
@@ -97,6 +104,7 @@ mod tests {
 
     #[test]
     fn times_are_written_as_isc_dhcpd_writes_them() {
-        assert_eq!(ends("2026-11-21T21:00:43.120Z"), "2026/11/21 21:00:43");
+        assert_eq!(ends("2026-11-21T21:00:42.120Z"), "2026/11/21 21:00:43");
+        assert_eq!(ends("2026-11-21T21:00:43.000Z"), "2026/11/21 21:00:43");
     }
 }
