@@ -7,22 +7,27 @@ use crate::ruleset::SetName;
 use crate::{FirewallError, existing};
 use std::io;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 use vestibule_core::Side;
 
 /// Times that a set is read because it changes meanwhile.
 const ATTEMPTS_MAX: usize = 16;
+
+/// How long it may take: for some hundred thousand elements. A million would take most of a minute.
+const READ_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// An element: its address, its side, the milliseconds left to it.
 pub type Held = (Ipv4Addr, Side, u64);
 
 /// What is in the two sets of a table, in the order of the addresses.
 /// `None`: there is no such table, or it is no gate's. The time it takes grows with the square of the number of
-/// elements.
+/// elements, and what takes longer than two seconds is given up.
 ///
 /// # Errors
 /// [`FirewallError`].
 pub fn contents_of(table: &str) -> Result<Option<Vec<Held>>, FirewallError> {
     let mut socket = Socket::open(0).map_err(failed)?;
+    socket.give_up_at(Instant::now() + READ_TIME_MAX);
     let mut contents = Vec::new();
     for (name, side) in
         [(SetName::Unregistered, Side::Unregistered), (SetName::Registered, Side::Registered)]

@@ -11,6 +11,7 @@ use mnl::mnl_sys::MNL_SOCKET_AUTOPID;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Instant;
 
 /// Bytes that one receive takes at most. The kernel fills at most 32 KiB of a dump into one message,
 /// and an acknowledgement is short.
@@ -24,6 +25,8 @@ pub(crate) struct Socket {
     socket: mnl::Socket,
     received: Box<[u8]>,
     sequence: u32,
+    /// When [`Socket::ask`] gives up.
+    deadline: Option<Instant>,
 }
 
 // SAFETY: `mnl::Socket` is a pointer to a heap object that holds a descriptor and an address; libmnl
@@ -39,8 +42,12 @@ impl Socket {
             return Err(io::Error::last_os_error());
         }
         socket.bind(groups, MNL_SOCKET_AUTOPID)?;
-        let socket =
-            Self { socket, received: vec![0; RECEIVE_BYTES_MAX].into_boxed_slice(), sequence: 0 };
+        let socket = Self {
+            socket,
+            received: vec![0; RECEIVE_BYTES_MAX].into_boxed_slice(),
+            sequence: 0,
+            deadline: None,
+        };
         // Without this an error carries the whole request back, and a few of them overflow the
         // receive buffer.
         socket.set_option(libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1)?;
@@ -115,6 +122,12 @@ impl Socket {
         }
     }
 
+    /// From now on, a list that is not whole at this moment is given up with an error of the kind
+    /// [`io::ErrorKind::TimedOut`]. The socket is of no use then.
+    pub(crate) fn give_up_at(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
     /// Sends a request whose answers end with an acknowledgement or the end of a list, and hands each
     /// answer on. `false` if the list changed while it was read.
     pub(crate) fn ask(
@@ -127,6 +140,9 @@ impl Socket {
         self.send(request.bytes())?;
         let mut whole = true;
         loop {
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let received = self.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?;
             for message in wire::messages(received) {
                 if message.sequence != sequence {

@@ -345,7 +345,12 @@ impl Enforcer {
                 Err(AgentError::Firewall(error))
             }
             Err(error) => {
-                tracing::warn!(%error, "what the kernel holds from before cannot be read, and is not kept");
+                tracing::warn!(
+                    %error,
+                    "what the table of an earlier agent holds cannot be read: it stands until servers have spoken, \
+                     and hosts of a server that stays silent lose their permits then"
+                );
+                self.has_table = true;
                 Ok(())
             }
         }
