@@ -93,6 +93,10 @@ impl Costs {
 
     fn filtered(&mut self, addresses: usize, took: Duration) {
         self.filtered = took / u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+    }
+
+    /// Everything was deleted by filter.
+    fn doubt_read(&mut self) {
         self.read -= self.read / Self::DOUBT;
     }
 
@@ -170,14 +174,7 @@ impl Flows {
             return Ok(());
         }
         if is_tracking() {
-            let began = Instant::now();
-            if self.filters && self.costs.filter_is_cheaper(wanted.len()) {
-                delete_by_filter(socket, &wanted)?;
-                self.costs.filtered(wanted.len(), began.elapsed());
-            } else {
-                delete_by_name(socket, &wanted.iter().copied().collect())?;
-                self.costs.read(began.elapsed());
-            }
+            self.delete(socket, &wanted)?;
         }
         for address in wanted {
             self.possible.remove(&address);
@@ -186,32 +183,54 @@ impl Flows {
     }
 }
 
+impl Flows {
+    /// Deletes by filter as long as that costs less, few addresses at first, because what one costs may have
+    /// changed by a factor of a thousand since the last time; the rest by one reading.
+    fn delete(&mut self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
+        let mut rest = addresses;
+        let mut at_once = 1;
+        while !rest.is_empty() {
+            let began = Instant::now();
+            if !self.filters || !self.costs.filter_is_cheaper(rest.len()) {
+                delete_by_name(socket, &rest.iter().copied().collect())?;
+                self.costs.read(began.elapsed());
+                return Ok(());
+            }
+            let (now, later) = rest.split_at(at_once.min(rest.len()));
+            delete_by_filter(socket, now)?;
+            self.costs.filtered(now.len(), began.elapsed());
+            rest = later;
+            at_once = FILTERED_AT_ONCE_MAX.min(2 * at_once);
+        }
+        self.costs.doubt_read();
+        Ok(())
+    }
+}
+
 fn is_tracking() -> bool {
     Path::new(TRACKING_PATH).exists()
 }
 
+/// At most [`FILTERED_AT_ONCE_MAX`].
 fn delete_by_filter(socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
-    for chunk in addresses.chunks(FILTERED_AT_ONCE_MAX) {
-        let mut writer = wire::Writer::default();
-        for (position, address) in chunk.iter().enumerate() {
-            // One acknowledgement for all: errors come without being asked for.
-            let is_last = position + 1 == chunk.len();
-            let flags = if is_last { libc::NLM_F_ACK } else { 0 };
-            let sequence = socket.reserve_sequence(1);
-            begin_delete(&mut writer, flags, sequence);
-            writer.nest(ORIGINAL, |writer| {
-                writer.nest(TUPLE_IP, |writer| writer.attribute(SOURCE_V4, &address.octets()));
-            });
-            writer.nest(FILTER, |writer| {
-                writer.attribute(FILTER_ORIGINAL, &FILTER_SOURCE.to_ne_bytes());
-                writer.attribute(FILTER_REPLY, &0_u32.to_ne_bytes());
-            });
-            writer.end();
-        }
-        // ENOENT: none was there.
-        exchange(socket, &writer, &[libc::ENOENT])?;
+    let mut writer = wire::Writer::default();
+    for (position, address) in addresses.iter().enumerate() {
+        // One acknowledgement for all: errors come without being asked for.
+        let is_last = position + 1 == addresses.len();
+        let flags = if is_last { libc::NLM_F_ACK } else { 0 };
+        let sequence = socket.reserve_sequence(1);
+        begin_delete(&mut writer, flags, sequence);
+        writer.nest(ORIGINAL, |writer| {
+            writer.nest(TUPLE_IP, |writer| writer.attribute(SOURCE_V4, &address.octets()));
+        });
+        writer.nest(FILTER, |writer| {
+            writer.attribute(FILTER_ORIGINAL, &FILTER_SOURCE.to_ne_bytes());
+            writer.attribute(FILTER_REPLY, &0_u32.to_ne_bytes());
+        });
+        writer.end();
     }
-    Ok(())
+    // ENOENT: none was there.
+    exchange(socket, &writer, &[libc::ENOENT])
 }
 
 fn begin_delete(writer: &mut wire::Writer, flags: i32, sequence: u32) {
