@@ -271,7 +271,10 @@ impl Server {
     /// When the next address becomes free that the partner cannot say it of.
     pub(super) fn next_reclaim(&self) -> Option<Timestamp> {
         let failover = self.failover.as_deref()?;
-        let is_alone = failover.state() == State::PartnerDown && failover.starting_until.is_none();
+        // A partner that is there is told of the end, and says itself that it agrees.
+        let is_alone = failover.state() == State::PartnerDown
+            && failover.starting_until.is_none()
+            && !failover.is_connected();
         let (agreed, _) = failover.over.first().filter(|_| is_alone)?;
         Some(Timestamp::from_seconds(failover.promises_end(*agreed).into()))
     }

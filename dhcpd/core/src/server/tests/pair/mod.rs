@@ -65,6 +65,8 @@ struct Half {
 struct Pair {
     halves: [Half; 2],
     now: Timestamp,
+    /// By how many seconds the clock of each is ahead.
+    ahead: [u64; 2],
     is_connected: bool,
     /// Whether messages of each are held back on the wire.
     stuck: [bool; 2],
@@ -86,6 +88,7 @@ impl Pair {
         let mut pair = Self {
             halves: [half(Role::Primary), half(Role::Secondary)],
             now,
+            ahead: [0; 2],
             is_connected: false,
             stuck: [false; 2],
             said: Vec::new(),
@@ -97,7 +100,14 @@ impl Pair {
 
     /// The same after they have met.
     fn normal(pool_size: u8) -> Self {
-        let mut pair = Self::new(pool_size);
+        Self::normal_by_clocks(pool_size, [0; 2])
+    }
+
+    /// The same with clocks that are ahead by so many seconds.
+    fn normal_by_clocks(pool_size: u8, ahead: [u64; 2]) -> Self {
+        let mut pair = Self { ahead, ..Self::new(pool_size) };
+        pair.start(PRIMARY);
+        pair.start(SECONDARY);
         pair.connect();
         assert_eq!(pair.states(), [State::Normal; 2]);
         pair
@@ -107,7 +117,8 @@ impl Pair {
         let half = &mut self.halves[side];
         let records = half.records.clone();
         let configuration = half.configuration.clone();
-        half.server = Some(Server::new(configuration, [ADDRESSES[side]], records, self.now));
+        let now = self.now.plus_seconds(self.ahead[side]);
+        half.server = Some(Server::new(configuration, [ADDRESSES[side]], records, now));
         half.partner = PartnerState::Unknown;
     }
 
@@ -134,7 +145,7 @@ impl Pair {
     }
 
     fn input(&mut self, side: usize, input: Input<'_>) -> Vec<Effect> {
-        let now = self.now;
+        let now = self.now.plus_seconds(self.ahead[side]);
         let Some(server) = &mut self.halves[side].server else { return Vec::new() };
         let mut effects = Effects::new();
         let sequence = server.step(now, input, &mut effects);
