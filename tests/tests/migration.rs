@@ -5,8 +5,9 @@
 //! integration (`CI=true`) it fails.
 
 use std::io::Write as _;
-use vestibule_load::result::{Ending, Pair, RunResult};
+use vestibule_load::result::{Ending, Pair as Exchange, RunResult};
 use vestibule_tests::lab::{LabError, TOKEN_FILE, until_ok};
+use vestibule_tests::pair::{Pair, PairPlan, Program, Role};
 use vestibule_tests::servers::{Ground, Networks, RELAY_STEP, SERVER, Server};
 
 const CLIENTS: u64 = 200;
@@ -85,7 +86,7 @@ fn clients_of_isc_dhcpd_renew_with_ours() {
     assert_eq!((totals.doras, totals.bound_at_end), (CLIENTS, CLIENTS), "{:?}", result.errors);
     assert_eq!((totals.refusals, totals.expiries), (0, 0), "{:?}", result.errors);
     // Who renewed, renewed with ours: there was no other server any more.
-    let renewals = result.latency(Pair::RenewAck).map_or(0, |renewals| renewals.count());
+    let renewals = result.latency(Exchange::RenewAck).map_or(0, |renewals| renewals.count());
     assert!(renewals >= CLIENTS, "{renewals} renewals: {:?}", result.errors);
     assert_eq!(result.ledger.violations, 0, "{:?}", result.ledger.shown);
     assert_eq!(result.ledger.held, CLIENTS);
@@ -93,6 +94,52 @@ fn clients_of_isc_dhcpd_renew_with_ours() {
         ground.server.ok(&format!("vestibule --config {configuration} leases --json")).unwrap();
     let held = ours_has.matches("\"state\":\"active\"").count();
     assert!(held >= clients, "{held}: {ours_has}");
+}
+
+/// A half of an ISC pair gets ours in its place, with its own files imported: both are normal at once, and
+/// the other half never takes it for down. Everybody finds the lease again.
+fn a_half_comes_back_as_ours(role: Role) {
+    let plan = PairPlan { pool: 64, ..PairPlan::QUICK };
+    let mut pair = match Pair::new(plan, Program::Isc, Program::Isc) {
+        Err(error @ LabError::NoPeer { .. }) => return did_not_run(&error),
+        pair => pair.unwrap(),
+    };
+    pair.start().unwrap();
+    pair.lease(&[Role::Primary], 1, 5).unwrap();
+    pair.lease(&[Role::Secondary], 11, 5).unwrap();
+    let before = pair.agree(10).unwrap();
+    pair.half(role).stop().unwrap();
+    pair.half(role.other()).wait_states("communications-interrupted", "").unwrap();
+    // Somebody comes while it is away.
+    pair.lease(&[role.other()], 21, 2).unwrap();
+    let said = pair
+        .half(role)
+        .host
+        .run(
+            "vestibule import-isc --conf /etc/servers/dhcpd.conf --leases /run/isc/leases --out /run/imported \
+             --state-dir /run/vestibule",
+        )
+        .unwrap();
+    assert!(said.both().contains("10 leases that are held"), "{}", said.both());
+    pair.half(role).replace_by(Program::Vestibule);
+    pair.half(role).start().unwrap();
+    pair.both_normal().unwrap();
+    let after = pair.agree(12).unwrap();
+    assert!(before.iter().all(|(address, lease)| after.get(address) == Some(lease)), "{after:?}");
+    assert_eq!(after.values().filter(|lease| lease.is_active()).count(), 12, "{after:?}");
+    let survivor = pair.half(role.other()).host.read("/run/isc/leases").unwrap();
+    assert!(!survivor.contains("my state partner-down"), "{survivor}");
+    pair.ask_for_leases(&[role]).unwrap();
+}
+
+#[test]
+fn a_secondary_of_isc_dhcpd_comes_back_as_ours() {
+    a_half_comes_back_as_ours(Role::Secondary);
+}
+
+#[test]
+fn a_primary_of_isc_dhcpd_comes_back_as_ours() {
+    a_half_comes_back_as_ours(Role::Primary);
 }
 
 /// No silence: the harness keeps back what a passing test prints, but not what goes past its macros.
