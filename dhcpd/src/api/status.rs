@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vestibule_config::GateMode;
+use vestibule_core::failover::{FailoverStatus, Role, State as PairState};
 use vestibule_core::{CoreStatus, Query, QueryAnswer, Timestamp};
 
 /// For how long something that went wrong keeps the server from being called well.
@@ -19,7 +20,8 @@ const RECENT: Duration = Duration::from_secs(300);
 /// `GET /v1/status`
 pub(super) async fn status(State(state): State<ApiState>) -> Result<Response, Problem> {
     let core = core_status(&state, super::QUERY_TIME_MAX).await?;
-    Ok(json::response(StatusCode::OK, &view(&state, &core)))
+    let pair = failover::pair(&state).await?;
+    Ok(json::response(StatusCode::OK, &view(&state, &core, pair.as_deref())))
 }
 
 /// `GET /healthz`
@@ -55,11 +57,14 @@ pub(super) async fn core_status(
     }
 }
 
-fn view(state: &ApiState, core: &CoreStatus) -> StatusView {
+fn view(state: &ApiState, core: &CoreStatus, pair: Option<&FailoverStatus>) -> StatusView {
     let shared = &state.shared;
     let metrics = &shared.metrics;
     let (groups_committed, records_committed) = metrics.groups_and_records_committed();
-    let not_well = not_well(metrics, shared.gate_mode, core);
+    let mut not_well = not_well(metrics, shared.gate_mode, core);
+    if let Some(pair) = pair {
+        not_well.extend(not_well_of_pair(pair));
+    }
     StatusView {
         server: shared.server_name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -150,6 +155,36 @@ fn not_well(metrics: &Metrics, gate_mode: GateMode, core: &CoreStatus) -> Vec<St
     not_well
 }
 
+/// The same of the failover pair.
+fn not_well_of_pair(pair: &FailoverStatus) -> Vec<String> {
+    let mut not_well = Vec::new();
+    let state = if pair.is_starting { PairState::Startup } else { pair.state };
+    if !pair.is_connected {
+        not_well.push(format!(
+            "the failover partner is not heard, and this server is in {state}: see vestibule failover status"
+        ));
+    } else if state != PairState::Normal {
+        not_well.push(format!(
+            "the failover pair is not in normal: this server is in {state}, its partner in {}",
+            pair.partner
+        ));
+    }
+    for network in &pair.networks {
+        let (own, partners) = match pair.role {
+            Role::Primary => (network.free, network.backup),
+            Role::Secondary => (network.backup, network.free),
+        };
+        if own == 0 && partners > 0 {
+            not_well.push(format!(
+                "network {} has no free address that is this server's, and {partners} that are its failover partner's: \
+                 without the partner new hosts there get none",
+                network.name
+            ));
+        }
+    }
+    not_well
+}
+
 /// How long ago, in words, if it is recent.
 fn recent(occurrences: Occurrences) -> Option<String> {
     let seconds = occurrences.last.filter(|ago| *ago < RECENT)?.as_secs();
@@ -159,4 +194,54 @@ fn recent(occurrences: Occurrences) -> Option<String> {
 pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_milliseconds(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vestibule_core::failover::{PairNetworkStatus, PartnerState};
+
+    #[test]
+    fn a_pair_that_is_not_well_is_called_so() {
+        let network = PairNetworkStatus { name: "halls".into(), free: 5, backup: 6, other: 7 };
+        let well = FailoverStatus {
+            role: Role::Secondary,
+            relationship: "pair".into(),
+            state: PairState::Normal,
+            is_starting: false,
+            since: 1,
+            partner: PartnerState::Known(PairState::Normal),
+            partner_since: 1,
+            is_connected: true,
+            clock_ahead_seconds: Some(0),
+            mclt_seconds: 1800,
+            buckets: Some(128),
+            updates_unacknowledged: 0,
+            updates_waiting: 0,
+            networks: vec![network.clone()],
+        };
+        assert!(not_well_of_pair(&well).is_empty());
+        let alone = FailoverStatus {
+            state: PairState::CommunicationsInterrupted,
+            is_connected: false,
+            ..well.clone()
+        };
+        let starved = FailoverStatus {
+            networks: vec![PairNetworkStatus { backup: 0, ..network }],
+            ..well.clone()
+        };
+        let starting = FailoverStatus { is_starting: true, ..well };
+        for (pair, says) in [
+            (
+                alone,
+                "the failover partner is not heard, and this server is in communications-interrupted",
+            ),
+            (starved, "network halls has no free address that is this server's"),
+            (starting, "this server is in startup, its partner in normal"),
+        ] {
+            let not_well = not_well_of_pair(&pair);
+            assert_eq!(not_well.len(), 1, "{not_well:?}");
+            assert!(not_well.concat().contains(says), "{not_well:?}");
+        }
+    }
 }
