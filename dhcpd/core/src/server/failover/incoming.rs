@@ -62,8 +62,11 @@ impl Server {
     fn apply_update(&mut self, address: u32, update: &BindingUpdate, step: &mut Step<'_>) {
         let Some(failover) = self.failover.as_deref() else { return };
         let old = failover.pair.get(address);
-        let ends = update.lease_expiration.map(|time| failover.in_own_time(time));
+        let told = update.lease_expiration.map(|time| failover.in_own_time(time));
         let potential = update.potential_expiration.map(|time| failover.in_own_time(time));
+        let promised = self.promised_unheard(address, update, old);
+        let ends = told.max(promised);
+        let is_longer = promised > told;
         let same_client = self.lease_of_update(address, update, ends, step);
         let status = update.status.settled();
         let mut binding = Binding {
@@ -77,13 +80,35 @@ impl Server {
             xid: 0,
             ..old
         };
-        binding.set_acknowledged(true);
+        // The partner has yet to hear of what this server promised beyond what it did.
+        binding.set_acknowledged(!is_longer);
         if status != update.status {
             self.give_to_its_server(address, &mut binding);
         }
         self.write_binding(address, binding, step);
         // An update of an address that is over already, as far as this server's clock goes.
         self.pair_settles(address, step);
+    }
+
+    /// Until when this server has promised an address to the client that the partner now says it granted it
+    /// to, if the partner has not heard of that: both have answered one request, and the client may go by
+    /// either answer (P1). In seconds since 1970.
+    fn promised_unheard(
+        &self,
+        address: u32,
+        update: &BindingUpdate,
+        known: Binding,
+    ) -> Option<u32> {
+        let entry = self.book.entry(address).filter(|entry| entry.is_held(self.now))?;
+        let hardware = update.hardware?;
+        let identifier = update.client_identifier.clone();
+        let client =
+            identifier.map_or(ClientIdentifier::Hardware(hardware), ClientIdentifier::Option61);
+        let is_unheard = known.status == BindingStatus::Active
+            && update.status == BindingStatus::Active
+            && !known.is_acknowledged()
+            && entry.is_of(&client, hardware);
+        is_unheard.then(|| end_seconds(entry.ends()))
     }
 
     /// Writes what an update says of a lease into the book. Whether it is the same client's as before.

@@ -72,6 +72,7 @@ impl Server {
                     session,
                     is_heard: false,
                     is_announced: false,
+                    normal_after: None,
                     is_asked: false,
                     has_asked: false,
                     clock_ahead_seconds: None,

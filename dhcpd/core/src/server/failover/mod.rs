@@ -49,6 +49,10 @@ const STARTUP_SECONDS: u64 = 15;
 /// are rounded to seconds, and clocks that are this little apart count as equal.
 const CLOCK_ERROR_SECONDS_MAX: u32 = 6;
 
+/// How long after the partner refused an update it is told again, in seconds. It refuses one while another
+/// counts more, or while its clock says otherwise: both pass.
+const REFUSED_AGAIN_SECONDS: u64 = 30;
+
 /// What leaves by the connection with this step, in order.
 #[derive(Debug)]
 enum Outgoing {
@@ -64,6 +68,9 @@ struct Connection {
     is_heard: bool,
     /// Whether the partner was told this server's.
     is_announced: bool,
+    /// How many of the addresses that wait the partner is to hear of before it hears that this server's
+    /// state is NORMAL; `None`: it has heard, or it is another state.
+    normal_after: Option<usize>,
     /// Whether updates were asked for and have not all come.
     is_asked: bool,
     /// Whether the partner has asked for updates.
@@ -90,8 +97,9 @@ pub(super) struct Failover {
     waiting: VecDeque<u32>,
     /// Updates under way: their addresses by their numbers.
     under_way: BTreeMap<u32, u32>,
-    /// Addresses of which the partner refused to be told.
+    /// Addresses of which the partner refused to be told, and when it is told again.
     refused: BTreeSet<u32>,
+    refused_again_at: Option<Timestamp>,
     /// What the partner asked for and was not sent yet.
     serving: Option<Serving>,
     /// Addresses whose lease or quarantine is over and that still count as held: it is for the primary to
@@ -144,6 +152,7 @@ impl Failover {
             waiting: VecDeque::new(),
             under_way: BTreeMap::new(),
             refused: BTreeSet::new(),
+            refused_again_at: None,
             serving: None,
             overdue: BTreeSet::new(),
             over: BTreeSet::new(),
@@ -297,7 +306,9 @@ impl Server {
         self.tend_states(step);
         self.end_overdue(step);
         self.share_addresses(step);
+        self.offer_refused_again();
         self.send_updates(step);
+        self.announce_normal(step);
         self.send_outgoing(step);
     }
 
@@ -315,6 +326,7 @@ impl Server {
             failover.recovered_at(),
             failover.partner_down_at,
             failover.share_at,
+            failover.refused_again_at,
             overdue,
             reclaim,
             sharing,

@@ -77,8 +77,31 @@ impl Server {
             step.effects.push(Effect::Notice(Notice::Failover(notice)));
         }
         step.persist(Record::Failover(record));
+        // While the partner recovered, this server gave out its addresses. The partner gives them to others
+        // as soon as it hears NORMAL: it must have heard of every grant before.
+        let is_back = record.partner == PartnerState::Known(State::RecoverDone);
+        if let Some(failover) = self.failover.as_deref_mut()
+            && let Some(connection) = &mut failover.connection
+        {
+            let waits = to == State::Normal && is_back && connection.session.is_up();
+            connection.normal_after = waits.then_some(failover.waiting.len());
+            if waits {
+                return;
+            }
+        }
         self.announce_state(step);
         self.ask_for_updates();
+    }
+
+    /// Tells the partner that this server's state is NORMAL, once everything was sent that it has to know
+    /// before.
+    pub(super) fn announce_normal(&mut self, step: &mut Step<'_>) {
+        let Some(failover) = self.failover.as_deref_mut() else { return };
+        let Some(connection) = &mut failover.connection else { return };
+        if connection.normal_after == Some(0) {
+            connection.normal_after = None;
+            self.announce_state(step);
+        }
     }
 
     /// Tells the partner this server's state, unless it must not hear of it.

@@ -1,6 +1,6 @@
 //! Telling the partner what has become of addresses, within its window, and serving what it asks for.
 
-use super::{Binding, Failover, end_seconds};
+use super::{Binding, Failover, REFUSED_AGAIN_SECONDS, end_seconds};
 use crate::failover::{BindingStatus, BindingUpdate, FailoverNotice, Reject, State};
 use crate::server::{Server, Step};
 use crate::{ClientIdentifier, Effect, Notice, Record};
@@ -47,7 +47,7 @@ impl Failover {
         self.connection.as_ref().is_some_and(|connection| {
             connection.session.is_up()
                 && connection.is_heard
-                && connection.is_announced
+                && (connection.is_announced || connection.normal_after.is_some())
                 && !is_starting
                 && (self.state() == State::Normal || connection.has_asked)
         })
@@ -82,6 +82,7 @@ impl Failover {
 
     /// What the partner refused is offered to it again.
     pub(super) fn requeue_refused(&mut self) {
+        self.refused_again_at = None;
         for address in std::mem::take(&mut self.refused) {
             let mut binding = self.pair.get(address);
             if !binding.is_acknowledged() && !binding.is_waiting() {
@@ -94,6 +95,16 @@ impl Failover {
 }
 
 impl Server {
+    /// Offers the partner again what it refused, when it is time.
+    pub(super) fn offer_refused_again(&mut self) {
+        let at = self.failover.as_deref().and_then(|failover| failover.refused_again_at);
+        if self.is_due(at)
+            && let Some(failover) = self.failover.as_deref_mut()
+        {
+            failover.requeue_refused();
+        }
+    }
+
     /// The partner wants updates. A second request takes the place of the first.
     pub(super) fn updates_wanted(&mut self, xid: u32, all: bool) {
         let Some(failover) = self.failover.as_deref_mut() else { return };
@@ -117,6 +128,10 @@ impl Server {
             if let Some(address) = failover.waiting.pop_front() {
                 if let Some(serving) = &mut failover.serving {
                     serving.waiting = serving.waiting.saturating_sub(1);
+                }
+                if let Some(connection) = &mut failover.connection {
+                    connection.normal_after =
+                        connection.normal_after.map(|count| count.saturating_sub(1));
                 }
                 let mut binding = failover.pair.get(address);
                 binding.set_waiting(false);
@@ -228,6 +243,7 @@ impl Server {
         reject: Option<Reject>,
         step: &mut Step<'_>,
     ) {
+        let now = self.now;
         let Some(failover) = self.failover.as_deref_mut() else { return };
         failover.under_way.remove(&xid);
         let mut binding = failover.pair.get(address);
@@ -240,6 +256,8 @@ impl Server {
             failover.pair.set(address, binding);
             if !binding.is_acknowledged() {
                 failover.refused.insert(address);
+                let again = now.plus_seconds(REFUSED_AGAIN_SECONDS);
+                failover.refused_again_at.get_or_insert(again);
             }
             let status = binding.status;
             let address = address.into();

@@ -1,6 +1,7 @@
 //! Contact lost, the partner down, and together again.
 
 use super::*;
+use crate::failover::FailoverRecord;
 
 #[test]
 fn apart_each_serves_from_its_own_and_renews_for_both() {
@@ -205,4 +206,43 @@ fn what_a_server_promised_and_forgot_is_kept_for_its_client() {
         let (free, backup) = pair.free(PRIMARY);
         assert_eq!(free + backup, 2);
     }
+}
+
+/// A half that comes back gives its free addresses out as soon as it hears NORMAL. Its partner has given
+/// some of them out while it was alone.
+#[test]
+fn who_comes_back_hears_of_every_grant_before_it_hears_normal() {
+    let mut pair = Pair::normal(8);
+    pair.kill(PRIMARY);
+    assert_eq!(pair.partner_down(SECONDARY), Answer::PartnerIsDown);
+    // It had everything already when it was killed again.
+    let recovered = FailoverRecord {
+        state: State::RecoverDone,
+        since: pair.seconds(),
+        partner: PartnerState::Known(State::PartnerDown),
+        partner_since: pair.seconds(),
+        mclt_seconds: MCLT,
+        hash_buckets: None,
+    };
+    pair.halves[PRIMARY].records.push(Record::Failover(recovered));
+    pair.pass(u64::from(MCLT) * 3);
+    let granted: Vec<Ipv4Addr> =
+        (1..=8).map(|number| pair.lease(SECONDARY, number).unwrap().0).collect();
+    let said = pair.said.len();
+    pair.start(PRIMARY);
+    pair.connect();
+    assert_eq!(pair.states(), [State::Normal; 2]);
+    let of_secondary = pair.said[said..].iter().filter(|(side, _)| *side == SECONDARY);
+    let before_normal: Vec<Ipv4Addr> = of_secondary
+        .map(|(_, message)| &message.body)
+        .take_while(|body| {
+            !matches!(body, Body::State(state)
+                if state.state == PartnerState::Known(State::Normal))
+        })
+        .filter_map(|body| match body {
+            Body::BindingUpdate(update) => Some(update.address),
+            _ => None,
+        })
+        .collect();
+    assert!(granted.iter().all(|ip| before_normal.contains(ip)), "{granted:?} {before_normal:?}");
 }

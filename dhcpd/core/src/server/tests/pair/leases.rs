@@ -1,6 +1,7 @@
 //! A lease's life across the pair, with exact times.
 
 use super::*;
+use crate::failover::{Reject, Rejection};
 
 #[test]
 fn a_lease_is_seen_by_the_partner_with_the_times_of_the_rule() {
@@ -226,4 +227,45 @@ fn a_lease_that_the_partner_has_not_heard_of_is_not_ended_by_it() {
         assert!(pair.is_held(side, ip));
         assert_eq!(pair.binding(side, ip).status, BindingStatus::Active);
     }
+}
+
+/// Both answer one REQUEST that reached both; the client may go by either answer.
+#[test]
+fn of_two_answers_to_one_client_the_longer_one_counts_on_both_servers() {
+    for short in [PRIMARY, SECONDARY] {
+        let mut pair = Pair::normal(16);
+        let (ip, _) = pair.lease(PRIMARY, 1).unwrap();
+        pair.pass(30);
+        pair.stuck = [true; 2];
+        let renewal = |side| Request { ciaddr: ip, ..request_to(side, 1, MessageType::Request) };
+        let asked = Request { requested_lifetime_seconds: Some(60), ..renewal(short) };
+        assert_eq!(pair.grant(short, asked), Ok((ip, 60)));
+        assert_eq!(pair.grant(1 - short, renewal(1 - short)), Ok((ip, 120)));
+        pair.stuck = [false; 2];
+        pair.deliver();
+        for side in [PRIMARY, SECONDARY] {
+            assert_eq!(pair.lease_of(side, ip).ends, pair.now.plus_seconds(120), "{short} {side}");
+            assert!(pair.binding(side, ip).is_acknowledged, "{short} {side}");
+        }
+        pair.pass(119);
+        assert!(pair.is_held(PRIMARY, ip) && pair.is_held(SECONDARY, ip), "{short}");
+        pair.pass(2);
+        assert!(!pair.is_held(PRIMARY, ip) && !pair.is_held(SECONDARY, ip), "{short}");
+    }
+}
+
+#[test]
+fn a_refused_update_is_offered_again_after_a_while() {
+    let mut pair = Pair::normal(16);
+    pair.stuck[SECONDARY] = true;
+    let (ip, _) = pair.lease(SECONDARY, 1).unwrap();
+    let update = pair.halves[PRIMARY].incoming.pop_front().unwrap();
+    let reject = Some(Rejection::new(Reject::LessCritical, "later"));
+    let body = Body::BindingAcknowledgement { address: ip, reject };
+    pair.arrive(SECONDARY, Message { body, ..update });
+    pair.stuck[SECONDARY] = false;
+    pair.pass(29);
+    assert!(!pair.binding(SECONDARY, ip).is_acknowledged && !pair.is_held(PRIMARY, ip));
+    pair.pass(2);
+    assert!(pair.binding(SECONDARY, ip).is_acknowledged && pair.is_held(PRIMARY, ip));
 }
