@@ -5,7 +5,6 @@ use super::rules::{QUARANTINE, Rules};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use vestibule_core::failover::FailoverRecord;
 use vestibule_core::{Class, HardwareAddress, Lease, Record, Registration, Side, Timestamp};
 
 /// Leases and registrations.
@@ -14,7 +13,6 @@ pub(crate) struct View {
     rules: Arc<Rules>,
     leases: BTreeMap<Ipv4Addr, Lease>,
     registrations: BTreeMap<HardwareAddress, Registration>,
-    failover: Option<FailoverRecord>,
 }
 
 impl View {
@@ -45,9 +43,9 @@ impl View {
             Record::RegistrationRemoved(hardware) => {
                 self.registrations.remove(hardware);
             }
-            Record::Failover(failover) => self.failover = Some(*failover),
             Record::Time(_)
             | Record::HoldOff(_)
+            | Record::Failover(_)
             | Record::PairBinding(_)
             | Record::Voucher(_)
             | Record::VoucherRemoved(_) => {}
@@ -64,12 +62,6 @@ impl View {
     #[must_use]
     pub(crate) fn registration(&self, hardware: HardwareAddress) -> Option<&Registration> {
         self.registrations.get(&hardware)
-    }
-
-    /// The states of the pair.
-    #[must_use]
-    pub(crate) fn failover(&self) -> Option<FailoverRecord> {
-        self.failover
     }
 
     /// The registrations.

@@ -132,7 +132,7 @@ impl Pair {
         self.judge(verdict);
     }
 
-    fn agree(&self) -> Result<(), Violation> {
+    fn agree(&mut self) -> Result<(), Violation> {
         let (Some(one), Some(other)) = (self.book(0), self.book(1)) else {
             return Err(Violation::new("P7", "a server does not run".to_owned()));
         };

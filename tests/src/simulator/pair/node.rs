@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use vestibule_core::failover::{FailoverStatus, PartnerEffect, PartnerInput, State};
+use vestibule_core::options::code;
 use vestibule_core::{
     Answer, Arrival, Command, Effect, Effects, GateChange, HardwareAddress, Input, MessageType,
     Query, QueryAnswer, Record, Register, RegistrationTarget, Release, Sequence, Server, Side,
@@ -42,11 +43,14 @@ pub(crate) enum Ending {
 /// One step's effects that wait for the barrier.
 #[derive(Debug, Default)]
 struct Work {
+    /// When it was decided.
+    decided: u64,
     through: Sequence,
     records: Vec<Record>,
     gate: Vec<GateChange>,
     replace: Option<Vec<(Ipv4Addr, Side, u64)>>,
-    replies: Vec<(MessageType, Vec<u8>)>,
+    /// With when the lease of each ends.
+    replies: Vec<(MessageType, u64, Vec<u8>)>,
     answers: Vec<(Ticket, Answer)>,
 }
 
@@ -144,6 +148,8 @@ impl Pair {
         let time = clocks.time(node.disk.newest(), node.disk.mark.as_ref());
         node.disk.mark =
             clocks.since_boot.map(|(boot, since_boot)| ClockMark { boot, since_boot, time });
+        // The clock may stand lower than before, and what ended must not be asked for.
+        let latest = node.time(now);
         node.offset = time.milliseconds() - now;
         node.disk.write(&[Record::Time(time)]);
         node.disk.synced();
@@ -161,13 +167,13 @@ impl Pair {
             calls_count: 0,
         });
         self.trace.note(now, format_args!("server {number} starts, boot {}", node.boot));
-        self.has_what_was_acknowledged(number, time);
+        self.has_what_was_acknowledged(number, time, latest);
         self.step(number, Input::Tick);
         self.dial_soon(number, 1);
     }
 
     /// What this server acknowledged last, and nobody else since, must be in its book.
-    fn has_what_was_acknowledged(&mut self, number: usize, time: Timestamp) {
+    fn has_what_was_acknowledged(&mut self, number: usize, time: Timestamp, latest: Timestamp) {
         let by = &self.checkers.acknowledged_by;
         let held: Vec<_> = self
             .checkers
@@ -177,7 +183,7 @@ impl Pair {
             .collect();
         let view = &self.nodes[number].disk.view;
         let verdict =
-            self.checkers.durable[number].restarted(view, held.iter().copied(), time, time);
+            self.checkers.durable[number].restarted(view, held.iter().copied(), time, latest);
         self.judge(verdict);
         let Some(process) = &self.nodes[number].process else { return };
         let missing = held.into_iter().find(|(address, belief)| {
@@ -314,7 +320,8 @@ impl Pair {
         let sequence = process.server.step(server_now, input, &mut effects);
         let after = state_of(&process.server, server_now);
         let connection = self.link.open[number];
-        let mut work = Work { through: sequence.unwrap_or_default(), ..Work::default() };
+        let through = sequence.unwrap_or_default();
+        let mut work = Work { decided: now, through, ..Work::default() };
         let (mut ends, mut leaving, mut wakes) = (0, Vec::new(), Vec::new());
         for effect in effects.drain() {
             match effect {
@@ -325,9 +332,13 @@ impl Pair {
                     ends += 1;
                     let mut bytes = Vec::new();
                     if wire::append(&reply, &mut bytes).is_ok() {
+                        let seconds = reply.option(code::LEASE_TIME);
+                        let seconds = seconds.and_then(|bytes| bytes.try_into().ok());
+                        let seconds = seconds.map_or(u32::MAX, u32::from_be_bytes);
+                        let lease_ends = now + u64::from(seconds) * 1000;
                         let held = release != Release::Immediately;
                         let to = if held { &mut work.replies } else { &mut leaving };
-                        to.push((reply.message_type, bytes));
+                        to.push((reply.message_type, lease_ends, bytes));
                     }
                 }
                 Effect::Unanswered(unanswered) => {
@@ -367,7 +378,7 @@ impl Pair {
         if before != after {
             self.trace.note(now, format_args!("server {number} is {after:?}, was {before:?}"));
         }
-        for (message_type, bytes) in leaving {
+        for (message_type, _, bytes) in leaving {
             self.leave(number, message_type, &bytes);
         }
         if is_packet && ends != 1 {
@@ -380,7 +391,6 @@ impl Pair {
 
     /// The next group begins, unless one is under way.
     fn begin_group(&mut self, number: usize) {
-        let now = self.now;
         let node = &mut self.nodes[number];
         let Some(process) = &mut node.process else { return };
         if !process.group.is_empty() || process.work.is_empty() {
@@ -389,11 +399,11 @@ impl Pair {
         let count = process.work.len().min(GROUP_STEPS_MAX);
         process.group = process.work.drain(..count).collect();
         for work in &process.group {
-            // What a replacement does not say was decided after it.
+            // What a replacement does not say was decided after it. Times count from the decision.
             if let Some(elements) = &work.replace {
-                node.kernel.replace(elements, now);
+                node.kernel.replace(elements, work.decided);
             }
-            node.kernel.apply(&work.gate, now);
+            node.kernel.apply(&work.gate, work.decided);
         }
         node.committing =
             process.group.iter().flat_map(|work| work.records.iter().cloned()).collect();
@@ -422,8 +432,11 @@ impl Pair {
         let through = group.last().map_or(process.durable_through, |work| work.through);
         process.durable_through = through;
         for work in group {
-            for (message_type, bytes) in work.replies {
-                self.leave(number, message_type, &bytes);
+            // As in the daemon, what came too late to be of use stays here.
+            for (message_type, lease_ends, bytes) in work.replies {
+                if self.now < lease_ends {
+                    self.leave(number, message_type, &bytes);
+                }
             }
             for (ticket, answer) in work.answers {
                 self.answered(number, ticket, answer);

@@ -175,11 +175,12 @@ impl Plan {
         let latency = 1 + random.below(40);
         let slow = [0, 5, 100][to_usize(random.below(3))];
         let spacing = random.below(slow + 1);
-        // The outage that began last, the receive timers, the longest pause before a dial, the handshake,
-        // every wait for the lead time, and a comparison of everything in both directions.
+        // The receive timers, the longest pause before a dial, the handshake, twice the wait for the lead
+        // time (with what clocks that never met may be apart), and a comparison of everything in both
+        // directions.
         let resync = 4 * pool * networks * (spacing + 2 * latency + 40) + 30_000;
-        let settle =
-            1000 * (60 + 15 + 15 + 2 * mclt_seconds + receive_timer_seconds.iter().sum::<u64>());
+        let wait = mclt_seconds + 70;
+        let settle = 1000 * (60 + 15 + 15 + 2 * wait + receive_timer_seconds.iter().sum::<u64>());
         let normal_by = heal + settle + resync;
         let mut windows = || [1, 2, 3, 10, 100][to_usize(random.below(5))];
         let unacknowledged_max = [windows(), windows()];

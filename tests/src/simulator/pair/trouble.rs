@@ -10,7 +10,7 @@ use super::plan::Operators;
 use super::world::{Event, Pair};
 use crate::simulator::plan::to_usize;
 use vestibule_core::Command;
-use vestibule_core::failover::{PartnerState, State};
+use vestibule_core::failover::{Service, State};
 
 impl Pair {
     /// Something bad may happen.
@@ -24,7 +24,7 @@ impl Pair {
             return;
         }
         let node = to_usize(self.random.below(2));
-        let until = self.now + 1 + self.random.below(self.plan.outage);
+        let until = (self.now + 1 + self.random.below(self.plan.outage)).min(self.plan.heal);
         if self.chance(self.faults.reset) {
             self.trace.note(self.now, format_args!("the connection is reset"));
             self.reset();
@@ -69,13 +69,15 @@ impl Pair {
 
     /// A server that is down is said to be down.
     pub(super) fn declare(&mut self, node: usize) {
-        if self.nodes[node].process.is_some() || self.nodes[1 - node].process.is_none() {
+        let Some(survivor) = self.failover_status(1 - node) else { return };
+        // One that has not got its own book back cannot serve alone: its operator waits for the other.
+        let knows = survivor.state.service() != Service::None && !survivor.is_starting;
+        let is_careful = self.plan.operators == Operators::Careful;
+        if self.nodes[node].process.is_some() || (is_careful && !knows) {
             return;
         }
         self.trace.note(self.now, format_args!("server {node} is declared down"));
-        if self.plan.operators == Operators::Careful {
-            self.declared[node] = true;
-        }
+        self.declared[node] |= is_careful;
         self.command(1 - node, Command::PartnerDown, None);
     }
 
@@ -100,13 +102,8 @@ impl Pair {
                 continue;
             }
             let Some(status) = self.failover_status(node) else { continue };
-            // What it will be after a crash counts, and what it knows of its partner.
-            let recorded = self.nodes[node].disk.view.failover();
-            let believes_in_old = recorded.is_none_or(|record| {
-                matches!(record.state, State::Normal | State::CommunicationsInterrupted)
-                    && record.partner != PartnerState::Known(State::Normal)
-            });
-            if status.is_connected && !status.is_starting && !believes_in_old {
+            // Its new state is durable, and the two have come to terms.
+            if status.is_connected && status.state == State::Normal && !status.is_starting {
                 self.trace.note(self.now, format_args!("server {node} is back"));
                 self.declared[node] = false;
             }

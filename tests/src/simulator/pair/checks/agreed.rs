@@ -33,6 +33,8 @@ impl Book {
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     addresses: Vec<Ipv4Addr>,
+    /// Those of which the two have not yet said the same.
+    open: Vec<Ipv4Addr>,
     /// How far apart the two clocks may be, in milliseconds.
     apart: u64,
 }
@@ -40,7 +42,11 @@ pub(crate) struct Agreed {
 impl Agreed {
     /// That of a world.
     pub(crate) fn new(plan: &Plan) -> Self {
-        Self { addresses: plan.addresses().collect(), apart: 2 * plan.skew }
+        Self {
+            addresses: plan.addresses().collect(),
+            open: plan.addresses().collect(),
+            apart: 2 * plan.skew,
+        }
     }
 
     /// Both are NORMAL.
@@ -59,16 +65,37 @@ impl Agreed {
         Err(Violation::new("P7", format!("the pair is not NORMAL: {said:?}")))
     }
 
-    /// Both say the same.
+    /// Both say the same of every address, now or in an earlier look: leases are renewed all the while, and
+    /// something is always under way.
     ///
     /// # Errors
-    /// [`Violation`] if they do not, or if an address is lost.
+    /// [`Violation`] if they never did, or if an address is lost.
     pub(crate) fn books(
-        &self,
-        [one, other]: &[Book; 2],
+        &mut self,
+        books: &[Book; 2],
         held: &BTreeMap<Ipv4Addr, Belief>,
     ) -> Verdict {
-        for address in &self.addresses {
+        let mut verdict = Ok(());
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|address| {
+            let said = Self::said(*address, books, held, self.apart);
+            let is_open = said.is_err();
+            verdict = std::mem::replace(&mut verdict, Ok(())).and(said);
+            is_open
+        });
+        self.open = open;
+        verdict?;
+        books.iter().try_for_each(|book| self.counted(book))
+    }
+
+    fn said(
+        address: Ipv4Addr,
+        [one, other]: &[Book; 2],
+        held: &BTreeMap<Ipv4Addr, Belief>,
+        apart: u64,
+    ) -> Verdict {
+        {
+            let address = &address;
             let statuses = [one.status_of(*address), other.status_of(*address)];
             let leases = [one.leases.get(address), other.leases.get(address)];
             let bindings = [one.bindings.get(address), other.bindings.get(address)];
@@ -98,7 +125,7 @@ impl Agreed {
                         return tell("another client holds it");
                     }
                     let (one, other) = (left.ends.milliseconds(), right.ends.milliseconds());
-                    if one.abs_diff(other) > 1_000 + self.apart {
+                    if one.abs_diff(other) > 1_000 + apart {
                         return tell("the leases end at different times");
                     }
                 }
@@ -117,8 +144,7 @@ impl Agreed {
                 }
             }
         }
-        self.counted(one)?;
-        self.counted(other)
+        Ok(())
     }
 
     /// What a server says of its networks is what it has.

@@ -4,6 +4,8 @@
 //! cannot say most of it, but bytes are what a partner gets.
 
 use crate::simulator::checks::{Verdict, Violation};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use vestibule_core::failover::message::{Body, Message};
 use vestibule_core::failover::{BindingStatus, PartnerState, State};
 
@@ -17,8 +19,8 @@ struct Rest {
     connections: u64,
     /// STATE, UPDREQ, UPDREQALL and UPDDONE.
     states: u64,
-    /// Updates that only move a free address from one server to the other.
-    moves: u64,
+    /// Free addresses that went from one server to the other more than once.
+    moved_again: u64,
     /// Other updates.
     updates: u64,
     /// Updates that were refused.
@@ -33,6 +35,7 @@ pub(crate) struct Spoken {
     /// Updates among them.
     pub(crate) updates: u64,
     rest: Option<Rest>,
+    moved: BTreeSet<Ipv4Addr>,
 }
 
 impl Spoken {
@@ -91,7 +94,7 @@ impl Spoken {
             Body::BindingUpdate(update)
                 if matches!(update.status, BindingStatus::Free | BindingStatus::Backup) =>
             {
-                rest.moves += 1;
+                rest.moved_again += u64::from(!self.moved.insert(update.address));
             }
             Body::BindingUpdate(_) => rest.updates += 1,
             Body::BindingAcknowledgement { reject, .. } => {
@@ -110,7 +113,7 @@ impl Spoken {
         let most = acknowledgements + acknowledgements / 2 + 4;
         if rest.connections == connections
             && rest.states == 0
-            && rest.moves == 0
+            && rest.moved_again == 0
             && rest.updates <= most
         {
             return Ok(());
