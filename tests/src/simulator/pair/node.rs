@@ -14,7 +14,7 @@ use crate::simulator::plan as names;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use vestibule_core::failover::{FailoverStatus, PartnerEffect, PartnerInput, State};
+use vestibule_core::failover::{FailoverStatus, PartnerEffect, PartnerInput};
 use vestibule_core::options::code;
 use vestibule_core::{
     Answer, Arrival, Command, Effect, Effects, GateChange, HardwareAddress, Input, MessageType,
@@ -315,10 +315,8 @@ impl Pair {
         let server_now = self.nodes[number].time(now);
         let is_packet = matches!(input, Input::Packet(_));
         let Some(process) = &mut self.nodes[number].process else { return };
-        let before = state_of(&process.server, server_now);
         let mut effects = std::mem::take(&mut process.effects);
         let sequence = process.server.step(server_now, input, &mut effects);
-        let after = state_of(&process.server, server_now);
         let connection = self.link.open[number];
         let through = sequence.unwrap_or_default();
         let mut work = Work { decided: now, through, ..Work::default() };
@@ -374,9 +372,6 @@ impl Pair {
         }
         for after in wakes {
             self.arrange(after, Event::Tick(number, life));
-        }
-        if before != after {
-            self.trace.note(now, format_args!("server {number} is {after:?}, was {before:?}"));
         }
         for (message_type, _, bytes) in leaving {
             self.leave(number, message_type, &bytes);
@@ -528,13 +523,5 @@ impl Pair {
             QueryAnswer::Failover(status) => status,
             _ => None,
         }
-    }
-}
-
-/// Where a server stands, and whether it is still starting.
-fn state_of(server: &Server, now: Timestamp) -> Option<(State, bool)> {
-    match server.query(now, &Query::Failover) {
-        QueryAnswer::Failover(Some(status)) => Some((status.state, status.is_starting)),
-        _ => None,
     }
 }
