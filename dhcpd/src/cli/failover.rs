@@ -14,6 +14,15 @@ not start by itself. This server then gives out the partner's addresses too, onc
 partner serves all the same, behind a cut link, both give the same addresses to different clients. When it comes back it fetches \
 what happened meanwhile, and this ends by itself.";
 
+/// States of a server that has not got back what it lost. Whom its partner gave addresses it does not know
+/// yet, so alone it may give them to others.
+const KNOWS_TOO_LITTLE: [&str; 2] = ["recover", "recover-wait"];
+
+/// What that means, told where it is so.
+const WHAT_IS_UNKNOWN: &str = "THIS SERVER HAS NOT FETCHED EVERYTHING FROM ITS PARTNER: it does not know \
+who holds which address, and will give addresses that are held to others. Let it hear the partner first, if there is any way; else wait \
+until the longest lease has run out.";
+
 /// `vestibule failover …`
 pub(super) fn failover(
     client: &Client,
@@ -52,6 +61,9 @@ fn agreed(
     out: &mut dyn Write,
 ) -> Result<bool, Failure> {
     writeln!(out, "{WHAT_IT_MEANS}\n")?;
+    if KNOWS_TOO_LITTLE.contains(&view.state.as_str()) {
+        writeln!(out, "{WHAT_IS_UNKNOWN}\n")?;
+    }
     state_lines(view, out)?;
     write!(out, "\nIs the partner down? Type yes: ")?;
     out.flush()?;
@@ -138,6 +150,20 @@ mod tests {
             let out = String::from_utf8(out).unwrap();
             assert!(out.starts_with("Say that the partner is down only if it is"), "{out}");
             assert!(out.contains("NOT HEARD"), "{out}");
+            assert!(!out.contains("HAS NOT FETCHED"), "{out}");
+        }
+    }
+
+    #[test]
+    fn who_has_lost_its_leases_is_told_what_that_means() {
+        for state in ["recover", "recover-wait"] {
+            let mut empty = view();
+            empty["state"] = state.into();
+            let mut out = Vec::new();
+            let view = understood(empty).unwrap();
+            assert!(agreed(&view, &mut "yes\n".as_bytes(), &mut out).unwrap());
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.contains("THIS SERVER HAS NOT FETCHED EVERYTHING"), "{out}");
         }
     }
 
