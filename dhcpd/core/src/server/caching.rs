@@ -6,6 +6,9 @@
 //! gets a whole lifetime again. Only a lease is answered for that is committed, and only if nothing of
 //! its record would become another: the same client and device, place and name.
 //!
+//! In a failover pair every renewal is written and told: what a server knows of a lease that its partner
+//! granted is rounded, and by another clock, so what it would say is left may be more than the partner waits for.
+//!
 //! In a gated network the kernel is told again what it should know, so that this ACK, too, leaves only
 //! when the sets are right for its address (P3). Where it would be told something else than before, by a
 //! registration that has begun or ended, the address counts as changed until that is committed.
@@ -86,6 +89,7 @@ impl Server {
         let is_committed = step.changes.of(address) <= self.committed;
         if threshold == 0
             || !is_committed
+            || self.is_paired(address)
             // That it renews is to be known from now on.
             || self.is_open(address)
             || !matches!(lease.standing(), Standing::Held(_))

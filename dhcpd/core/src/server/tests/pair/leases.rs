@@ -42,6 +42,24 @@ fn a_lease_is_seen_by_the_partner_with_the_times_of_the_rule() {
     }
 }
 
+/// What the other server knows of a lease's end is rounded to seconds, and by another clock: a client that is
+/// told what is left of it may be told more than the server that granted it waits for.
+#[test]
+fn an_early_renewal_is_written_and_told_whoever_granted_the_lease() {
+    let mut pair = Pair::normal(16);
+    let (ip, _) = pair.lease(PRIMARY, 1).unwrap();
+    pair.pass(30);
+    assert_eq!(pair.renew(PRIMARY, 1, ip), Ok((ip, 120)));
+    for side in [SECONDARY, PRIMARY] {
+        pair.pass(1);
+        let said = pair.said.len();
+        let (_, seconds) = pair.renew(side, 1, ip).unwrap();
+        assert_eq!(pair.updates_since(said, side).len(), 1);
+        let promised = pair.now.plus_seconds(seconds.into());
+        assert!(pair.lease_of(1 - side, ip).ends >= promised);
+    }
+}
+
 #[test]
 fn the_update_leaves_after_the_ack_and_with_its_commit() {
     let mut pair = Pair::normal(16);

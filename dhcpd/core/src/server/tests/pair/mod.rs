@@ -48,6 +48,7 @@ fn configured(role: Role, pool_size: u8) -> Configuration {
             balance_seconds_max: 3600,
             auto_partner_down_seconds: None,
         }),
+        cache_threshold_percent: 25,
         ..configuration(pool_size)
     }
 }
