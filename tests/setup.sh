@@ -62,7 +62,9 @@ peers() {
 		isc-dhcp-relay   usr/sbin/dhcrelay  needed   a relay that adds option 82
 		isc-dhcp-server  usr/sbin/dhcpd     compared ISC dhcpd, which is tested and measured beside ours
 		kea-dhcp4-server usr/sbin/kea-dhcp4 compared Kea, which is tested and measured beside ours
+		isc-dhcp-server  usr/bin/omshell    compared says to ISC dhcpd that its partner is down
 		systemd          usr/bin/systemd-analyze compared judges the units of the packages
+		prometheus       usr/bin/promtool   compared judges the alerting rules
 	LIST
 }
 

@@ -105,6 +105,23 @@ fn commands_in_the_readme_are_targets_of_the_makefile() {
 }
 
 #[test]
+fn the_set_up_fetches_every_program_that_a_test_compares_with() {
+    let set_up = fs::read_to_string(root().join("tests/setup.sh")).unwrap();
+    let mut named = 0;
+    for (path, text) in with_ending("rs") {
+        for program in text.split("peer(\"usr/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            named += 1;
+            assert!(
+                set_up.contains(&format!(" usr/{program} ")),
+                "{} wants usr/{program}, and tests/setup.sh does not fetch it",
+                path.display()
+            );
+        }
+    }
+    assert!(named > 5, "only {named} calls found");
+}
+
+#[test]
 fn the_readme_shows_the_steps_that_the_demo_plays() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let demo: String = with_ending("rs")

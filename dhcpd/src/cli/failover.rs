@@ -158,7 +158,7 @@ mod tests {
     fn who_has_lost_its_leases_is_told_what_that_means() {
         for state in ["recover", "recover-wait"] {
             let mut empty = view();
-            empty["state"] = state.into();
+            *empty.get_mut("state").unwrap() = state.into();
             let mut out = Vec::new();
             let view = understood(empty).unwrap();
             assert!(agreed(&view, &mut "yes\n".as_bytes(), &mut out).unwrap());
