@@ -22,6 +22,7 @@
 //! It starts no thread and reads no clock that matters. It never asks the server whether it is right.
 
 pub(crate) mod checks;
+mod device;
 mod devices;
 mod disk;
 mod host;

@@ -4,7 +4,7 @@
 //! was arranged. There is one source of randomness, the seed.
 
 use super::checks::{Checkers, Ruled, Verdict, Violation};
-use super::devices::Device;
+use super::device::Device;
 use super::disk::Disk;
 use super::kernel::Kernel;
 use super::overload::Strangers;
@@ -127,7 +127,9 @@ impl World {
         let mut people = Random::new(seed ^ PEOPLE);
         let plan = Plan::of(&mut random, &mut aside, &mut people, milliseconds);
         let rules = Arc::new(plan.rules.clone());
-        let devices = (0..plan.devices).map(|number| Device::new(number, &plan, &mut random));
+        let devices = (0..plan.devices).map(|number| {
+            Device::new(number, number % plan.networks, plan.first_wait, random.number())
+        });
         let devices = devices.collect();
         let mut world = Self {
             faults: plan.faults,

@@ -4,95 +4,35 @@
 //! As in the single server's world, no message of an exchange that its client has given up arrives after a
 //! later one has begun.
 
-use super::plan::{ADDRESSES, NODES, Plan};
+use super::plan::{ADDRESSES, NODES};
 use super::world::{Event, Pair};
 use crate::simulator::checks::gate::Scene;
 use crate::simulator::checks::unique::Belief;
-use crate::simulator::plan::{self as names, to_usize};
-use vestibule_load::client::{Client, Happening, Manner, State};
-use vestibule_load::message::{Kind, Message, Reply};
-use vestibule_load::random::Random;
-
-/// How long a device asks for the lease of its earlier life, in milliseconds.
-const REBOOTING_MAX: u64 = 30_000;
-
-/// One device.
-#[derive(Debug)]
-pub(crate) struct Device {
-    pub(super) client: Client,
-    pub(super) is_on: bool,
-    pub(super) network: usize,
-    /// When it was acknowledged last.
-    pub(super) acknowledged: Option<u64>,
-    /// When it is switched on, if it is off.
-    pub(super) wake_at: Option<u64>,
-    /// The exchange that it asks in, and when it sent the first REQUEST of it.
-    asked: Option<(u32, u64)>,
-    /// The exchange of its last message.
-    xid: u32,
-    manner: Manner,
-}
-
-impl Device {
-    /// A device that is off and has never had a lease.
-    pub(super) fn new(number: usize, plan: &Plan, random: &mut Random) -> Self {
-        let manner = Manner { first_wait_milliseconds: plan.first_wait, ..Manner::default() };
-        Self {
-            client: Client::new(names::hardware_of(number), manner, random.number()),
-            is_on: false,
-            network: number % plan.networks,
-            acknowledged: None,
-            wake_at: None,
-            asked: None,
-            xid: 0,
-            manner,
-        }
-    }
-}
+use crate::simulator::device;
+use crate::simulator::plan::to_usize;
+use vestibule_load::client::Happening;
+use vestibule_load::message::{Message, Reply};
 
 impl Pair {
     /// The time that a device waited for has come, or it is switched on.
     pub(super) fn timer(&mut self, number: usize) {
         let now = self.now;
         let seed = self.random.number();
-        let device = &mut self.devices[number];
-        if !device.is_on {
-            if device.wake_at.is_none_or(|at| now < at) {
-                return;
-            }
-            device.wake_at = None;
-            device.is_on = true;
-            let lease = device.client.lease().filter(|lease| now < lease.ends);
-            let hardware = names::hardware_of(number);
-            device.client = match lease {
-                Some(lease) => Client::with_lease(hardware, device.manner, seed, lease),
-                None => Client::new(hardware, device.manner, seed),
-            };
-            let message = device.client.begin(now);
+        let Some(awake) = self.devices[number].on_time(now, seed) else { return };
+        if awake.is_switched_on {
             self.trace.note(now, format_args!("device {number} is switched on"));
-            self.transmit(number, message);
-        } else if device.client.state() == State::Rebooting
-            && device.asked.is_some_and(|(_, at)| now >= at + REBOOTING_MAX)
-        {
-            let message = device.client.restart(now);
+        }
+        if awake.has_given_up {
             self.checkers.unique.given_up(number);
+        }
+        if let Some(message) = awake.message {
             self.transmit(number, message);
-        } else {
-            let (message, happening) = device.client.on_time(now);
-            if let Some(message) = message {
-                self.transmit(number, message);
-            }
-            if let Some(Happening::Expired { .. } | Happening::Unanswered { .. }) = happening {
-                self.checkers.unique.given_up(number);
-            }
         }
         self.set_timer(number);
     }
 
     fn set_timer(&mut self, number: usize) {
-        let device = &self.devices[number];
-        let at = if device.is_on { device.client.next() } else { device.wake_at };
-        if let Some(at) = at {
+        if let Some(at) = self.devices[number].next() {
             self.arrange(at.saturating_sub(self.now), Event::Timer(number));
         }
     }
@@ -101,14 +41,9 @@ impl Pair {
     fn transmit(&mut self, number: usize, message: Message) {
         let now = self.now;
         let device = &mut self.devices[number];
-        device.xid = message.xid;
-        if message.kind == Kind::Request && device.asked.is_none_or(|(xid, _)| xid != message.xid) {
-            device.asked = Some((message.xid, now));
-        }
-        let is_unicast = message.kind == Kind::Release || device.client.state() == State::Renewing;
-        let relayed = (!is_unicast).then_some(device.network);
+        let relayed = device.sends(&message, now);
         let lease_of = device.client.lease().map(|lease| lease.server);
-        let server = message.server_identifier.or(lease_of).filter(|_| is_unicast);
+        let server = message.server_identifier.or(lease_of).filter(|_| relayed.is_none());
         self.trace.note(now, format_args!("device {number} sends {message:?}"));
         for node in NODES {
             if server.is_some_and(|server| server != ADDRESSES[node]) {
@@ -141,7 +76,7 @@ impl Pair {
 
     /// Whether a message is of an exchange that its client has given up since.
     pub(super) fn is_given_up(&self, number: usize, message: &Message) -> bool {
-        message.kind != Kind::Discover && self.devices[number].xid != message.xid
+        self.devices[number].is_over(message)
     }
 
     /// A packet arrives at a device.
@@ -155,7 +90,7 @@ impl Pair {
         let (message, happening) = device.client.on_reply(now, &reply);
         match happening {
             Some(Happening::Acknowledged { lease, lifetime_seconds, .. }) => {
-                let asked = device.asked.map_or(now, |(_, at)| at);
+                let asked = device.asked_at(now);
                 device.acknowledged = Some(now);
                 // As long as no clock of the pair can say otherwise.
                 let certain =
@@ -267,28 +202,14 @@ impl Pair {
     }
 
     fn switch_off(&mut self, number: usize, for_milliseconds: u64) {
-        let device = &mut self.devices[number];
-        device.client.stop();
-        device.is_on = false;
-        device.wake_at = Some(self.now + for_milliseconds);
+        self.devices[number].switch_off(Some(self.now + for_milliseconds));
     }
 
     /// Everybody for whom there is an address is switched on; the others are gone for good.
     pub(super) fn everybody_home(&mut self) {
-        let mut room = vec![self.plan.pool; self.plan.networks];
-        for number in 0..self.devices.len() {
-            let device = &mut self.devices[number];
-            if room[device.network] == 0 {
-                device.client.stop();
-                device.is_on = false;
-                device.wake_at = None;
-                continue;
-            }
-            room[device.network] -= 1;
-            if !device.is_on {
-                device.wake_at = Some(self.now);
-                self.set_timer(number);
-            }
+        let room = vec![self.plan.pool; self.plan.networks];
+        for number in device::everybody_home(&mut self.devices, room, self.now) {
+            self.set_timer(number);
         }
     }
 }

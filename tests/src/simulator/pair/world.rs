@@ -4,11 +4,11 @@
 //! of randomness, the seed.
 
 use super::checks::Checkers;
-use super::clients::Device;
 use super::link::{Brought, ConnectionNumber, Link};
 use super::node::Node;
 use super::plan::{self, Faults, Operators, Plan};
 use crate::simulator::checks::{Verdict, Violation};
+use crate::simulator::device::Device;
 use crate::simulator::trace::Trace;
 use std::collections::BTreeMap;
 use vestibule_core::Sequence;
@@ -110,7 +110,9 @@ impl Pair {
     pub(crate) fn new(seed: u64, operators: Operators, milliseconds: Option<u64>) -> Self {
         let mut random = Random::new(seed);
         let plan = Plan::of(&mut random, operators, milliseconds);
-        let devices = (0..plan.devices).map(|number| Device::new(number, &plan, &mut random));
+        let devices = (0..plan.devices).map(|number| {
+            Device::new(number, number % plan.networks, plan.first_wait, random.number())
+        });
         let devices: Vec<Device> = devices.collect();
         let mut pair = Self {
             faults: plan.faults,
