@@ -216,6 +216,20 @@ fn write(mut writer: SnapshotWriter, door: &Door) -> Result<FinishedSnapshot, Sn
     }
     let mut after = None;
     loop {
+        let query = Query::Vouchers { after, limit: SNAPSHOT_PAGE };
+        let QueryAnswer::Vouchers { vouchers, next } = door.query_blocking(query)? else {
+            return Err(DoorError::Closed.into());
+        };
+        let records: Vec<Record> = vouchers.into_iter().map(Record::Voucher).collect();
+        records_written += records.len();
+        writer.write(&records)?;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut after = None;
+    loop {
         let query = Query::PairBindings { after, limit: SNAPSHOT_PAGE };
         let QueryAnswer::PairBindings { failover, bindings, next } = door.query_blocking(query)?
         else {
@@ -250,7 +264,7 @@ mod tests {
     use vestibule_core::{
         AddressRange, BindingState, ClientIdentifier, Configuration, GateBy, HardwareAddress,
         Lease, Network, OptionSet, PerClass, RandomisedAddresses, Registration, RegistrationRules,
-        Server, Subnet, Timestamp,
+        Server, Subnet, Timestamp, Voucher, VoucherHash, VoucherUse,
     };
 
     const LEASES: u32 = 5000;
@@ -326,6 +340,18 @@ mod tests {
             owner: Some("ada".into()),
             ..Registration::of(hardware(7), NOW)
         }));
+        let used = VoucherUse { hardware: hardware(7), since: NOW, ends: None };
+        let voucher = Record::Voucher(Voucher {
+            hash: VoucherHash::new([9; 32]),
+            role: None,
+            note: None,
+            lifetime_seconds: None,
+            uses_max: 2,
+            created: NOW,
+            expires: NOW.plus_seconds(3600),
+            uses: vec![used],
+        });
+        records.push(voucher.clone());
         let core = server(records.clone());
         let (door, mut calls) = Door::new(Arc::new(|| {}));
         // The decide thread: the calls end when the last door is gone.
@@ -361,10 +387,11 @@ mod tests {
 
         let (_store, recovered) = Store::open(directory.path(), options).unwrap();
         assert!(recovered.report.snapshot.is_some(), "{}", recovered.report);
-        // All leases, the registration, and the newest time.
-        assert_eq!(recovered.report.snapshot_records, u64::from(LEASES) + 2);
+        // All leases, the registration, the voucher, and the newest time.
+        assert_eq!(recovered.report.snapshot_records, u64::from(LEASES) + 3);
         let leases = recovered.records.iter().filter(|record| matches!(record, Record::Lease(_)));
         assert_eq!(leases.count(), LEASES as usize);
         assert!(recovered.records.iter().any(|record| matches!(record, Record::Registration(_))));
+        assert!(recovered.records.contains(&voucher));
     }
 }
