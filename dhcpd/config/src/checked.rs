@@ -15,6 +15,8 @@ pub struct Vestibule {
     pub server: Server,
     /// `[leases]` and `[[network]]`: what the core works by.
     pub core: vestibule_core::Configuration,
+    /// `[[option]]`: the options that the file gives names of its own.
+    pub option_definitions: Vec<crate::OptionDefinition>,
     /// `network.ipv6-prefixes` of gated networks.
     pub gated_ipv6: GatedIpv6,
     /// `[gate]`

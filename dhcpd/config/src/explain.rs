@@ -8,16 +8,13 @@ use crate::checked::{
     Api, ApiTls, BuiltinPortal, Captive, Dns, Failover, GardenEntry, Gate, GateMode, Identify,
     Server, Tls, Vestibule,
 };
-use crate::option_value::{in_words, name_of};
-use crate::value::{duration_in_words, range_in_words, size_in_words};
+use crate::explain_networks;
+use crate::value::{duration_in_words, size_in_words};
 use crate::warnings::warnings;
 use ipnetwork::Ipv6Network;
 use std::fmt::{self, Display, Write as _};
 use vestibule_core::failover::Role;
-use vestibule_core::{
-    Class, Configuration, GateBy, Network, OptionSet, PerClass, RandomisedAddresses,
-    RegistrationRules, Subnet,
-};
+use vestibule_core::{Configuration, Network, RegistrationRules};
 
 /// The whole configuration in words, warnings last. Ends with a line break.
 #[must_use]
@@ -34,7 +31,7 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     leases(text, &vestibule.core)?;
     registrations(text, &vestibule.core.registration)?;
     for network_configured in &vestibule.core.networks {
-        network(text, network_configured, &vestibule.core.registration)?;
+        explain_networks::network(text, network_configured, vestibule)?;
     }
     let by_pools = |network: &Network| network.gated && network.gate_by.pools;
     let by_pools = vestibule.core.networks.iter().any(by_pools);
@@ -117,89 +114,6 @@ fn registrations(text: &mut String, rules: &RegistrationRules) -> fmt::Result {
             }
         };
         writeln!(text, "  role {}: {limit}, {lifetime}{quarantine}", role.name)?;
-    }
-    Ok(())
-}
-
-fn network(text: &mut String, network: &Network, rules: &RegistrationRules) -> fmt::Result {
-    let by = match network.gate_by {
-        _ if !network.gated => "not gated",
-        GateBy { pools: false, .. } => "gated",
-        GateBy { sets: false, .. } => "gated by pools",
-        GateBy { .. } => "gated by kernel sets and by pools",
-    };
-    writeln!(text, "\nnetwork {}, {by}", network.name)?;
-    if network.gated && network.gate_by.pools {
-        writeln!(
-            text,
-            "  a host that registers, or is registered no more, gets another address at its next renewal"
-        )?;
-    }
-    match network.randomised_addresses {
-        RandomisedAddresses::Allow => {}
-        RandomisedAddresses::AllowBriefly => {
-            let lifetime = duration_in_words(rules.lifetime_randomised_seconds);
-            writeln!(text, "  registers randomised addresses for {lifetime} at most")?;
-        }
-        RandomisedAddresses::Refuse => writeln!(text, "  registers no randomised addresses")?,
-    }
-    options(text, &network.options, "  ", None)?;
-    class_options(text, &network.class_options, "  ")?;
-    for subnet_configured in &network.subnets {
-        subnet(text, subnet_configured)?;
-    }
-    Ok(())
-}
-
-fn subnet(text: &mut String, subnet: &Subnet) -> fmt::Result {
-    writeln!(text, "  subnet {}", subnet.prefix)?;
-    for (class, pool) in subnet.all_pools() {
-        let size = counted(pool.size(), "address", "addresses");
-        writeln!(text, "    pool {}, {size}{}", range_in_words(&pool), for_hosts(class))?;
-    }
-    if subnet.all_pools().next().is_none() {
-        writeln!(text, "    no pools")?;
-    }
-    let reservations = &subnet.reservations;
-    let pooled = reservations.iter().filter(|reservation| {
-        subnet.all_pools().any(|(_, pool)| pool.contains(reservation.address))
-    });
-    let count = counted(reservations.len() as u64, "reservation", "reservations");
-    let with_options = reservations.iter().filter(|reservation| !reservation.options.is_empty());
-    write!(text, "    {count}")?;
-    if !reservations.is_empty() {
-        let (pooled, with_options) = (pooled.count(), with_options.count());
-        write!(text, ", {pooled} in pools, {with_options} with options")?;
-    }
-    writeln!(text)?;
-    options(text, &subnet.options, "    ", None)?;
-    class_options(text, &subnet.class_options, "    ")
-}
-
-fn class_options(text: &mut String, of: &PerClass<OptionSet>, indent: &str) -> fmt::Result {
-    for class in Class::ALL {
-        options(text, of.of(class), indent, Some(class))?;
-    }
-    Ok(())
-}
-
-const fn for_hosts(class: Option<Class>) -> &'static str {
-    match class {
-        None => "",
-        Some(Class::Registered) => ", for registered hosts",
-        Some(Class::Unregistered) => ", for unregistered hosts",
-    }
-}
-
-fn options(
-    text: &mut String,
-    options: &OptionSet,
-    indent: &str,
-    class: Option<Class>,
-) -> fmt::Result {
-    for (code, contents) in options.iter() {
-        let (name, value) = (name_of(code), in_words(code, contents));
-        writeln!(text, "{indent}option {name} = {value}{}", for_hosts(class))?;
     }
     Ok(())
 }
@@ -420,7 +334,7 @@ fn listed<T: Display>(list: &[T]) -> String {
     list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn counted(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     match count {
         0 => format!("no {many}"),
         1 => format!("1 {one}"),

@@ -18,6 +18,7 @@ pub const FILE: Section = Section {
     keys: &[
         "server",
         "leases",
+        "option",
         "network",
         "gate",
         "dns",
@@ -49,6 +50,9 @@ pub const LEASES: Section = Section {
         "rapid-commit",
     ],
 };
+
+/// `[[option]]`
+pub const OPTION: Section = Section { header: "[[option]]", keys: &["name", "code", "type"] };
 
 /// `[[network]]`
 pub const NETWORK: Section = Section {
@@ -212,10 +216,11 @@ pub const FAILOVER: Section = Section {
 };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 22] = [
+pub const SECTIONS: [Section; 23] = [
     FILE,
     SERVER,
     LEASES,
+    OPTION,
     NETWORK,
     SUBNET,
     RESERVATION,

@@ -17,12 +17,15 @@ mod checked;
 mod classes;
 mod events;
 mod explain;
+mod explain_networks;
 mod failover;
 pub mod garden_link;
 pub mod grammar;
 pub mod limits;
 mod mistake;
 mod networks;
+mod option_compound;
+mod option_definitions;
 pub mod option_table;
 mod option_value;
 mod portal;
@@ -42,6 +45,7 @@ pub use checked::{
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
+pub use option_definitions::OptionDefinition;
 pub use probes::{NameProbe, PageProbe, Probes};
 pub use token::{Credential, Token, TokenError};
 pub use warnings::warnings;
@@ -202,6 +206,8 @@ fn checked<T>(
 fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let server = sections::server(reader, file);
     let leases = sections::leases(reader, file);
+    let option_definitions = option_definitions::definitions(reader, file);
+    reader.define(&option_definitions);
     let (mut networks, gated_ipv6) = networks::networks(reader, file);
     let dns = sections::dns(reader, file);
     let gate = sections::gate(reader, file, dns.as_ref());
@@ -229,6 +235,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     Some(Vestibule {
         server: server?,
         core,
+        option_definitions,
         gated_ipv6,
         gate: gate?,
         captive,

@@ -32,6 +32,9 @@ pub const RESERVATIONS_MAX: usize = 262_144;
 /// Bytes of one option's contents. More than 255 are split over several options (RFC 3396).
 pub const OPTION_LENGTH_MAX: usize = 1024;
 
+/// Options that one file gives names of its own.
+pub const OPTION_DEFINITIONS_MAX: usize = 128;
+
 /// Addresses in `server.relay-listen`.
 pub const RELAY_LISTEN_MAX: usize = 64;
 

@@ -6,9 +6,14 @@
 use crate::grammar::{self, nearest};
 use crate::limits::OPTION_LENGTH_MAX;
 use crate::mistake::{Complaint, quoted};
-use crate::option_table::{COMPUTED, KNOWN, Kind, OTHER_NAMES, UNRESTRICTED, by_code, by_name};
+use crate::option_compound::{decode_compound, encode_compound};
+use crate::option_definitions::OptionDefinition;
+use crate::option_table::{
+    BYTES_FORMS, COMPUTED, KNOWN, Kind, OTHER_NAMES, UNRESTRICTED, by_code, by_name,
+};
 use crate::reader::{Reader, Table, Value, type_in_words};
 use crate::value;
+use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 use toml::de::DeValue;
 use vestibule_core::OptionSet;
@@ -39,7 +44,7 @@ pub(crate) fn options_under(reader: &mut Reader<'_>, table: &Table<'_>, key: &st
     };
     for (key, value) in entries.iter() {
         let path = format!("{path}.{}", key.get_ref());
-        match identify(key.get_ref()) {
+        match identify(reader.definitions(), key.get_ref()) {
             Ok((code, kind)) => {
                 let Some(bytes) = encode(reader, value, kind, &path) else { continue };
                 if bytes.len() > OPTION_LENGTH_MAX {
@@ -60,19 +65,25 @@ pub(crate) fn options_under(reader: &mut Reader<'_>, table: &Table<'_>, key: &st
 }
 
 /// The name under which an option of a code is configured.
-pub(crate) fn name_of(code: u8) -> String {
-    by_code(code).map_or_else(|| format!("option-{code}"), |option| option.name.to_owned())
+pub(crate) fn name_of(definitions: &[OptionDefinition], code: u8) -> String {
+    let own = || definitions.iter().find(|option| option.code == code).map(|option| &*option.name);
+    let name = by_code(code).map(|option| option.name).or_else(own);
+    name.map_or_else(|| format!("option-{code}"), str::to_owned)
 }
 
 /// An option's contents in words.
-pub(crate) fn in_words(code: u8, contents: &[u8]) -> String {
-    let kind = by_code(code).map_or(Kind::Bytes, |option| option.kind);
+pub(crate) fn in_words(definitions: &[OptionDefinition], code: u8, contents: &[u8]) -> String {
+    let own = || definitions.iter().find(|option| option.code == code).map(|option| option.kind);
+    let kind = by_code(code).map(|option| option.kind).or_else(own).unwrap_or(Kind::Bytes);
     decode(kind, contents).unwrap_or_else(|| hexadecimal(contents))
 }
 
 /// Code and kind of what a key names.
-fn identify(name: &str) -> Result<(u8, Kind), Complaint> {
+fn identify(definitions: &[OptionDefinition], name: &str) -> Result<(u8, Kind), Complaint> {
     if let Some(option) = by_name(name) {
+        return Ok((option.code, option.kind));
+    }
+    if let Some(option) = definitions.iter().find(|option| *option.name == *name) {
         return Ok((option.code, option.kind));
     }
     if let Some(option) = COMPUTED.iter().find(|option| option.name == name) {
@@ -82,7 +93,9 @@ fn identify(name: &str) -> Result<(u8, Kind), Complaint> {
     let Some(number) = name.strip_prefix("option-") else {
         let message = format!("unknown option {}", quoted(name));
         let other = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, name)| *name);
-        let meant = other.or_else(|| nearest(name, KNOWN.iter().map(|option| option.name)));
+        let own = definitions.iter().map(|option| &*option.name);
+        let names = KNOWN.iter().map(|option| option.name).chain(own);
+        let meant = other.or_else(|| nearest(name, names));
         return Err(match meant {
             Some(meant) => Complaint::new(message, format!("did you mean `{meant}`?")),
             None => {
@@ -104,11 +117,20 @@ fn identify(name: &str) -> Result<(u8, Kind), Complaint> {
         let message = format!("option {code} has a name");
         return Err(Complaint::new(message, format!("write `{}`", option.name)));
     }
+    if let Some(option) = definitions.iter().find(|option| option.code == code) {
+        let message = format!("this file gives option {code} a name");
+        return Err(Complaint::new(message, format!("write `{}`", option.name)));
+    }
     Ok((code, Kind::Bytes))
 }
 
 /// The contents of an option; `None` if a mistake was noted.
-fn encode(reader: &mut Reader<'_>, value: &Value<'_>, kind: Kind, path: &str) -> Option<Vec<u8>> {
+pub(crate) fn encode(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    kind: Kind,
+    path: &str,
+) -> Option<Vec<u8>> {
     let one = |reader: &mut Reader<'_>, parse: &dyn Fn(&str) -> Result<Vec<u8>, Complaint>| {
         let text = reader.text_of(value, path)?;
         reader.accept(text, path, parse).map(|placed| placed.value)
@@ -168,11 +190,30 @@ fn encode(reader: &mut Reader<'_>, value: &Value<'_>, kind: Kind, path: &str) ->
             })
         }),
         Kind::Bytes => one(reader, &bytes),
+        Kind::Number32 => {
+            let number = number(reader, value, path, 0, u32::MAX.into())?;
+            Some(u32::try_from(number).ok()?.to_be_bytes().to_vec())
+        }
+        Kind::EncodedName => {
+            let text = reader.text_of(value, path)?;
+            labels(&reader.accept(text, path, value::domain_name)?.value)
+        }
+        Kind::AddressMasks
+        | Kind::HostRoutes
+        | Kind::AddressesOrNames
+        | Kind::AddressLists
+        | Kind::Urls
+        | Kind::Ipv6Prefix
+        | Kind::Fields(_)
+        | Kind::SubOptions
+        | Kind::VendorClasses
+        | Kind::VendorOptions
+        | Kind::Resolvers => encode_compound(reader, value, kind, path),
     }
 }
 
 /// The contents of every entry, one after the other; `None` if a mistake was noted.
-fn each(
+pub(crate) fn each(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
     path: &str,
@@ -203,7 +244,7 @@ fn number16(reader: &mut Reader<'_>, value: &Value<'_>, path: &str, min: u16) ->
     Some(u16::try_from(number).ok()?.to_be_bytes().to_vec())
 }
 
-fn number(
+pub(crate) fn number(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
     path: &str,
@@ -236,6 +277,20 @@ fn wrong_type<T>(
 
 /// One route of RFC 3442: length of the prefix, its significant bytes, the router.
 fn route(reader: &mut Reader<'_>, entry: &Value<'_>, path: &str) -> Option<Vec<u8>> {
+    let (prefix, router) = route_of(reader, entry, path)?;
+    let significant = usize::from(prefix.prefix().div_ceil(8));
+    let mut bytes = vec![prefix.prefix()];
+    bytes.extend(prefix.network().octets().iter().take(significant));
+    bytes.extend(router.octets());
+    Some(bytes)
+}
+
+/// The two ends of a route, as the table says them.
+pub(crate) fn route_of(
+    reader: &mut Reader<'_>,
+    entry: &Value<'_>,
+    path: &str,
+) -> Option<(Ipv4Network, Ipv4Addr)> {
     let DeValue::Table(_) = entry.get_ref() else {
         let what = type_in_words(entry.get_ref());
         let message = format!("a route is a table, not {what}");
@@ -255,16 +310,11 @@ fn route(reader: &mut Reader<'_>, entry: &Value<'_>, path: &str) -> Option<Vec<u
             );
         }
     }
-    let (prefix, router) = (prefix?.value, router?.value);
-    let significant = usize::from(prefix.prefix().div_ceil(8));
-    let mut bytes = vec![prefix.prefix()];
-    bytes.extend(prefix.network().octets().iter().take(significant));
-    bytes.extend(router.octets());
-    Some(bytes)
+    Some((prefix?.value, router?.value))
 }
 
 /// A domain name in DNS encoding (RFC 1035 section 3.1).
-fn labels(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn labels(name: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(name.len() + 2);
     for label in name.split('.') {
         bytes.push(u8::try_from(label.len()).ok()?);
@@ -274,37 +324,62 @@ fn labels(name: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `hex:0a0b`, with spaces, colons or hyphens between bytes if wanted, or `text:…`.
-fn bytes(text: &str) -> Result<Vec<u8>, Complaint> {
+/// Bytes in one of the [forms](BYTES_FORMS) of the file.
+pub(crate) fn bytes(text: &str) -> Result<Vec<u8>, Complaint> {
     let wrong = || {
         let message = format!("{} is neither hexadecimal bytes nor text", quoted(text));
         Complaint::new(message, "write \"hex:0a0b\", \"hex:0a:0b\" or \"text:hello\"")
     };
-    let bytes = if let Some(text) = text.strip_prefix("text:") {
-        text.as_bytes().to_vec()
-    } else {
-        let digits = text.strip_prefix("hex:").ok_or_else(wrong)?;
-        let separator = |c: char| [' ', ':', '-'].contains(&c);
-        let mut bytes = Vec::new();
-        for group in digits.split(separator) {
-            if group.is_empty() || !group.len().is_multiple_of(2) || !group.is_ascii() {
-                return Err(wrong());
+    let form = BYTES_FORMS.iter().find_map(|(form, _)| Some((*form, text.strip_prefix(form)?)));
+    let (form, rest) = form.ok_or_else(wrong)?;
+    let numbers = |max: u32| {
+        let number = |word: &str| word.parse::<u32>().ok().filter(|number| *number <= max);
+        rest.split_ascii_whitespace().map(number).collect::<Option<Vec<u32>>>().ok_or_else(|| {
+            let message = format!("{} holds something else than numbers", quoted(text));
+            Complaint::new(message, format!("write {form} and numbers from 0 to {max}"))
+        })
+    };
+    let bytes: Vec<u8> = match form {
+        "text:" => rest.as_bytes().to_vec(),
+        "ipv4:" => {
+            let mut bytes = Vec::new();
+            for word in rest.split_ascii_whitespace() {
+                bytes.extend(value::address(word)?.octets());
             }
-            for pair in group.as_bytes().chunks(2) {
-                let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-                if !pair.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    return Err(wrong());
-                }
-                bytes.push(u8::from_str_radix(pair, 16).map_err(|_| wrong())?);
-            }
+            bytes
         }
-        bytes
+        "u8:" => numbers(u8::MAX.into())?.iter().map(|number| number.to_be_bytes()[3]).collect(),
+        "u16:" => {
+            let numbers = numbers(u16::MAX.into())?;
+            numbers.iter().flat_map(|number| number.to_be_bytes().into_iter().skip(2)).collect()
+        }
+        "u32:" => numbers(u32::MAX)?.iter().flat_map(|number| number.to_be_bytes()).collect(),
+        _ => hexadecimal_bytes(rest).ok_or_else(wrong)?,
     };
     if bytes.is_empty() { Err(wrong()) } else { Ok(bytes) }
 }
 
+/// Bytes of hexadecimal digits, with spaces, colons or hyphens between bytes if wanted.
+fn hexadecimal_bytes(digits: &str) -> Option<Vec<u8>> {
+    let separator = |c: char| [' ', ':', '-'].contains(&c);
+    let mut bytes = Vec::new();
+    for group in digits.split(separator) {
+        if group.is_empty() || !group.len().is_multiple_of(2) || !group.is_ascii() {
+            return None;
+        }
+        for pair in group.as_bytes().chunks(2) {
+            let pair = std::str::from_utf8(pair).ok()?;
+            if !pair.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return None;
+            }
+            bytes.push(u8::from_str_radix(pair, 16).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
 /// What [`encode`] encoded, in words; `None` if it did not encode this.
-fn decode(kind: Kind, contents: &[u8]) -> Option<String> {
+pub(crate) fn decode(kind: Kind, contents: &[u8]) -> Option<String> {
     match kind {
         Kind::Address | Kind::Addresses => {
             let (addresses, rest) = contents.as_chunks::<4>();
@@ -343,6 +418,19 @@ fn decode(kind: Kind, contents: &[u8]) -> Option<String> {
             found.map(|(name, _)| (*name).to_owned())
         }
         Kind::Bytes => None,
+        Kind::Number32 => contents.try_into().ok().map(|b| u32::from_be_bytes(b).to_string()),
+        Kind::EncodedName => names_in_words(contents),
+        Kind::AddressMasks
+        | Kind::HostRoutes
+        | Kind::AddressesOrNames
+        | Kind::AddressLists
+        | Kind::Urls
+        | Kind::Ipv6Prefix
+        | Kind::Fields(_)
+        | Kind::SubOptions
+        | Kind::VendorClasses
+        | Kind::VendorOptions
+        | Kind::Resolvers => decode_compound(kind, contents),
     }
 }
 
@@ -376,7 +464,7 @@ fn routes_in_words(contents: &[u8]) -> Option<String> {
     (!routes.is_empty()).then(|| routes.join(", "))
 }
 
-fn hexadecimal(contents: &[u8]) -> String {
+pub(crate) fn hexadecimal(contents: &[u8]) -> String {
     let digits: String = contents.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("hex:{digits}")
 }

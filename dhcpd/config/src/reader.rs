@@ -7,6 +7,7 @@
 use crate::grammar::{self, Section};
 use crate::limits::MISTAKES_MAX;
 use crate::mistake::{Complaint, Lines, Mistake, Mistakes, quoted};
+use crate::option_definitions::OptionDefinition;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -17,6 +18,7 @@ pub(crate) struct Reader<'t> {
     lines: Lines<'t>,
     found: Vec<Mistake>,
     omitted: usize,
+    definitions: Vec<OptionDefinition>,
 }
 
 /// A table that is being read.
@@ -55,7 +57,23 @@ pub(crate) type Value<'d> = Spanned<DeValue<'d>>;
 impl<'t> Reader<'t> {
     /// A reader of `text`, which came from `file`.
     pub(crate) fn new(text: &'t str, file: &'t str) -> Self {
-        Self { file, lines: Lines::new(text), found: Vec::new(), omitted: 0 }
+        Self {
+            file,
+            lines: Lines::new(text),
+            found: Vec::new(),
+            omitted: 0,
+            definitions: Vec::new(),
+        }
+    }
+
+    /// From now on, options are read under these names too.
+    pub(crate) fn define(&mut self, definitions: &[OptionDefinition]) {
+        self.definitions = definitions.to_vec();
+    }
+
+    /// The options that the file named.
+    pub(crate) fn definitions(&self) -> &[OptionDefinition] {
+        &self.definitions
     }
 
     /// Notes a mistake at a place; `key` is the whole path of what it is about.

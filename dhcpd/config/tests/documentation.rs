@@ -70,7 +70,27 @@ fn kind_in_words(kind: Kind) -> String {
         Kind::UrlOrUnrestricted => format!("URL, `http` or `https`; or `{UNRESTRICTED}`"),
         Kind::Routes => "list of `{ prefix = …, router = … }`".to_owned(),
         Kind::NetbiosNodeType => "`b-node`, `p-node`, `m-node` or `h-node`".to_owned(),
-        Kind::Bytes => "`hex:…` or `text:…`".to_owned(),
+        Kind::Bytes => "bytes".to_owned(),
+        Kind::Number32 => "number, 0 to 4294967295".to_owned(),
+        Kind::EncodedName => "domain name".to_owned(),
+        Kind::AddressMasks => "list of prefixes".to_owned(),
+        Kind::HostRoutes => {
+            "list of `{ prefix = …, router = … }`, hosts only; clients ignore it beside 121"
+                .to_owned()
+        }
+        Kind::AddressesOrNames => "list of IPv4 addresses, or of domain names".to_owned(),
+        Kind::AddressLists => "list of IPv4 addresses, or of lists of them".to_owned(),
+        Kind::Urls => "list of URLs, `http` or `https`".to_owned(),
+        Kind::Ipv6Prefix => unreachable!("only inside of others"),
+        Kind::Fields(fields) => {
+            let keys: Vec<String> =
+                fields.section.keys.iter().map(|key| format!("{key} = …")).collect();
+            format!("`{{ {} }}`", keys.join(", "))
+        }
+        Kind::SubOptions => "table of sub-options, as `{ 1 = \"ipv4:10.0.0.5\" }`".to_owned(),
+        Kind::VendorClasses => "list of `{ enterprise = 9, data = \"text:…\" }`".to_owned(),
+        Kind::VendorOptions => "list of `{ enterprise = 9, options = { 1 = \"…\" } }`".to_owned(),
+        Kind::Resolvers => "list of [resolvers](#encrypted-resolvers)".to_owned(),
     }
 }
 

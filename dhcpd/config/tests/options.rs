@@ -107,6 +107,57 @@ fn any_other_code_by_its_number() {
     check("vendor-specific-information = \"hex:0104deadbeef\"", 43, b"\x01\x04\xde\xad\xbe\xef");
 }
 
+/// RFC 9463 section 5.1: length, priority, name, addresses, then the parameters by key (RFC 9460).
+#[test]
+fn encrypted_resolvers() {
+    let resolver = "encrypted-dns = { priority = 2, name = \"ns.example\", addresses = [\"192.0.2.53\"], \
+                    alpn = [\"dot\", \"h2\"], port = 853, path = \"/q{?dns}\" }";
+    let contents = b"\x00\x31\x00\x02\x0c\x02ns\x07example\x00\x04\xc0\x00\x02\x35\
+        \x00\x01\x00\x07\x03dot\x02h2\x00\x03\x00\x02\x03\x55\x00\x07\x00\x08/q{?dns}";
+    check(resolver, 162, contents);
+    let without_protocol = "encrypted-dns = { name = \"a.b\", addresses = [\"192.0.2.53\"] }";
+    let mistakes = options(without_protocol).expect_err("RFC 9463 wants alpn with addresses");
+    assert!(mistakes.contains("needs `alpn`"), "{mistakes}");
+}
+
+#[test]
+fn encapsulated_options() {
+    let line = "vendor-specific-information = { 6 = \"u8:8\", 10 = \"hex:00\", 9 = \"text:a\" }";
+    check(line, 43, &[6, 1, 8, 9, 1, b'a', 10, 1, 0]);
+    let line = "vendor-identifying-vendor-specific = [{ enterprise = 4491, options = { 1 = \"u16:770\" } }, \
+                { enterprise = 9, options = { 2 = \"u32:1\" } }]";
+    let contents = &[0, 0, 0x11, 0x8b, 4, 1, 2, 3, 2, 0, 0, 0, 9, 6, 2, 4, 0, 0, 0, 1];
+    check(line, 125, contents);
+    check("sip-servers = [\"sip.example\"]", 120, b"\x00\x03sip\x07example\x00");
+    check("sip-servers = [\"192.0.2.5\"]", 120, &[1, 192, 0, 2, 5]);
+    check("pcp-servers = [\"192.0.2.5\", \"192.0.2.6\"]", 158, &[8, 192, 0, 2, 5, 192, 0, 2, 6]);
+    check("policy-filter = \"10.16.0.0/12\"", 21, &[10, 16, 0, 0, 255, 240, 0, 0]);
+}
+
+/// What the file names itself is read by its type, and shown under its name.
+#[test]
+fn options_of_the_files_own() {
+    let text = "[server]\nname = \"a\"\ninterfaces = [\"eth0\"]\n[gate]\nmode = \"off\"\n[[option]]\n\
+                name = \"printer-queue\"\ncode = 224\ntype = \"number32\"\n[[network]]\nname = \"n\"\n\
+                gated = false\noptions = { printer-queue = 70000 }\n[[network.subnet]]\n\
+                prefix = \"10.20.0.0/22\"\n";
+    let vestibule = vestibule_config::parse(text, "f").unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(vestibule.core.networks[0].options.get(224), Some(&[0, 1, 0x11, 0x70][..]));
+    let explained = vestibule_config::explain(&vestibule);
+    assert!(explained.contains("option printer-queue = 70000"), "{explained}");
+    for (from, to, message) in [
+        ("printer-queue = 70000", "printer-queue = \"a\"", "takes a whole number, not text"),
+        ("printer-queue = 70000", "option-224 = \"u32:1\"", "write `printer-queue`"),
+        ("name = \"printer-queue\"", "name = \"routers\"", "already means an option"),
+        ("code = 224", "code = 6", "option 6 has a name"),
+        ("code = 224", "code = 53", "cannot be configured"),
+        ("\"number32\"", "\"colour\"", "is no type of an option"),
+    ] {
+        let mistakes = vestibule_config::parse(&text.replace(from, to), "f").expect_err(to);
+        assert!(mistakes.to_string().contains(message), "{to}: {mistakes}");
+    }
+}
+
 #[test]
 fn contents_have_a_limit() {
     let names: Vec<String> = (0..200).map(|n| format!("\"a{n:03}.example\"")).collect();
@@ -142,6 +193,41 @@ fn sample(kind: Kind) -> (&'static str, &'static str) {
         }
         Kind::NetbiosNodeType => ("\"p-node\"", "p-node"),
         Kind::Bytes => ("\"text:ab\"", "hex:6162"),
+        Kind::Number32 => ("70000", "70000"),
+        Kind::EncodedName => ("\"a.example\"", "a.example"),
+        Kind::AddressMasks => ("[\"10.0.0.0/8\"]", "10.0.0.0/255.0.0.0"),
+        Kind::HostRoutes => {
+            ("{ prefix = \"192.0.2.9/32\", router = \"192.0.2.1\" }", "192.0.2.9 via 192.0.2.1")
+        }
+        Kind::AddressesOrNames => ("[\"192.0.2.1\", \"192.0.2.2\"]", "192.0.2.1, 192.0.2.2"),
+        Kind::AddressLists => ("[[\"192.0.2.1\"], [\"192.0.2.2\"]]", "hex:04c000020104c0000202"),
+        Kind::Urls => ("[\"https://a/\"]", "hex:000a68747470733a2f2f612f"),
+        Kind::Ipv6Prefix => unreachable!("only inside of others"),
+        Kind::Fields(fields) => match fields.section.header {
+            "slp-directory-agent" => {
+                ("{ mandatory = true, servers = [\"192.0.2.1\"] }", "hex:01c0000201")
+            }
+            "slp-service-scope" => ("{ mandatory = false, scopes = \"AB\" }", "hex:004142"),
+            "rdnss-selection" => (
+                "{ preference = 1, primary = \"192.0.2.1\", secondary = \"192.0.2.2\", \
+                 domains = [\"a.b\"] }",
+                "hex:01c0000201c00002020161016200",
+            ),
+            "port-parameters" => ("{ offset = 6, psid-length = 8, psid = 0x3400 }", "hex:06083400"),
+            "6rd" => (
+                "{ ipv4-mask-length = 8, prefix = \"2001:db8::/32\", relays = [\"192.0.2.1\"] }",
+                "hex:082020010db8000000000000000000000000c0000201",
+            ),
+            other => panic!("{other} needs a sample"),
+        },
+        Kind::SubOptions => {
+            ("{ 2 = \"u16:1500\", 1 = \"ipv4:192.0.2.1\" }", "1 = hex:c0000201, 2 = hex:05dc")
+        }
+        Kind::VendorClasses => ("{ enterprise = 9, data = \"text:ab\" }", "hex:00000009026162"),
+        Kind::VendorOptions => {
+            ("{ enterprise = 4491, options = { 2 = \"u8:1 2\" } }", "enterprise 4491: 2 = hex:0102")
+        }
+        Kind::Resolvers => ("{ name = \"a.b\" }", "hex:00080001050161016200"),
     }
 }
 

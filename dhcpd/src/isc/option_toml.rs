@@ -120,7 +120,29 @@ fn value(kind: Kind, contents: &[u8]) -> Option<String> {
             };
             Some(text(name))
         }
-        Kind::Bytes => Some(bytes(contents)),
+        Kind::Number32 => contents.try_into().ok().map(|b| u32::from_be_bytes(b).to_string()),
+        Kind::EncodedName => {
+            let names = names(contents)?;
+            let [name] = names.as_slice() else { return None };
+            Some(text(name))
+        }
+        Kind::AddressMasks => list(contents, |[a, b, c, d, mask @ ..]: [u8; 8]| {
+            let length = u32::from_be_bytes(mask).leading_ones();
+            text(&format!("{}/{length}", Ipv4Addr::new(a, b, c, d)))
+        }),
+        Kind::AddressesOrNames => match contents.split_first()? {
+            (1, addresses) => value(Kind::Addresses, addresses),
+            (_, names) => value(Kind::DomainNames, names),
+        },
+        // Their table can always be written as the bytes that it stands for.
+        Kind::Bytes
+        | Kind::HostRoutes
+        | Kind::Fields(_)
+        | Kind::SubOptions
+        | Kind::VendorClasses
+        | Kind::VendorOptions
+        | Kind::Resolvers => Some(bytes(contents)),
+        Kind::AddressLists | Kind::Urls | Kind::Ipv6Prefix => None,
     }
 }
 
