@@ -366,6 +366,7 @@ fn the_handshake_of_either_role_is_isc_dhcpds_byte_for_byte() {
         contact_seconds: 10,
         mclt_seconds: Some(120),
         hash_buckets: Some(HashBuckets::split(128)),
+        corrects_times: false,
     };
     assert_eq!(*terms, expected);
 }

@@ -210,6 +210,9 @@ pub enum Answer {
     PartnerIsDown,
     /// The failover partner is heard, so it is not down.
     PartnerIsConnected,
+    /// This server has lost its leases, or never had any, and has not got its partner's: alone it could give
+    /// held addresses to others.
+    LeasesNotKnown,
     /// This server has no failover partner.
     NotPaired,
 }

@@ -63,7 +63,11 @@ pub enum Command {
     },
     /// The failover partner is down and will not serve until it has heard of this server again: take its
     /// addresses over, once nobody can hold a promise of its.
-    PartnerDown,
+    PartnerDown {
+        /// The operator knows that this server has lost its leases, and that it may give addresses that are
+        /// held to others. Without that, a server that has not yet got them back refuses.
+        leases_lost: bool,
+    },
     /// Make vouchers, all or none. When they were made and who uses them is not taken from here. One whose
     /// hash is known stays as it is. [`Timestamp::FOREVER`] as its end stands for
     /// [`VOUCHER_USABLE_SECONDS_DEFAULT`](crate::limits::VOUCHER_USABLE_SECONDS_DEFAULT) from now. At most

@@ -38,6 +38,12 @@ pub const LEASES_PER_HARDWARE_ADDRESS_MAX: usize = 256;
 /// beyond that is only given back.
 pub const DECLINES_PER_HARDWARE_ADDRESS_MAX: usize = 4;
 
+/// Addresses that are in the pools of one half of a failover pair only and are known by name, of each half.
+pub const PAIR_MISMATCHED_ADDRESSES_MAX: usize = 4096;
+
+/// Ranges that they are named in, of each half.
+pub const PAIR_MISMATCHED_RANGES_MAX: usize = 16;
+
 /// Registrations that are kept at once.
 pub const REGISTRATIONS_MAX: usize = 2_000_000;
 

@@ -1,13 +1,14 @@
 //! `/v1/failover`: the pair that this server is half of, and the operator's word that the partner is down.
 
 use super::problem::{Problem, ProblemKind};
-use super::{ApiState, answer_mismatch, json};
+use super::{ApiState, answer_mismatch, body, json};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use vestibule_core::failover::{FailoverStatus, PairNetworkStatus, Role};
-use vestibule_core::{Answer, Command, Query, QueryAnswer, Timestamp};
+use vestibule_core::failover::{FailoverStatus, PairNetworkStatus, PoolMismatch, Role};
+use vestibule_core::{AddressRange, Answer, Command, Query, QueryAnswer, Timestamp};
 
 /// The pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +28,11 @@ pub struct FailoverView {
     pub partner_since: Option<String>,
     /// Whether the partner is heard.
     pub connected: bool,
-    /// By how many seconds this server's clock was ahead of the partner's when they met; `null` if they have
-    /// not since this server started.
+    /// By how many seconds this server's clock is ahead of the partner's, also if the handshake failed;
+    /// `null` if they have not spoken since this server started.
     pub clock_ahead_seconds: Option<i64>,
+    /// Why the last handshake failed, and what to do; `null` if it did not.
+    pub trouble: Option<String>,
     /// The maximum client lead time.
     pub mclt_seconds: u32,
     /// How many of 256 buckets of clients this server answers; `null` if it has not met its primary.
@@ -38,8 +41,30 @@ pub struct FailoverView {
     pub updates_unacknowledged: u64,
     /// Addresses of which the partner is still to be told.
     pub updates_waiting: u64,
+    /// Updates that the partner has refused since the server started.
+    pub updates_refused_by_partner: u64,
+    /// Updates of the partner's that were refused since the server started.
+    pub updates_refused: u64,
+    /// Addresses of which the partner does not take what is so; they are offered to it again.
+    pub addresses_refused: u64,
+    /// Addresses that are in the pools of one half only, as far as the two have spoken of them.
+    pub pool_mismatch: PoolMismatchView,
     /// By network, in the order of the configuration.
     pub networks: Vec<PairNetworkView>,
+}
+
+/// Addresses that are in the pools of one half only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PoolMismatchView {
+    /// In pools here and in none of the partner's: ranges, the lowest first, 16 at most.
+    pub only_here: Vec<String>,
+    /// How many those are; 4096 at most are counted.
+    pub only_here_count: u64,
+    /// In pools of the partner's and in none here.
+    pub only_there: Vec<String>,
+    /// How many those are.
+    pub only_there_count: u64,
 }
 
 /// The addresses of one network's pools.
@@ -79,11 +104,31 @@ impl FailoverView {
             partner_since: time(status.partner_since),
             connected: status.is_connected,
             clock_ahead_seconds: status.clock_ahead_seconds,
+            trouble: status.trouble.map(|trouble| trouble.to_string()),
             mclt_seconds: status.mclt_seconds,
             buckets: status.buckets,
             updates_unacknowledged: status.updates_unacknowledged,
             updates_waiting: status.updates_waiting,
+            updates_refused_by_partner: status.updates_refused_by_partner,
+            updates_refused: status.updates_refused,
+            addresses_refused: status.addresses_refused,
+            pool_mismatch: PoolMismatchView::new(&status.mismatch),
             networks: status.networks.iter().map(PairNetworkView::new).collect(),
+        }
+    }
+}
+
+impl PoolMismatchView {
+    fn new(mismatch: &PoolMismatch) -> Self {
+        let texts = |ranges: &[AddressRange]| {
+            let text = |range: &AddressRange| format!("{}-{}", range.first, range.last);
+            ranges.iter().map(text).collect()
+        };
+        Self {
+            only_here: texts(&mismatch.only_here),
+            only_here_count: mismatch.only_here_count,
+            only_there: texts(&mismatch.only_there),
+            only_there_count: mismatch.only_there_count,
         }
     }
 }
@@ -103,9 +148,22 @@ pub(super) async fn failover(State(state): State<ApiState>) -> Result<Response, 
     }
 }
 
+/// The body of `POST /v1/failover/partner-down`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct PartnerDown {
+    /// The operator knows that this server has lost its leases, and what follows from that.
+    leases_lost: bool,
+}
+
 /// `POST /v1/failover/partner-down`
-pub(super) async fn partner_down(State(state): State<ApiState>) -> Result<Response, Problem> {
-    match state.command(Command::PartnerDown).await? {
+pub(super) async fn partner_down(
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let said: Option<PartnerDown> = body::json_or_nothing(&state, body).await?;
+    let PartnerDown { leases_lost } = said.unwrap_or_default();
+    match state.command(Command::PartnerDown { leases_lost }).await? {
         Answer::PartnerIsDown => {
             tracing::warn!(
                 "an operator says that the failover partner is down: this server serves alone"
@@ -115,6 +173,12 @@ pub(super) async fn partner_down(State(state): State<ApiState>) -> Result<Respon
         Answer::PartnerIsConnected => Err(Problem::new(
             ProblemKind::PartnerConnected,
             "the partner is heard, so it is not down; stop it first if this server is to serve alone",
+        )),
+        Answer::LeasesNotKnown => Err(Problem::new(
+            ProblemKind::LeasesNotKnown,
+            "this server has not got its leases back from its partner, so alone it would give addresses that are held to others: let it \
+             hear the partner first, or wait until the longest lease has run out; if nobody has a lease, or if there is no other way, say \
+             \"leases-lost\": true (vestibule failover partner-down --leases-lost)",
         )),
         Answer::NotPaired => Err(not_paired()),
         _ => Err(answer_mismatch()),

@@ -84,7 +84,7 @@ pub use captive::CaptivePortal;
 pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
 pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
-pub use failover::{FailoverView, PairNetworkView};
+pub use failover::{FailoverView, PairNetworkView, PoolMismatchView};
 pub use gate::GateFeed;
 pub use idempotency::{KEY_LENGTH_MAX, KEY_LIFETIME, KEYS_KEPT_MAX};
 pub(crate) use json::text as json_text;

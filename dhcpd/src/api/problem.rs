@@ -114,6 +114,8 @@ kinds! {
     NoFailoverPartner = "no-failover-partner", NOT_FOUND, "This server has no failover partner";
     /// The failover partner is heard.
     PartnerConnected = "partner-connected", CONFLICT, "The failover partner is not down";
+    /// This server has lost its leases, and would serve without them.
+    LeasesNotKnown = "leases-not-known", CONFLICT, "This server does not know who holds which address";
     /// The key was used for another request.
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
     /// The first request with the key is still being carried out.

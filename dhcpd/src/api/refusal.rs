@@ -99,6 +99,7 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
         | Answer::Imported(_)
         | Answer::PartnerIsDown
         | Answer::PartnerIsConnected
+        | Answer::LeasesNotKnown
         | Answer::NotPaired => answer_mismatch(),
     }
 }

@@ -160,13 +160,21 @@ fn not_well_of_pair(pair: &FailoverStatus) -> Vec<String> {
     let mut not_well = Vec::new();
     let state = if pair.is_starting { PairState::Startup } else { pair.state };
     if !pair.is_connected {
+        let trouble = pair.trouble.map(|trouble| format!(" ({trouble})")).unwrap_or_default();
         not_well.push(format!(
-            "the failover partner is not heard, and this server is in {state}: see vestibule failover status"
+            "the failover partner is not heard{trouble}, and this server is in {state}: see vestibule failover status"
         ));
     } else if state != PairState::Normal {
         not_well.push(format!(
             "the failover pair is not in normal: this server is in {state}, its partner in {}",
             pair.partner
+        ));
+    }
+    let (here, there) = (pair.mismatch.only_here_count, pair.mismatch.only_there_count);
+    if here + there > 0 {
+        not_well.push(format!(
+            "the pools of the failover pair differ: {here} addresses are in pools here only, {there} in its partner's \
+             only: see vestibule failover status"
         ));
     }
     for network in &pair.networks {
@@ -199,7 +207,9 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vestibule_core::failover::{PairNetworkStatus, PartnerState};
+    use vestibule_core::failover::{
+        CloseReason, PairNetworkStatus, PartnerState, PoolMismatch, Reject,
+    };
 
     #[test]
     fn a_pair_that_is_not_well_is_called_so() {
@@ -214,10 +224,15 @@ mod tests {
             partner_since: 1,
             is_connected: true,
             clock_ahead_seconds: Some(0),
+            trouble: None,
             mclt_seconds: 1800,
             buckets: Some(128),
             updates_unacknowledged: 0,
             updates_waiting: 0,
+            updates_refused_by_partner: 0,
+            updates_refused: 0,
+            addresses_refused: 0,
+            mismatch: PoolMismatch::default(),
             networks: vec![network.clone()],
         };
         assert!(not_well_of_pair(&well).is_empty());
@@ -230,12 +245,22 @@ mod tests {
             networks: vec![PairNetworkStatus { backup: 0, ..network }],
             ..well.clone()
         };
+        let refused = FailoverStatus {
+            trouble: Some(CloseReason::RefusedByPartner(Reject::TimeMismatch)),
+            ..alone.clone()
+        };
+        let differs = FailoverStatus {
+            mismatch: PoolMismatch { only_here_count: 3, ..PoolMismatch::default() },
+            ..well.clone()
+        };
         let starting = FailoverStatus { is_starting: true, ..well };
         for (pair, says) in [
             (
                 alone,
                 "the failover partner is not heard, and this server is in communications-interrupted",
             ),
+            (refused, "is not heard (refused by the partner: the clocks are more than 60 s apart"),
+            (differs, "3 addresses are in pools here only, 0 in its partner's only"),
             (starved, "network halls has no free address that is this server's"),
             (starting, "this server is in startup, its partner in normal"),
         ] {

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::commands::understood;
 use super::show::{or_dash, shown};
 use super::{FailoverCommand, Failure};
-use crate::api::{FailoverView, json_text};
+use crate::api::{FailoverView, PoolMismatchView, json_text};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
@@ -21,7 +21,7 @@ const KNOWS_TOO_LITTLE: [&str; 2] = ["recover", "recover-wait"];
 /// What that means, told where it is so.
 const WHAT_IS_UNKNOWN: &str = "THIS SERVER HAS NOT FETCHED EVERYTHING FROM ITS PARTNER: it does not know \
 who holds which address, and will give addresses that are held to others. Let it hear the partner first, if there is any way; else wait \
-until the longest lease has run out.";
+until the longest lease has run out. Without --leases-lost it refuses.";
 
 /// `vestibule failover …`
 pub(super) fn failover(
@@ -35,7 +35,7 @@ pub(super) fn failover(
             let answer = client.get("/v1/failover")?;
             show(answer, json, out)
         }
-        FailoverCommand::PartnerDown { yes } => {
+        FailoverCommand::PartnerDown { yes, leases_lost } => {
             if !yes {
                 let view: FailoverView = understood(client.get("/v1/failover")?)?;
                 let stdin = io::stdin();
@@ -48,7 +48,8 @@ pub(super) fn failover(
                     return Err(Failure::Refused("nothing was done".to_owned()));
                 }
             }
-            let answer = client.post("/v1/failover/partner-down", &json!({}))?;
+            let body = json!({ "leases-lost": leases_lost });
+            let answer = client.post("/v1/failover/partner-down", &body)?;
             show(answer, json, out)
         }
     }
@@ -81,7 +82,10 @@ fn show(answer: Value, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     state_lines(&view, out)?;
     if let Some(ahead) = view.clock_ahead_seconds {
         let (seconds, how) = (ahead.unsigned_abs(), if ahead < 0 { "behind" } else { "ahead of" });
-        writeln!(out, "  clock      {seconds} s {how} the partner's when they met")?;
+        writeln!(out, "  clock      {seconds} s {how} the partner's")?;
+    }
+    if let Some(trouble) = &view.trouble {
+        writeln!(out, "  TROUBLE    the last handshake failed: {}", shown(trouble))?;
     }
     let buckets = match view.buckets {
         Some(buckets) => format!("this server answers {buckets} of 256 buckets of clients"),
@@ -93,6 +97,7 @@ fn show(answer: Value, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
         "  updates    {} under way, {} waiting",
         view.updates_unacknowledged, view.updates_waiting
     )?;
+    disagreement(&view, out)?;
     let width = view.networks.iter().map(|network| shown(&network.name).chars().count()).max();
     let width = width.unwrap_or(0).max("NETWORK".len());
     writeln!(
@@ -109,6 +114,31 @@ fn show(answer: Value, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
             network.backup,
             network.other
         )?;
+    }
+    Ok(())
+}
+
+/// What the two do not agree on; nothing if that is nothing.
+fn disagreement(view: &FailoverView, out: &mut dyn Write) -> Result<(), Failure> {
+    let (by_partner, here) = (view.updates_refused_by_partner, view.updates_refused);
+    if by_partner + here > 0 {
+        writeln!(
+            out,
+            "  refused    {by_partner} by the partner, {here} here; {} addresses are offered to it again",
+            view.addresses_refused
+        )?;
+    }
+    let PoolMismatchView { only_here, only_here_count, only_there, only_there_count } =
+        &view.pool_mismatch;
+    let whose = [
+        ("here and not the partner's", only_here, only_here_count),
+        ("the partner's and not here", only_there, only_there_count),
+    ];
+    for (whose, ranges, count) in whose {
+        if *count > 0 {
+            let ranges = shown(&ranges.join(", ")).to_string();
+            writeln!(out, "  POOLS      {count} addresses are in pools {whose}: {ranges}")?;
+        }
     }
     Ok(())
 }
@@ -135,8 +165,12 @@ mod tests {
         json!({
             "name": "campus-pair", "role": "primary", "state": "communications-interrupted",
             "since": "2026-11-21T21:00:00.000Z", "partner-state": "normal", "partner-since": null,
-            "connected": false, "clock-ahead-seconds": -3, "mclt-seconds": 1800, "buckets": 128,
-            "updates-unacknowledged": 1, "updates-waiting": 2,
+            "connected": false, "clock-ahead-seconds": -3, "trouble": null, "mclt-seconds": 1800,
+            "buckets": 128, "updates-unacknowledged": 1, "updates-waiting": 2,
+            "updates-refused-by-partner": 0, "updates-refused": 0, "addresses-refused": 0,
+            "pool-mismatch": {
+                "only-here": [], "only-here-count": 0, "only-there": [], "only-there-count": 0,
+            },
             "networks": [{ "name": "halls", "free": 8, "backup": 7, "other": 1 }],
         })
     }
@@ -174,7 +208,7 @@ mod tests {
         let expected = "campus-pair, this server is its primary
   state      communications-interrupted, since 2026-11-21T21:00:00.000Z
   partner    NOT HEARD; when it was last, normal, since -
-  clock      3 s behind the partner's when they met
+  clock      3 s behind the partner's
   lead time  1800 s; this server answers 128 of 256 buckets of clients
   updates    1 under way, 2 waiting
 
@@ -182,5 +216,28 @@ NETWORK  PRIMARY'S FREE  SECONDARY'S FREE     OTHER
 halls                 8                 7         1
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_the_two_do_not_agree_on_is_shown() {
+        let mut troubled = view();
+        *troubled.get_mut("trouble").unwrap() = "the clocks are more than 60 s apart".into();
+        *troubled.get_mut("updates-refused").unwrap() = 7.into();
+        *troubled.get_mut("addresses-refused").unwrap() = 2.into();
+        *troubled.get_mut("pool-mismatch").unwrap() = json!({
+            "only-here": ["10.0.0.1-10.0.0.9", "10.0.0.20-10.0.0.20"], "only-here-count": 10,
+            "only-there": ["10.9.0.1-10.9.0.1"], "only-there-count": 1,
+        });
+        let mut out = Vec::new();
+        show(troubled, false, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        for line in [
+            "  TROUBLE    the last handshake failed: the clocks are more than 60 s apart\n",
+            "  refused    0 by the partner, 7 here; 2 addresses are offered to it again\n",
+            "  POOLS      10 addresses are in pools here and not the partner's: 10.0.0.1-10.0.0.9, 10.0.0.20-10.0.0.20\n",
+            "  POOLS      1 addresses are in pools the partner's and not here: 10.9.0.1-10.9.0.1\n",
+        ] {
+            assert!(out.contains(line), "{out}");
+        }
     }
 }

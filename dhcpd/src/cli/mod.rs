@@ -184,6 +184,9 @@ enum FailoverCommand {
         /// Do not ask whether it is
         #[arg(long)]
         yes: bool,
+        /// Also if this server has lost its leases, and will give addresses that are held to others
+        #[arg(long)]
+        leases_lost: bool,
     },
 }
 

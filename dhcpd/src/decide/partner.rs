@@ -8,10 +8,11 @@
 use super::Turn;
 use crate::failover::{ConnectionNumber, Errand, FromPartner, Refused, ToPartner};
 use tokio::sync::mpsc;
-use vestibule_core::Input;
+use vestibule_core::failover::session::CLOCK_DIFFERENCE_SECONDS_MAX;
 use vestibule_core::failover::{
     Body, FailoverNotice, Message, PartnerEffect, PartnerInput, PartnerState,
 };
+use vestibule_core::{AddressRange, Input};
 
 /// What the partner's connection brought that is decided between two batches of packets at most.
 const FROM_PARTNER_PER_TURN_MAX: usize = 256;
@@ -99,6 +100,13 @@ impl Turn {
             FailoverNotice::Connected { mclt_seconds, clock_ahead_seconds } => {
                 self.partner.is_met = true;
                 tracing::info!(mclt_seconds, clock_ahead_seconds, "met the failover partner");
+                if clock_ahead_seconds.unsigned_abs() > CLOCK_DIFFERENCE_SECONDS_MAX.into() {
+                    tracing::warn!(
+                        clock_ahead_seconds,
+                        "the failover partner's clock stands otherwise; the two correct each other's times, but set both clocks and \
+                         run NTP on both"
+                    );
+                }
             }
             FailoverNotice::ContactLost => {
                 self.partner.is_met = false;
@@ -111,7 +119,8 @@ impl Turn {
                         ip = %address,
                         %status,
                         ?reject,
-                        "the failover partner refused an update; with IllegalAddress its pools are not the same as here (said once a minute)"
+                        "the failover partner refused an update; it is offered again: {} (said once a minute)",
+                        reject.words()
                     );
                 }
             }
@@ -122,13 +131,61 @@ impl Turn {
                         ip = %address,
                         %status,
                         ?reject,
-                        "an update of the failover partner was refused; with IllegalAddress its pools are not the same as here (said once a minute)"
+                        "an update of the failover partner was refused: {} (said once a minute)",
+                        reject.words()
                     );
                 }
+            }
+            FailoverNotice::PoolsDiffer(mismatch) => {
+                let (here, there) = (mismatch.only_here_count, mismatch.only_there_count);
+                tracing::warn!(
+                    here,
+                    there,
+                    "the pools of the two halves differ. In pools here and refused by the partner: {}. In pools of the partner and \
+                     none here: {}. Configure the same pools on both (said once a minute at most)",
+                    names_of(&mismatch.only_here, here),
+                    names_of(&mismatch.only_there, there)
+                );
             }
             FailoverNotice::AddressesGiven(count) => {
                 tracing::info!(count, "free addresses were given to the failover partner");
             }
         }
+    }
+}
+
+/// Ranges of addresses in words; of `count` addresses some may not be among them.
+pub(crate) fn names_of(ranges: &[AddressRange], count: u64) -> String {
+    let named = ranges.iter().map(AddressRange::size).sum::<u64>();
+    let mut names: Vec<String> = ranges
+        .iter()
+        .map(
+            |AddressRange { first, last }| {
+                if first == last { first.to_string() } else { format!("{first}-{last}") }
+            },
+        )
+        .collect();
+    match count.saturating_sub(named) {
+        _ if names.is_empty() => return "none".to_owned(),
+        0 => {}
+        more => names.push(format!("and {more} more")),
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn addresses_are_named_and_the_rest_is_counted() {
+        let range = |first, last| AddressRange {
+            first: Ipv4Addr::new(10, 0, 0, first),
+            last: Ipv4Addr::new(10, 0, 0, last),
+        };
+        assert_eq!(names_of(&[], 0), "none");
+        assert_eq!(names_of(&[range(1, 3), range(9, 9)], 4), "10.0.0.1-10.0.0.3, 10.0.0.9");
+        assert_eq!(names_of(&[range(1, 3)], 10), "10.0.0.1-10.0.0.3, and 7 more");
     }
 }

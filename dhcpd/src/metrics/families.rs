@@ -167,7 +167,7 @@ pub(super) const FAMILIES: &[(&str, MetricType, &str)] = &[
     (
         "vestibule_failover_clock_ahead_seconds",
         MetricType::Gauge,
-        "By how much this server's clock was ahead of the failover partner's when they met",
+        "By how much this server's clock is ahead of the failover partner's",
     ),
     (
         "vestibule_failover_updates_unacknowledged",
@@ -178,6 +178,21 @@ pub(super) const FAMILIES: &[(&str, MetricType, &str)] = &[
         "vestibule_failover_updates_waiting",
         MetricType::Gauge,
         "Addresses of which the failover partner is still to be told",
+    ),
+    (
+        "vestibule_failover_updates_refused",
+        MetricType::Counter,
+        "Updates that one half of the failover pair refused, by which",
+    ),
+    (
+        "vestibule_failover_addresses_refused",
+        MetricType::Gauge,
+        "Addresses of which the failover partner does not take what is so",
+    ),
+    (
+        "vestibule_failover_mismatched_addresses",
+        MetricType::Gauge,
+        "Addresses in the pools of one half of the failover pair only, as far as the two have spoken of them",
     ),
     (
         "vestibule_failover_free_addresses",

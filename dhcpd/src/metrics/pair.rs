@@ -38,6 +38,15 @@ pub(super) fn samples(
         }
         "updates_unacknowledged" => one(pair.updates_unacknowledged),
         "updates_waiting" => one(pair.updates_waiting),
+        "updates_refused" => vec![
+            number(vec![("by", "partner".to_owned())], pair.updates_refused_by_partner),
+            number(vec![("by", "us".to_owned())], pair.updates_refused),
+        ],
+        "addresses_refused" => one(pair.addresses_refused),
+        "mismatched_addresses" => vec![
+            number(vec![("only", "here".to_owned())], pair.mismatch.only_here_count),
+            number(vec![("only", "there".to_owned())], pair.mismatch.only_there_count),
+        ],
         "free_addresses" => by_network(|network| network.free),
         "backup_addresses" => by_network(|network| network.backup),
         "other_addresses" => by_network(|network| network.other),

@@ -272,7 +272,9 @@ fn every_reason_is_documented() {
 
 #[test]
 fn a_pair_is_shown_and_a_server_alone_shows_none() {
-    use vestibule_core::failover::{FailoverStatus, PairNetworkStatus, PartnerState, Role, State};
+    use vestibule_core::failover::{
+        FailoverStatus, PairNetworkStatus, PartnerState, PoolMismatch, Role, State,
+    };
     let metrics = Metrics::new();
     assert!(!metrics.encode(&CoreStatus::default()).contains("vestibule_failover_state{"));
     let pair = FailoverStatus {
@@ -285,10 +287,15 @@ fn a_pair_is_shown_and_a_server_alone_shows_none() {
         partner_since: 200,
         is_connected: true,
         clock_ahead_seconds: Some(-7),
+        trouble: None,
         mclt_seconds: 1800,
         buckets: Some(128),
         updates_unacknowledged: 3,
         updates_waiting: 4,
+        updates_refused_by_partner: 11,
+        updates_refused: 12,
+        addresses_refused: 13,
+        mismatch: PoolMismatch { only_here_count: 14, only_there_count: 15, ..<_>::default() },
         networks: vec![PairNetworkStatus { name: "halls".into(), free: 5, backup: 6, other: 7 }],
     };
     let text = metrics.encode_with_pair(&CoreStatus::default(), &pair);
@@ -302,6 +309,11 @@ fn a_pair_is_shown_and_a_server_alone_shows_none() {
         "vestibule_failover_mclt_seconds 1800",
         "vestibule_failover_updates_unacknowledged 3",
         "vestibule_failover_updates_waiting 4",
+        "vestibule_failover_updates_refused_total{by=\"partner\"} 11",
+        "vestibule_failover_updates_refused_total{by=\"us\"} 12",
+        "vestibule_failover_addresses_refused 13",
+        "vestibule_failover_mismatched_addresses{only=\"here\"} 14",
+        "vestibule_failover_mismatched_addresses{only=\"there\"} 15",
         "vestibule_failover_free_addresses{network=\"halls\"} 5",
         "vestibule_failover_backup_addresses{network=\"halls\"} 6",
         "vestibule_failover_other_addresses{network=\"halls\"} 7",

@@ -186,7 +186,7 @@ impl World {
             | Command::Suspend { hardware, .. }
             | Command::Resume(hardware) => Some(*hardware),
             Command::Import { .. }
-            | Command::PartnerDown
+            | Command::PartnerDown { .. }
             | Command::CreateVouchers(_)
             | Command::RevokeVoucher { .. } => None,
         };

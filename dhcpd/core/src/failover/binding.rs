@@ -165,6 +165,31 @@ impl Reject {
         }
     }
 
+    /// What it means and, where an operator has to do something, what.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::IllegalAddress => {
+                "the address is in no pool of the pair; configure the same pools on both servers"
+            }
+            Self::FatalConflict => "this cannot follow what is known of the address",
+            Self::MissingBinding => "the client's hardware address was not said",
+            Self::TimeMismatch => {
+                "the clocks are more than 60 s apart, which an ISC dhcpd does not bear; set both, and run NTP on both"
+            }
+            Self::InvalidMclt => "no maximum client lead time; configure mclt on the primary",
+            Self::Unspecified => "no reason was said",
+            Self::DuplicateConnection => "there is a connection already",
+            Self::InvalidPartner => {
+                "the pair has another name there; configure the same failover name on both servers"
+            }
+            Self::LessCritical => "another update of the address was on its way and counts more",
+            Self::HashBucketConflict => "no hash buckets; configure split on the primary",
+            Self::NotReserved => "the address is not reserved",
+            Self::Other(_) => "a reason that has no name",
+        }
+    }
+
     /// What a code says.
     #[must_use]
     pub fn from_code(code: u8) -> Self {

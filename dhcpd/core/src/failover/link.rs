@@ -83,6 +83,9 @@ pub enum FailoverNotice {
         /// Why.
         reject: Reject,
     },
+    /// Addresses are in the pools of one half only. Said soon after the first, and again after a minute if
+    /// there were more.
+    PoolsDiffer(super::PoolMismatch),
     /// Free addresses were given to the partner.
     AddressesGiven(u32),
 }

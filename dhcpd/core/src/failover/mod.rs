@@ -7,7 +7,7 @@
 //!
 //! - [`state`]: the states and what they mean for clients; [`transition`]: what leads from one to another,
 //! - [`message`]: what is said; [`binding`]: what is said of one address, and which of it is believed,
-//! - [`session`]: one connection, its handshake, timers and window,
+//! - [`session`]: one connection, its handshake, timers and window; [`close_reason`]: why it is closed,
 //! - [`lease_time`]: how long a lease may be; [`load_balance`] and [`balance`]: who answers, and with whose addresses,
 //! - [`configuration`], [`link`], [`record`], [`status`]: how a server of a pair is set up, spoken with, kept and seen.
 //!
@@ -15,6 +15,7 @@
 
 pub mod balance;
 pub mod binding;
+pub mod close_reason;
 pub mod configuration;
 pub mod lease_time;
 pub mod link;
@@ -28,6 +29,7 @@ pub mod transition;
 
 pub use balance::{Balance, BalanceSettings, PoolCount};
 pub use binding::{BindingStatus, Known, Pending, Reject};
+pub use close_reason::CloseReason;
 pub use configuration::FailoverConfiguration;
 pub use lease_time::{LeaseTime, lease_time};
 pub use link::{FailoverNotice, PartnerEffect, PartnerInput};
@@ -36,6 +38,6 @@ pub use message::{
     BindingUpdate, Body, Connect, ConnectAcknowledgement, Message, Rejection, StateMessage,
 };
 pub use record::{FailoverRecord, PairBinding};
-pub use session::{CloseReason, Said, Session, SessionEffect, Settings, Terms};
+pub use session::{Said, Session, SessionEffect, Settings, Terms};
 pub use state::{PartnerState, Role, Service, State};
-pub use status::{FailoverStatus, PairNetworkStatus};
+pub use status::{FailoverStatus, PairNetworkStatus, PoolMismatch};

@@ -9,17 +9,20 @@
 
 use super::message::{BindingUpdate, Body, Connect, ConnectAcknowledgement, Message, StateMessage};
 use super::state::Role;
-use super::{HashBuckets, Reject, Rejection};
+use super::{CloseReason, HashBuckets, Reject, Rejection};
 use crate::Timestamp;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::Ipv4Addr;
 
 /// How long a connection may take from its opening to the end of the handshake, in seconds.
 pub const HANDSHAKE_SECONDS_MAX: u64 = 15;
 
-/// How far apart the clocks of a pair may be when they meet, in seconds.
+/// How far apart the clocks of a pair may be when they meet, in seconds, unless both are this program.
 pub const CLOCK_DIFFERENCE_SECONDS_MAX: u32 = 60;
+
+/// How this program's name for itself begins (option 28, which ISC dhcpd does not read). Who says so
+/// corrects the times that it is told by what the clocks are apart, however far; ISC dhcpd corrects nothing.
+pub const OWN_VENDOR: &[u8] = b"vestibule-";
 
 /// The most CONTACT messages in one second that are put up with.
 pub const CONTACTS_PER_SECOND_MAX: u32 = 100;
@@ -57,6 +60,8 @@ pub struct Terms {
     pub mclt_seconds: Option<u32>,
     /// A primary's: which buckets it serves.
     pub hash_buckets: Option<HashBuckets>,
+    /// Whether it corrects the times that it is told by what the clocks are apart: it is this program.
+    pub corrects_times: bool,
 }
 
 /// What is to be done, in order.
@@ -110,48 +115,6 @@ pub enum Said {
     },
     /// So many addresses were given to us.
     PoolGiven(u32),
-}
-
-/// Why a connection is closed. All but the last three are the partner's fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The handshake took too long.
-    HandshakeTimeout,
-    /// The handshake was refused by us.
-    Refused(Reject),
-    /// It said something else than the handshake asks for.
-    NotNow,
-    /// A primary was sent a CONNECT, or a secondary a CONNECTACK: both have the same role.
-    SameRole,
-    /// Nothing was heard for as long as the receive timer.
-    Silent,
-    /// It sent more CONTACT messages than anybody needs.
-    Flood,
-    /// It refused the handshake.
-    RefusedByPartner(Reject),
-    /// It took leave.
-    Left(Option<Reject>),
-    /// There is another connection, which stays.
-    Duplicate,
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HandshakeTimeout => {
-                write!(f, "the handshake took more than {HANDSHAKE_SECONDS_MAX} s")
-            }
-            Self::Refused(reject) => write!(f, "refused: {reject:?}"),
-            Self::NotNow => f.write_str("a message that the handshake does not allow"),
-            Self::SameRole => f.write_str("both servers have the same role"),
-            Self::Silent => f.write_str("nothing was heard for as long as the receive timer"),
-            Self::Flood => f.write_str("too many CONTACT messages"),
-            Self::RefusedByPartner(reject) => write!(f, "the partner refuses: {reject:?}"),
-            Self::Left(None) => f.write_str("the partner took leave"),
-            Self::Left(Some(reject)) => write!(f, "the partner took leave: {reject:?}"),
-            Self::Duplicate => f.write_str("there is another connection"),
-        }
-    }
 }
 
 /// How far a connection is.
@@ -411,7 +374,7 @@ impl Session {
         if connect.relationship.as_deref() != Some(&self.settings.relationship) {
             return Err(wrong_name());
         }
-        if apart {
+        if apart && !is_own(connect.vendor.as_deref()) {
             return Err(clocks_apart());
         }
         let Some(hash_buckets) = connect.hash_buckets else {
@@ -426,6 +389,7 @@ impl Session {
         Ok(Terms {
             mclt_seconds: Some(mclt_seconds),
             hash_buckets: Some(HashBuckets::from_bytes(hash_buckets)),
+            corrects_times: is_own(connect.vendor.as_deref()),
             ..terms(connect.unacknowledged_max, connect.receive_timer_seconds)
         })
     }
@@ -449,10 +413,12 @@ impl Session {
         if occupied {
             return Err(Some(duplicate()));
         }
-        if apart {
+        let corrects_times = is_own(answer.vendor.as_deref());
+        if apart && !corrects_times {
             return Err(Some(clocks_apart()));
         }
-        Ok(terms(answer.unacknowledged_max, answer.receive_timer_seconds))
+        let terms = terms(answer.unacknowledged_max, answer.receive_timer_seconds);
+        Ok(Terms { corrects_times, ..terms })
     }
 
     fn introduction(&self, tls_request: Option<u8>) -> ConnectAcknowledgement {
@@ -563,7 +529,12 @@ fn terms(unacknowledged_max: Option<u32>, receive_timer_seconds: Option<u32>) ->
         contact_seconds: (receive_timer_seconds.unwrap_or(0) / 3).max(1),
         mclt_seconds: None,
         hash_buckets: None,
+        corrects_times: false,
     }
+}
+
+fn is_own(vendor: Option<&[u8]>) -> bool {
+    vendor.is_some_and(|vendor| vendor.starts_with(OWN_VENDOR))
 }
 
 const fn refusal(reason: Reject) -> CloseReason {

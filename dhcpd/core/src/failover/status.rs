@@ -1,6 +1,7 @@
 //! The pair as an operator sees it.
 
-use super::{PartnerState, Role, State};
+use super::{CloseReason, PartnerState, Role, State};
+use crate::AddressRange;
 
 /// Numbers and states of the pair. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +22,11 @@ pub struct FailoverStatus {
     pub partner_since: u32,
     /// Whether the partner is heard.
     pub is_connected: bool,
-    /// By how many seconds this server's clock is ahead of the partner's; `None`: they have not met in
-    /// this life.
+    /// By how many seconds this server's clock is ahead of the partner's, also if the handshake failed;
+    /// `None`: they have not spoken in this life.
     pub clock_ahead_seconds: Option<i64>,
+    /// Why the last handshake failed; `None`: it did not, or there was none.
+    pub trouble: Option<CloseReason>,
     /// The maximum client lead time that the pair goes by, in seconds.
     pub mclt_seconds: u32,
     /// How many of the 256 buckets this server answers; `None`: a secondary that has not met its partner.
@@ -32,8 +35,31 @@ pub struct FailoverStatus {
     pub updates_unacknowledged: u64,
     /// Addresses of which the partner is to be told.
     pub updates_waiting: u64,
+    /// Updates that the partner has refused since the server started.
+    pub updates_refused_by_partner: u64,
+    /// Updates of the partner's that were refused since the server started.
+    pub updates_refused: u64,
+    /// Addresses of which the partner does not take what is so. They are offered to it again, ever more seldom.
+    pub addresses_refused: u64,
+    /// Addresses that are in the pools of one half only, as far as the two have spoken of them.
+    pub mismatch: PoolMismatch,
     /// By network, in the order of the configuration.
     pub networks: Vec<PairNetworkStatus>,
+}
+
+/// Addresses that are in the pools of one half only, as far as they were spoken of in this connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolMismatch {
+    /// In pools here, and in none of the partner's: the lowest, at most
+    /// [`PAIR_MISMATCHED_RANGES_MAX`](crate::limits::PAIR_MISMATCHED_RANGES_MAX) ranges.
+    pub only_here: Vec<AddressRange>,
+    /// How many addresses those are, at most
+    /// [`PAIR_MISMATCHED_ADDRESSES_MAX`](crate::limits::PAIR_MISMATCHED_ADDRESSES_MAX).
+    pub only_here_count: u64,
+    /// In pools of the partner's, and in none here.
+    pub only_there: Vec<AddressRange>,
+    /// How many addresses those are.
+    pub only_there_count: u64,
 }
 
 /// The addresses of one network's pools, by what the pair makes of them.

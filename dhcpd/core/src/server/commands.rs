@@ -30,7 +30,7 @@ impl Server {
             Command::Suspend { hardware, reason } => self.suspend(hardware, reason, step),
             Command::Resume(hardware) => self.resume(hardware, step),
             Command::Import { entries, apply } => self.import(entries, apply, step),
-            Command::PartnerDown => self.partner_is_down(step),
+            Command::PartnerDown { leases_lost } => self.partner_is_down(leases_lost, step),
             Command::CreateVouchers(vouchers) => {
                 self.create_vouchers(vouchers, step).unwrap_or_else(|refusal| *refusal)
             }
@@ -55,6 +55,7 @@ impl Server {
             | Answer::VouchersFull
             | Answer::VoucherRefused(_)
             | Answer::PartnerIsConnected
+            | Answer::LeasesNotKnown
             | Answer::NotPaired => Release::Immediately,
             // That a device is not registered is true only when the end of its registration is.
             Answer::Registered { .. }

@@ -100,7 +100,7 @@ impl Ruled {
                 ..registration
             }),
             Command::Import { entries, apply } => self.import(entries, *apply, answer, now),
-            Command::PartnerDown => refused(&["not paired"]),
+            Command::PartnerDown { .. } => refused(&["not paired"]),
             // No plan has any: `dhcpd/core/tests/vouchers.rs` holds them to their rule.
             Command::CreateVouchers(_) | Command::RevokeVoucher { .. } => refused(&["vouchers"]),
         };
@@ -393,7 +393,10 @@ fn name_of(answer: &Answer) -> Option<&'static str> {
         | Answer::NoSuchVoucher(_)
         | Answer::VouchersFull
         | Answer::VoucherRefused(_) => "vouchers",
-        Answer::PartnerIsDown | Answer::PartnerIsConnected | Answer::NotPaired => "not paired",
+        Answer::PartnerIsDown
+        | Answer::PartnerIsConnected
+        | Answer::LeasesNotKnown
+        | Answer::NotPaired => "not paired",
     })
 }
 

@@ -14,6 +14,9 @@ use vestibule_dhcpd::failover::{decode, encode};
 /// How long after a loss or a failed attempt the partner is dialled again, as in the daemon.
 const DIAL_AGAIN: u64 = 5_000;
 
+/// How long a dial that nobody answers takes, as in the daemon.
+const DIAL_TIME: u64 = 10_000;
+
 /// Numbers connections.
 pub(crate) type ConnectionNumber = u64;
 
@@ -119,6 +122,12 @@ impl Pair {
     /// Something arrives at a server.
     pub(super) fn brought(&mut self, connection: ConnectionNumber, to: usize, what: Brought) {
         if self.link.is_lost(connection, to, self.now) {
+            // Its process was never told of a connection, and has none.
+            if matches!(what, Brought::Connected) && self.link.open[to] == Some(connection) {
+                self.trace.note(self.now, format_args!("server {to} is not answered"));
+                self.link.open[to] = None;
+                self.dial_soon(to, DIAL_TIME + DIAL_AGAIN);
+            }
             return;
         }
         if self.link.open[to] != Some(connection) {

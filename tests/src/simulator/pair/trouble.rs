@@ -51,7 +51,7 @@ impl Pair {
         let is_careless = self.plan.operators == Operators::Careless;
         if is_careless && self.chance(self.faults.declared) {
             self.trace.note(self.now, format_args!("server {node} is declared down, true or not"));
-            self.command(1 - node, Command::PartnerDown, None);
+            self.command(1 - node, Command::PartnerDown { leases_lost: is_careless }, None);
         }
     }
 
@@ -78,7 +78,7 @@ impl Pair {
         }
         self.trace.note(self.now, format_args!("server {node} is declared down"));
         self.declared[node] |= is_careful;
-        self.command(1 - node, Command::PartnerDown, None);
+        self.command(1 - node, Command::PartnerDown { leases_lost: !is_careful }, None);
     }
 
     /// Whether a server may be started now.

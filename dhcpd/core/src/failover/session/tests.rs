@@ -65,6 +65,7 @@ fn both_learn_what_the_other_said_of_itself() {
         contact_seconds: 10,
         mclt_seconds: Some(120),
         hash_buckets: Some(HashBuckets::split(128)),
+        corrects_times: false,
     };
     assert_eq!(answers[1..], [SessionEffect::Up(terms)]);
     let [answer] = &sent(&answers)[..] else { panic!("{answers:?}") };
@@ -121,6 +122,46 @@ fn a_connect_with_several_faults_is_refused_for_the_first() {
     let message = Message { time: seconds(NOW), xid: 0, body: Body::Connect(good) };
     secondary.receive(NOW, message, false, &mut effects);
     assert!(secondary.is_up());
+}
+
+/// It corrects the times that it is told, so the clocks may be apart as far as they are; an ISC dhcpd does not.
+#[test]
+fn only_this_program_is_met_with_clocks_that_are_far_apart() {
+    for (vendor, is_met) in [
+        (&b"vestibule-1.2.3"[..], true),
+        (b"isc-4.4.3-P1", false),
+        (b"isc-vestibule-", false),
+        (b"", false),
+    ] {
+        for apart in [61, 3600, 86_400 * 365] {
+            let time = seconds(NOW) - apart;
+            let of = |role| Settings { vendor: vendor.into(), ..settings(role) };
+            let mut connect = Vec::new();
+            let _partner = Session::open(of(Role::Primary), NOW, &mut connect);
+            let connect = Message { time, ..sent(&connect).remove(0) };
+            let mut effects = Vec::new();
+            let mut secondary = Session::open(settings(Role::Secondary), NOW, &mut effects);
+            secondary.receive(NOW, connect.clone(), false, &mut effects);
+            assert_eq!(secondary.is_up(), is_met);
+            let met = effects.iter().find_map(|effect| match effect {
+                SessionEffect::Up(terms) => Some(terms.corrects_times),
+                _ => None,
+            });
+            assert_eq!(met, is_met.then_some(true));
+
+            let mut answer = Vec::new();
+            let mut partner = Session::open(of(Role::Secondary), NOW, &mut answer);
+            let connect = Message { time: seconds(NOW), ..connect };
+            partner.receive(NOW, connect, false, &mut answer);
+            let answer = Message { time, ..sent(&answer).remove(0) };
+            let mut effects = Vec::new();
+            let mut primary = Session::open(settings(Role::Primary), NOW, &mut effects);
+            primary.receive(NOW, answer, false, &mut effects);
+            assert_eq!(primary.is_up(), is_met);
+            let refused = Some(CloseReason::Refused(Reject::TimeMismatch));
+            assert_eq!(closed(&effects), if is_met { None } else { refused });
+        }
+    }
 }
 
 #[test]

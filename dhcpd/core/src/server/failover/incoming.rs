@@ -5,26 +5,22 @@
 
 use super::{Binding, end_seconds, seconds};
 use crate::failover::binding::accept;
-use crate::failover::{
-    BindingStatus, BindingUpdate, FailoverNotice, Known, Pending, Reject, Rejection, Role,
-};
+use crate::failover::{BindingStatus, BindingUpdate, Known, Pending, Reject, Rejection, Role};
 use crate::server::book::Entry;
 use crate::server::{Server, Step};
-use crate::{BindingState, ClientIdentifier, Effect, HardwareAddress, Lease, Notice, Timestamp};
+use crate::{BindingState, ClientIdentifier, HardwareAddress, Lease, Timestamp};
 
 impl Server {
     /// The partner says what has become of an address.
     pub(super) fn take_update(&mut self, xid: u32, update: &BindingUpdate, step: &mut Step<'_>) {
         let address = u32::from(update.address);
         let now = self.now;
+        let Some(failover) = self.failover.as_deref() else { return };
+        let update = &failover.update_in_own_time(update);
         let reject = self.judge_update(address, update).err();
         match reject {
             None => self.apply_update(address, update, step),
-            Some(reject) => {
-                let (address, status) = (update.address, update.status);
-                let notice = FailoverNotice::UpdateRefused { address, status, reject };
-                step.effects.push(Effect::Notice(Notice::Failover(notice)));
-            }
+            Some(reject) => self.refuse_update(update, reject, step),
         }
         let Some(failover) = self.failover.as_deref_mut() else { return };
         let rejection = reject.map(|reject| Rejection::new(reject, words_for(reject)));
@@ -53,17 +49,13 @@ impl Server {
                 client_last_transaction: binding.client_last_transaction,
             }),
         };
-        let mut update = update.clone();
-        update.potential_expiration =
-            update.potential_expiration.map(|time| failover.in_own_time(time));
-        accept(&update, &known, failover.role(), failover.state(), seconds(self.now))
+        accept(update, &known, failover.role(), failover.state(), seconds(self.now))
     }
 
     fn apply_update(&mut self, address: u32, update: &BindingUpdate, step: &mut Step<'_>) {
         let Some(failover) = self.failover.as_deref() else { return };
         let old = failover.pair.get(address);
-        let told = update.lease_expiration.map(|time| failover.in_own_time(time));
-        let potential = update.potential_expiration.map(|time| failover.in_own_time(time));
+        let (told, potential) = (update.lease_expiration, update.potential_expiration);
         let promised = self.promised_unheard(address, update, old);
         let ends = told.max(promised);
         let is_longer = promised > told;

@@ -50,7 +50,7 @@ impl Server {
         if !matches!(binding.status, BindingStatus::Active | BindingStatus::Abandoned) {
             failover.overdue.remove(&address);
         }
-        failover.refused.remove(&address);
+        failover.disagreement.settled(address);
         binding.set_waiting(old.is_waiting());
         if !binding.is_acknowledged() {
             // So that no second record is needed when it is sent.

@@ -1,5 +1,6 @@
 //! What the connection to the partner brings, and what leaves by it.
 
+use super::clock::ClockDifference;
 use super::{Connection, Failover, Outgoing};
 use crate::failover::session::{Said, SessionEffect, Settings};
 use crate::failover::{
@@ -8,10 +9,7 @@ use crate::failover::{
 use crate::server::{Server, Step};
 use crate::{Effect, Notice, Release, Timestamp};
 
-/// Clocks that are apart by no more than this count as equal, in seconds: a message may have taken so long.
-const CLOCK_DIFFERENCE_SECONDS_MIN: i64 = 5;
-
-/// What this server says that it is.
+/// What this server says that it is: [`OWN_VENDOR`](crate::failover::session::OWN_VENDOR) and its version.
 const VENDOR: &[u8] = concat!("vestibule-", env!("CARGO_PKG_VERSION")).as_bytes();
 
 impl Failover {
@@ -44,16 +42,6 @@ impl Failover {
         }
         Some(said)
     }
-
-    /// A time of the partner's by this server's clock.
-    pub(super) fn in_own_time(&self, time: u32) -> u32 {
-        let ahead = self.clock_ahead_seconds.unwrap_or(0);
-        let is_none = time == 0 || time >= crate::failover::lease_time::INFINITE_SECONDS;
-        if is_none || ahead.abs() <= CLOCK_DIFFERENCE_SECONDS_MIN {
-            return time;
-        }
-        u32::try_from(i64::from(time).saturating_add(ahead)).unwrap_or(time)
-    }
 }
 
 impl Server {
@@ -75,7 +63,7 @@ impl Server {
                     normal_after: None,
                     is_asked: false,
                     has_asked: false,
-                    clock_ahead_seconds: None,
+                    clock: None,
                 });
                 self.happened_on_link(effects, step);
             }
@@ -83,14 +71,16 @@ impl Server {
                 let now = self.now;
                 let Some(failover) = self.failover.as_deref_mut() else { return };
                 let Some(connection) = &mut failover.connection else { return };
-                let own = i64::try_from(now.seconds()).unwrap_or(i64::MAX);
-                let ahead = own.saturating_sub(message.time.into());
-                let least = connection.clock_ahead_seconds.map_or(ahead, |least| least.min(ahead));
+                let ahead = ClockDifference::of(&message, now);
                 let mut effects = Vec::new();
                 connection.session.receive(now, message, false, &mut effects);
                 if connection.session.is_up() {
-                    connection.clock_ahead_seconds = Some(least);
-                    failover.clock_ahead_seconds = Some(least);
+                    let clock = connection.clock.get_or_insert(ClockDifference::new(ahead, now));
+                    clock.show(ahead, now);
+                    failover.clock_ahead_seconds = Some(clock.ahead_seconds());
+                    failover.clock_seen_ahead_seconds = failover.clock_ahead_seconds;
+                } else if connection.clock.is_none() {
+                    failover.clock_seen_ahead_seconds = Some(ahead);
                 }
                 self.happened_on_link(effects, step);
             }
@@ -128,6 +118,10 @@ impl Server {
     fn close(&mut self, reason: CloseReason, step: &mut Step<'_>) {
         if let Some(failover) = self.failover.as_deref_mut() {
             failover.outgoing.push(Outgoing::Close(reason));
+            let is_met = failover.connection.as_ref().is_some_and(|it| it.clock.is_some());
+            if !is_met && reason != CloseReason::Duplicate {
+                failover.trouble = Some(reason);
+            }
         }
         self.lose_contact(step);
     }
@@ -135,6 +129,9 @@ impl Server {
     /// The handshake is done.
     fn meet(&mut self, terms: Terms, step: &mut Step<'_>) {
         let Some(failover) = self.failover.as_deref_mut() else { return };
+        failover.corrects_times = terms.corrects_times;
+        failover.trouble = None;
+        failover.disagreement.met();
         let record = failover.record;
         if let Some(mclt_seconds) = terms.mclt_seconds {
             failover.record.mclt_seconds = mclt_seconds;
@@ -142,10 +139,9 @@ impl Server {
         if let Some(buckets) = terms.hash_buckets {
             failover.record.hash_buckets = Some(buckets);
         }
-        let ahead = failover.connection.as_ref().and_then(|it| it.clock_ahead_seconds);
         let notice = FailoverNotice::Connected {
             mclt_seconds: failover.record.mclt_seconds,
-            clock_ahead_seconds: ahead.or(failover.clock_ahead_seconds).unwrap_or(0),
+            clock_ahead_seconds: failover.clock_ahead_seconds.unwrap_or(0),
         };
         if record != failover.record {
             step.persist(crate::Record::Failover(failover.record));

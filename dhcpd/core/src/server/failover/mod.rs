@@ -15,7 +15,11 @@
 //! | `incoming` | taking over what the partner says of an address |
 //! | `service` | who is served, from which addresses, and for how long |
 //! | `sharing` | sharing free addresses out |
+//! | `disagreement` | what one half says and the other does not take |
+//! | `clock` | how far the clocks are apart |
 
+mod clock;
+mod disagreement;
 mod incoming;
 mod leases;
 mod link;
@@ -36,6 +40,8 @@ use crate::failover::{
 };
 use crate::failover::{CloseReason, Service};
 use crate::{BindingState, Timestamp, limits};
+use clock::ClockDifference;
+use disagreement::Disagreement;
 use pair::{Binding, Pair};
 use sharing::Sharing;
 use shelves::Shelves;
@@ -48,10 +54,6 @@ const STARTUP_SECONDS: u64 = 15;
 /// Seconds that are waited beyond what the protocol asks for where the partner's promises run out: times
 /// are rounded to seconds, and clocks that are this little apart count as equal.
 const CLOCK_ERROR_SECONDS_MAX: u32 = 6;
-
-/// How long after the partner refused an update it is told again, in seconds. It refuses one while another
-/// counts more, or while its clock says otherwise: both pass.
-const REFUSED_AGAIN_SECONDS: u64 = 30;
 
 /// What leaves by the connection with this step, in order.
 #[derive(Debug)]
@@ -75,9 +77,8 @@ struct Connection {
     is_asked: bool,
     /// Whether the partner has asked for updates.
     has_asked: bool,
-    /// By how many seconds this clock is ahead of the partner's: the least that any message showed, because
-    /// messages take their time.
-    clock_ahead_seconds: Option<i64>,
+    /// How far the clocks are apart; `None` before the handshake is done.
+    clock: Option<ClockDifference>,
 }
 
 /// See the module.
@@ -89,17 +90,22 @@ pub(super) struct Failover {
     starting_until: Option<Timestamp>,
     connection: Option<Connection>,
     outgoing: Vec<Outgoing>,
-    /// As last known, by an earlier connection of this life too.
+    /// By how many seconds this clock is ahead of the partner's, as last known, by an earlier connection of
+    /// this life too.
     clock_ahead_seconds: Option<i64>,
+    /// The same, of a handshake that failed too.
+    clock_seen_ahead_seconds: Option<i64>,
+    /// Whether the partner corrects the times that it is told.
+    corrects_times: bool,
+    /// Why the last handshake failed, if none was done since.
+    trouble: Option<CloseReason>,
     pair: Pair,
     shelves: Shelves,
     /// Addresses of which the partner is to be told, in order.
     waiting: VecDeque<u32>,
     /// Updates under way: their addresses by their numbers.
     under_way: BTreeMap<u32, u32>,
-    /// Addresses of which the partner refused to be told, and when it is told again.
-    refused: BTreeSet<u32>,
-    refused_again_at: Option<Timestamp>,
+    disagreement: Disagreement,
     /// What the partner asked for and was not sent yet.
     serving: Option<Serving>,
     /// Addresses whose lease or quarantine is over and that still count as held: it is for the primary to
@@ -147,12 +153,14 @@ impl Failover {
             connection: None,
             outgoing: Vec::new(),
             clock_ahead_seconds: None,
+            clock_seen_ahead_seconds: None,
+            corrects_times: false,
+            trouble: None,
             pair: Pair::default(),
             shelves: Shelves::new(topology.pools().len()),
             waiting: VecDeque::new(),
             under_way: BTreeMap::new(),
-            refused: BTreeSet::new(),
-            refused_again_at: None,
+            disagreement: Disagreement::default(),
             serving: None,
             overdue: BTreeSet::new(),
             over: BTreeSet::new(),
@@ -270,14 +278,6 @@ impl Failover {
         self.connection.as_ref().is_some_and(|connection| connection.session.is_up())
     }
 
-    /// By how many seconds the partner's promises may run longer than its times say, by this clock.
-    fn clock_allowance_seconds(&self) -> u32 {
-        let ahead = self
-            .clock_ahead_seconds
-            .unwrap_or_else(|| crate::failover::session::CLOCK_DIFFERENCE_SECONDS_MAX.into());
-        CLOCK_ERROR_SECONDS_MAX.saturating_add(u32::try_from(ahead).unwrap_or(0))
-    }
-
     /// When nobody can hold a promise of the partner's any more that it measured by `agreed` or made
     /// before this server's state began.
     fn promises_end(&self, agreed: u32) -> u32 {
@@ -306,7 +306,7 @@ impl Server {
         self.tend_states(step);
         self.end_overdue(step);
         self.share_addresses(step);
-        self.offer_refused_again();
+        self.tend_disagreement(step);
         self.send_updates(step);
         self.announce_normal(step);
         self.send_outgoing(step);
@@ -326,7 +326,7 @@ impl Server {
             failover.recovered_at(),
             failover.partner_down_at,
             failover.share_at,
-            failover.refused_again_at,
+            failover.disagreement.wakes(),
             overdue,
             reclaim,
             sharing,
@@ -353,11 +353,16 @@ impl Server {
             partner: failover.record.partner,
             partner_since: failover.record.partner_since,
             is_connected: failover.is_connected(),
-            clock_ahead_seconds: failover.clock_ahead_seconds,
+            clock_ahead_seconds: failover.clock_seen_ahead_seconds,
+            trouble: failover.trouble,
             mclt_seconds: failover.record.mclt_seconds,
             buckets: failover.buckets().map(own),
             updates_unacknowledged: failover.under_way.len() as u64,
             updates_waiting: failover.waiting.len() as u64,
+            updates_refused_by_partner: failover.disagreement.refused_by_partner,
+            updates_refused: failover.disagreement.refused_here,
+            addresses_refused: failover.disagreement.open(),
+            mismatch: failover.disagreement.mismatch(),
             networks: self.pair_networks(failover),
         }))
     }

@@ -63,7 +63,7 @@ impl Server {
             failover.partner_down_at = after.map(|after| now.plus_seconds(after.into()));
         }
         if to == State::Normal {
-            failover.requeue_refused();
+            failover.requeue_refused(true, now);
             failover.share_at = Some(now);
         } else {
             failover.share_at = None;
@@ -207,7 +207,7 @@ impl Server {
         failover.requeue_under_way();
         failover.serving = None;
         // Before the handshake there was no contact.
-        if connection.clock_ahead_seconds.is_none() {
+        if connection.clock.is_none() {
             return;
         }
         step.effects.push(Effect::Notice(Notice::Failover(FailoverNotice::ContactLost)));
@@ -220,10 +220,21 @@ impl Server {
     }
 
     /// The operator says that the partner is down.
-    pub(in crate::server) fn partner_is_down(&mut self, step: &mut Step<'_>) -> Answer {
+    pub(in crate::server) fn partner_is_down(
+        &mut self,
+        leases_lost: bool,
+        step: &mut Step<'_>,
+    ) -> Answer {
         match self.failover.as_deref() {
             None => Answer::NotPaired,
             Some(failover) if failover.is_connected() => Answer::PartnerIsConnected,
+            // Its former self, or its partner, may have given out any address, and it does not know whom to.
+            Some(failover)
+                if !leases_lost
+                    && matches!(failover.state(), State::Recover | State::RecoverWait) =>
+            {
+                Answer::LeasesNotKnown
+            }
             Some(failover) => {
                 let is_starting = failover.starting_until.is_some();
                 if failover.state() != State::PartnerDown || is_starting {

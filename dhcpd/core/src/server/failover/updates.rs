@@ -1,6 +1,6 @@
 //! Telling the partner what has become of addresses, within its window, and serving what it asks for.
 
-use super::{Binding, Failover, REFUSED_AGAIN_SECONDS, end_seconds};
+use super::{Binding, Failover, end_seconds};
 use crate::failover::{BindingStatus, BindingUpdate, FailoverNotice, Reject, State};
 use crate::server::{Server, Step};
 use crate::{ClientIdentifier, Effect, Notice, Record};
@@ -79,39 +79,17 @@ impl Failover {
             self.pair.set(address, binding);
         }
     }
-
-    /// What the partner refused is offered to it again.
-    pub(super) fn requeue_refused(&mut self) {
-        self.refused_again_at = None;
-        for address in std::mem::take(&mut self.refused) {
-            let mut binding = self.pair.get(address);
-            if !binding.is_acknowledged() && !binding.is_waiting() {
-                binding.set_waiting(true);
-                self.waiting.push_back(address);
-                self.pair.set(address, binding);
-            }
-        }
-    }
 }
 
 impl Server {
-    /// Offers the partner again what it refused, when it is time.
-    pub(super) fn offer_refused_again(&mut self) {
-        let at = self.failover.as_deref().and_then(|failover| failover.refused_again_at);
-        if self.is_due(at)
-            && let Some(failover) = self.failover.as_deref_mut()
-        {
-            failover.requeue_refused();
-        }
-    }
-
     /// The partner wants updates. A second request takes the place of the first.
     pub(super) fn updates_wanted(&mut self, xid: u32, all: bool) {
+        let now = self.now;
         let Some(failover) = self.failover.as_deref_mut() else { return };
         if let Some(connection) = &mut failover.connection {
             connection.has_asked = true;
         }
-        failover.requeue_refused();
+        failover.requeue_refused(true, now);
         let waiting = failover.waiting.len();
         let next = all.then_some(0);
         failover.serving = Some(Serving { xid, next, waiting, last: None });
@@ -254,17 +232,15 @@ impl Server {
         binding.xid = 0;
         if let Some(reject) = reject {
             failover.pair.set(address, binding);
-            if !binding.is_acknowledged() {
-                failover.refused.insert(address);
-                let again = now.plus_seconds(REFUSED_AGAIN_SECONDS);
-                failover.refused_again_at.get_or_insert(again);
-            }
+            let is_so = !binding.is_acknowledged();
+            failover.disagreement.refused(address, reject, is_so, now);
             let status = binding.status;
             let address = address.into();
             let notice = FailoverNotice::UpdateRefusedByPartner { address, status, reject };
             step.effects.push(Effect::Notice(Notice::Failover(notice)));
             return;
         }
+        failover.disagreement.taken(address);
         // An address of which nothing was ever known: that it is free is nothing new.
         if binding == Binding::UNTOUCHED {
             failover.pair.set(address, binding);

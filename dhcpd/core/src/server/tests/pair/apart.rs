@@ -136,7 +136,8 @@ fn a_partner_that_is_heard_is_not_down() {
     assert_eq!(pair.partner_down(PRIMARY), Answer::PartnerIsConnected);
     assert_eq!(pair.states(), [State::Normal; 2]);
     let mut alone = Bench::new(1);
-    let answers = alone.input(Input::Command(Ticket(1), Command::PartnerDown));
+    let answers =
+        alone.input(Input::Command(Ticket(1), Command::PartnerDown { leases_lost: false }));
     let is_refused =
         |effect: &Effect| matches!(effect, Effect::Answer { answer: Answer::NotPaired, .. });
     assert!(answers.iter().any(is_refused));

@@ -6,12 +6,14 @@
 //! | `leases` | a lease's life across the pair |
 //! | `apart` | contact lost, partner down, and together again |
 //! | `rules` | who is served, sharing of addresses, refusals |
+//! | `differ` | clocks, pools and books that are not the same |
 //! | `unique` | whatever happens, no address is promised twice, and both serve again |
 //!
 //! The wire carries messages at once and in order, and every commit is done at once; whatever either
 //! says is checked for what ends or misleads an ISC dhcpd process.
 
 mod apart;
+mod differ;
 mod leases;
 mod rules;
 mod start;
@@ -350,7 +352,11 @@ impl Pair {
     }
 
     fn partner_down(&mut self, side: usize) -> Answer {
-        let command = Input::Command(Ticket(1), Command::PartnerDown);
+        self.say_partner_down(side, false)
+    }
+
+    fn say_partner_down(&mut self, side: usize, leases_lost: bool) -> Answer {
+        let command = Input::Command(Ticket(1), Command::PartnerDown { leases_lost });
         let answer = self.input(side, command).into_iter().find_map(|effect| match effect {
             Effect::Answer { answer, .. } => Some(answer),
             _ => None,

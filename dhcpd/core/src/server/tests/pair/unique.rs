@@ -198,7 +198,9 @@ proptest! {
 
     #[test]
     fn no_address_is_promised_to_two_clients_whatever_happens(
-        ahead in prop::sample::select(vec![[0, 0], [0, 3], [3, 0], [0, 55], [55, 0]]),
+        ahead in prop::sample::select(vec![
+            [0, 0], [0, 3], [3, 0], [0, 55], [55, 0], [0, 3600], [3600, 0],
+        ]),
         actions in prop::collection::vec(action(), 1..120),
     ) {
         let pair = Pair::normal_by_clocks(6, ahead);
