@@ -38,8 +38,8 @@ pub const NETWORKS_COUNTED_MAX: usize = 4096;
 pub const SOCKETS_COUNTED_MAX: usize = 64;
 
 /// Why packets are shed when more come than can be served. Each is also among the unanswered.
-pub const SHED_REASONS: [Reason; 3] =
-    [Reason::Overload, Reason::DuplicateWaiting, Reason::DiscoverTooOld];
+pub const SHED_REASONS: [Reason; 4] =
+    [Reason::Overload, Reason::OverloadUnread, Reason::DuplicateWaiting, Reason::DiscoverTooOld];
 
 /// The label of what found no place of its own.
 pub const OTHER: &str = "other";
@@ -231,6 +231,14 @@ impl Metrics {
         if let Some(place) = SHED_REASONS.iter().position(|shed| *shed == reason) {
             add_at(self.shed.place(&giaddr), place, 1);
         }
+    }
+
+    /// So many DISCOVERs of this relay (`None`: of relays that are not told apart) were thrown away unread.
+    pub fn unread(&self, giaddr: Option<Ipv4Addr>, packets: u64) {
+        add_at(&self.unanswered, reason_index(Reason::OverloadUnread), packets);
+        let place = SHED_REASONS.iter().position(|shed| *shed == Reason::OverloadUnread);
+        let counts = giaddr.map_or_else(|| self.shed.shared(), |giaddr| self.shed.place(&giaddr));
+        add_at(counts, place.unwrap_or(SHED_REASONS.len()), packets);
     }
 
     /// The kernel refused to send a reply; `errno` is its error number.

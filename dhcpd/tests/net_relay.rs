@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
+use vestibule_core::limits::RELAYS_SIEVED_MAX;
+use vestibule_core::sieve::{Mesh, Part};
 use vestibule_core::{Arrival, Destination, HardwareAddress, Reason, SocketIndex};
 use vestibule_dhcpd::net::{NetError, Outgoing, Sender, SocketPlan, Sockets, Waker};
 
@@ -310,4 +312,114 @@ fn threads_may_send_and_wake_at_once() {
     shared_by_threads::<Waker>();
     shared_by_threads::<vestibule_dhcpd::net::Monitor>();
     moved_to_a_thread::<vestibule_dhcpd::net::Receiver>();
+}
+
+/// What may be a message of this type (option 53) that a relay passed on.
+fn message(giaddr: Ipv4Addr, message_type: u8) -> Vec<u8> {
+    let mut message = vec![0; 300];
+    message[0] = 1;
+    message[24..28].copy_from_slice(&giaddr.octets());
+    message[236..240].copy_from_slice(&[99, 130, 83, 99]);
+    message[240..244].copy_from_slice(&[53, 1, message_type, 255]);
+    message
+}
+
+/// Sends each message so often, and counts how many of each come in.
+fn pass(sockets: &mut Sockets, port: u16, messages: &[Vec<u8>], times: usize) -> Vec<usize> {
+    let (relay, _) = relay(9);
+    let mut counts = vec![0; messages.len()];
+    for round in 0..times {
+        for message in messages {
+            relay.send_to(message, (loopback(1), port)).unwrap();
+        }
+        // The socket's queue is never full: what was sent is read before more is.
+        let mark = format!("round {round}").into_bytes();
+        relay.send_to(&mark, (loopback(1), port)).unwrap();
+        let mut is_through = false;
+        let end = Instant::now() + DEADLINE;
+        while !is_through {
+            assert!(Instant::now() < end, "{round} of {times}");
+            sockets.receiver.wait(Some(Duration::from_millis(100))).unwrap();
+            sockets.receiver.receive(|packet, _| {
+                let packet = packet.unwrap();
+                is_through |= packet == mark;
+                if let Some(place) = messages.iter().position(|message| message == packet) {
+                    counts[place] += 1;
+                }
+            });
+        }
+    }
+    counts
+}
+
+#[test]
+fn the_kernel_throws_away_discovers_of_the_relays_that_it_is_told_and_says_how_many() {
+    const TIMES: usize = 4096;
+    let (mut sockets, port) = open(&[loopback(1), loopback(2)], 1 << 20);
+    let [busy, halved, whole, other] = [1, 2, 3, 4].map(|last| Ipv4Addr::new(10, 20, last, 1));
+    let mut behind = message(busy, 1);
+    behind[240..247].copy_from_slice(&[12, 1, b'a', 53, 1, 1, 255]);
+    let messages = [
+        message(busy, 1),
+        message(halved, 1),
+        message(whole, 1),
+        message(other, 1),
+        message(busy, 3),
+        message(Ipv4Addr::UNSPECIFIED, 1),
+        message(busy, 1)[..242].to_vec(),
+        behind,
+    ];
+    let relays = vec![(busy, Part::of(0, 1)), (halved, Part::of(1, 2)), (whole, Part::ALL)];
+    sockets.receiver.sieve(&Mesh { relays, others: Part::of(1, 4) }).unwrap();
+    let counts = pass(&mut sockets, port, &messages, TIMES);
+    // Of 4096 drawn by chance, the bounds are further than ten standard deviations away.
+    assert!(counts[0] < TIMES / 64, "{counts:?}");
+    assert!(counts[1].abs_diff(TIMES / 2) < TIMES / 8, "{counts:?}");
+    assert!(counts[3].abs_diff(TIMES / 4) < TIMES / 8, "{counts:?}");
+    assert_eq!(counts[2], TIMES, "a relay that may bring in everything");
+    assert_eq!(counts[4..], [TIMES; 4], "what is no relayed DISCOVER passes");
+    let lost: usize = counts.iter().map(|count| TIMES - count).sum();
+    assert_eq!(sockets.receiver.unread(), lost as u64);
+    assert_eq!(sockets.receiver.unread(), 0, "each is told once");
+    assert!(sockets.monitor.drops().iter().all(|(_, drops)| *drops == 0), "no queue was full");
+
+    // The longest program that there is; the kernel takes it in the place of the one before.
+    let relays = (0..RELAYS_SIEVED_MAX as u32)
+        .map(|number| (Ipv4Addr::from(0x0b00_0000 + number), Part::of(1, 2)))
+        .chain([(busy, Part::of(0, 1))])
+        .skip(1)
+        .collect();
+    sockets.receiver.sieve(&Mesh { relays, others: Part::ALL }).unwrap();
+    let counts = pass(&mut sockets, port, &messages, TIMES);
+    assert!(counts[0] < TIMES / 64, "{counts:?}");
+    assert_eq!(counts[1..], [TIMES; 7]);
+
+    sockets.receiver.sieve(&Mesh::OPEN).unwrap();
+    sockets.receiver.unread();
+    assert_eq!(pass(&mut sockets, port, &messages, 64), [64; 8]);
+    assert_eq!(sockets.receiver.unread(), 0);
+}
+
+#[test]
+fn a_full_queue_is_told_apart_from_what_was_thrown_away() {
+    let (mut sockets, port) = open(&[loopback(1)], 4096);
+    let (relay, _) = relay(9);
+    let send = |count: u32| {
+        let message = message(Ipv4Addr::new(10, 20, 0, 1), 3);
+        for _ in 0..count {
+            relay.send_to(&message, (loopback(1), port)).unwrap();
+        }
+    };
+    send(100);
+    let full = sockets.monitor.drops()[0].1;
+    assert!(full > 0, "the queue holds 4096 bytes");
+    let relays = vec![(Ipv4Addr::new(10, 20, 0, 1), Part::of(0, 1))];
+    sockets.receiver.sieve(&Mesh { relays, others: Part::ALL }).unwrap();
+    send(100);
+    assert_eq!(sockets.receiver.unread(), 100, "dropped while there is a filter, whatever for");
+    assert_eq!(sockets.monitor.drops()[0].1, full);
+    sockets.receiver.sieve(&Mesh::OPEN).unwrap();
+    send(100);
+    assert_eq!(sockets.monitor.drops()[0].1, full + 100);
+    assert_eq!(sockets.receiver.unread(), 0);
 }

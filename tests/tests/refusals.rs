@@ -6,7 +6,10 @@ use dhcproto::v4::{DhcpOption, Message, MessageType};
 use dhcproto::{Encodable as _, Encoder};
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 use vestibule_core::Reason;
 use vestibule_tests::isolated::{command, until};
@@ -187,5 +190,56 @@ fn malformed_packets_are_counted_each_by_its_reason_and_the_next_one_is_served()
             server.wait_for_unanswered(*reason, 1.0);
             server.assert_serves(1 + number % 2);
         }
+    });
+}
+
+#[test]
+fn of_a_relay_that_sends_far_too_much_the_kernel_throws_away_and_another_one_loses_nothing() {
+    const FLOOD: &str = "10.99.0.1";
+    vestibule_tests::isolated!(|| {
+        let server = Server::start();
+        let shed = |giaddr: &str| {
+            let labels = format!("giaddr=\"{giaddr}\",reason=\"overload-unread\"");
+            server.metric(&format!("vestibule_packets_shed_total{{{labels}}}")).unwrap_or(0.0)
+        };
+        let unknown = || {
+            let labels = format!("giaddr=\"{FLOOD}\"");
+            server.metric(&format!("vestibule_unknown_network_packets_total{{{labels}}}"))
+        };
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for part in 0..3_u32 {
+                let (bytes, is_over) = (server.discover(0, FLOOD), &is_over);
+                scope.spawn(move || {
+                    let socket = UdpSocket::bind((RELAY, 0)).unwrap();
+                    let mut bytes = bytes;
+                    for xid in 0.. {
+                        if is_over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        // Another client each time, or it would be a duplicate of what waits.
+                        let number: u32 = xid << 2 | part;
+                        bytes[4..8].copy_from_slice(&number.to_be_bytes());
+                        bytes[30..34].copy_from_slice(&number.to_be_bytes());
+                        socket.send_to(&bytes, SERVER).unwrap();
+                    }
+                });
+            }
+            let watched = panic::catch_unwind(AssertUnwindSafe(|| {
+                until("the kernel throws away", || (shed(FLOOD) > 0.0).then_some(()));
+                (0..50).for_each(|round| server.assert_serves(1 + round % 2));
+            }));
+            is_over.store(true, Ordering::Relaxed);
+            watched.unwrap_or_else(|panic| panic::resume_unwind(panic));
+        });
+        assert_eq!(shed(RELAY), 0.0);
+        until("everything comes through again", || {
+            let before = unknown();
+            (0..64).for_each(|number| server.send(&server.discover(number, FLOOD)));
+            server.assert_serves(1);
+            (unknown()? == before? + 64.0).then_some(())
+        });
+        let said = server.log().matches("throws a part of them away").count();
+        assert!((1..=2).contains(&said), "once a minute, {}", server.log());
     });
 }

@@ -132,6 +132,13 @@ impl Admission {
         self.messages.len()
     }
 
+    /// How many DISCOVERs wait that a relay has passed on.
+    #[must_use]
+    pub fn relayed_discovers(&self) -> usize {
+        let of_nobody = self.queues.get(&(Kind::Discover, Ipv4Addr::UNSPECIFIED));
+        self.waiting[Kind::Discover as usize] - of_nobody.map_or(0, VecDeque::len)
+    }
+
     /// Whether none waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -35,6 +35,7 @@ pub mod relay_agent;
 pub mod reply;
 pub mod request;
 pub mod server;
+pub mod sieve;
 pub mod time;
 pub mod voucher;
 
@@ -65,6 +66,7 @@ pub use relay_agent::RelayAgentInformation;
 pub use reply::{Destination, Reply};
 pub use request::{Arrival, MessageType, Request, SocketIndex};
 pub use server::{HashKey, Server};
+pub use sieve::Sieve;
 pub use time::Timestamp;
 pub use voucher::{
     ParseVoucherIdError, Voucher, VoucherHash, VoucherId, VoucherRefusal, VoucherUse,

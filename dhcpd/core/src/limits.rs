@@ -19,6 +19,18 @@ pub const ARRIVALS_WAITING_MAX: usize = 4096;
 /// 4.1: 4 seconds, more or less).
 pub const DISCOVER_WAIT_MILLISECONDS_MAX: u64 = 2000;
 
+/// DISCOVERs of relays that wait in the admission before the kernel is told to throw others away unread
+/// ([`Sieve`](crate::Sieve)): half of all places, so that a burst is served whole.
+pub const DISCOVERS_WAITING_BEFORE_SIEVED: u64 = 2048;
+
+/// DISCOVERs of relays that wait in the admission while the kernel throws others away unread
+/// ([`Sieve`](crate::Sieve)): the places that are theirs there, whatever else comes.
+pub const DISCOVERS_WAITING_WANTED: u64 = 512;
+
+/// Relays that are told apart when DISCOVERs are thrown away unread. A program of the kernel's goes through
+/// them for each DISCOVER, the busiest first, and may have 4096 instructions.
+pub const RELAYS_SIEVED_MAX: usize = 512;
+
 /// Leases, offers and registrations that one input lets run out at most; the rest follows with the
 /// next one, so that no packet pays for an hour's expiries.
 pub const ENDINGS_PER_STEP_MAX: usize = 64;

@@ -137,6 +137,8 @@ reasons! {
     // The shell's.
     /// More packets came than can be served in time; the client will ask again.
     Overload = "overload", Us;
+    /// Far more DISCOVERs came than can be served, and the kernel threw this one away unread, as it was told to.
+    OverloadUnread = "overload-unread", Us;
     /// The same message of the same device waits to be decided already; that one is answered.
     DuplicateWaiting = "duplicate-waiting", Nobody;
     /// A DISCOVER waited so long to be decided that its client has given it up.

@@ -12,8 +12,9 @@
 //! calls and the barrier all wake it.
 //!
 //! When more comes in than it can decide, packets wait in the [`Admission`], which says by rule who is
-//! served next and who is shed. Nothing waits without a limit: `docs/packets.md` says how long at most.
+//! served next and who is shed; when far more comes in, the kernel throws DISCOVERs away unread (`overload`). Nothing waits without a limit: `docs/packets.md` says how long at most.
 
+mod overload;
 mod partner;
 mod quiet;
 mod told;
@@ -35,9 +36,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 pub use told::Told;
 use vestibule_core::options::code;
+use vestibule_core::sieve::LOOK_MILLISECONDS;
 use vestibule_core::{
     Admission, Answer, Effect, Effects, Input, Notice, Reason, Release, Reply, Request, Sequence,
-    Server, Ticket, Timestamp, Unanswered,
+    Server, Sieve, Ticket, Timestamp, Unanswered,
 };
 
 /// Calls that are served between two batches of packets at most.
@@ -60,6 +62,9 @@ const PACKETS_RECEIVED_PER_TURN_MAX: usize = 4 * PACKETS_DECIDED_PER_TURN_MAX;
 
 /// The longest sleep: a bound for what a lost wake-up could cost.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// The same while the kernel throws packets away: when the storm is over, that has to end.
+const SLEEP_WHILE_SIEVED_MAX: Duration = Duration::from_millis(LOOK_MILLISECONDS);
 
 /// Everything that the decide thread owns.
 #[derive(Debug)]
@@ -119,6 +124,7 @@ impl Decide {
             effects: Effects::new(),
             ready: Outbox::default(),
             admission: Admission::new(),
+            sieve: Sieve::new(),
             tickets: BTreeMap::new(),
             ticket_next: 0,
             wake: None,
@@ -150,6 +156,8 @@ struct Turn {
     ready: Outbox,
     /// Packets that wait because more come in than can be decided at once.
     admission: Admission,
+    /// What the kernel lets through.
+    sieve: Sieve,
     /// Who waits for the answer to a command.
     tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     ticket_next: u64,
@@ -181,6 +189,7 @@ impl Turn {
             self.listen();
             self.receive(&mut receiver, &mut requests);
             self.decide(&mut requests);
+            self.sieve(&mut receiver);
             some_are_left = self.serve(&mut calls);
             some_are_left |= self.hear_partner(partner.as_mut());
             if self.wake.is_some_and(|wake| wake <= self.now) {
@@ -208,7 +217,8 @@ impl Turn {
         if (is_behind || !self.work.is_empty()) && self.told.wait_beyond(self.committed) {
             return Duration::ZERO;
         }
-        self.wake.map_or(SLEEP_MAX, |wake| self.clock.until(wake).min(SLEEP_MAX))
+        let longest = if self.sieve.mesh().is_open() { SLEEP_MAX } else { SLEEP_WHILE_SIEVED_MAX };
+        self.wake.map_or(longest, |wake| self.clock.until(wake).min(longest))
     }
 
     /// Steps that are decided and not known to be durable.
@@ -255,47 +265,6 @@ impl Turn {
                 break;
             }
         }
-    }
-
-    /// Decides what has come, in its order, or while there is too much of it, in that of the admission.
-    fn decide(&mut self, requests: &mut Vec<Request>) {
-        let is_calm = self.admission.is_empty()
-            && requests.len() <= PACKETS_DECIDED_PER_TURN_MAX
-            && self.waiting_for_barrier() < STEPS_WAITING_FOR_PACKETS_MAX;
-        if is_calm {
-            for request in requests.drain(..) {
-                self.step(Input::Packet(&request));
-            }
-            return;
-        }
-        for request in requests.drain(..) {
-            if let Some((request, reason)) = self.admission.offer(request, self.now) {
-                self.shed(&request, reason);
-            }
-        }
-        for _ in 0..PACKETS_DECIDED_PER_TURN_MAX {
-            if self.waiting_for_barrier() >= STEPS_WAITING_FOR_PACKETS_MAX {
-                break;
-            }
-            let mut too_old = Vec::new();
-            let next = self.admission.next(self.now, |request, reason| {
-                too_old.push((request, reason));
-            });
-            for (request, reason) in too_old {
-                self.shed(&request, reason);
-            }
-            let Some(request) = next else { break };
-            self.step(Input::Packet(&request));
-        }
-    }
-
-    fn shed(&mut self, request: &Request, reason: Reason) {
-        self.unanswered(Unanswered {
-            reason,
-            message_type: request.message_type,
-            hardware: request.hardware,
-            giaddr: request.giaddr,
-        });
     }
 
     /// Serves calls. Whether some are left that could be served at once.

@@ -49,6 +49,11 @@ impl<K, V: Default> LabelTable<K, V> {
                 return value;
             }
         }
+        self.shared()
+    }
+
+    /// The shared place.
+    pub(super) fn shared(&self) -> &V {
         let _ = self.other_used.set(());
         &self.other
     }

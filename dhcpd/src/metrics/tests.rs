@@ -207,11 +207,20 @@ fn what_is_shed_is_counted_by_relay_and_reason_and_relays_are_bounded() {
     metrics.shed(relay, Reason::DuplicateWaiting);
     metrics.shed(relay, Reason::Overload);
     metrics.shed(relay, Reason::PoolExhausted);
+    metrics.unread(Some(relay), 40);
+    metrics.unread(None, 7);
     let text = metrics.encode(&CoreStatus::default());
-    for (reason, count) in [("overload", 2), ("duplicate-waiting", 1), ("discover-too-old", 0)] {
-        let labels = format!("giaddr=\"10.20.0.1\",reason=\"{reason}\"");
+    for (giaddr, reason, count) in [
+        ("10.20.0.1", "overload", 2),
+        ("10.20.0.1", "overload-unread", 40),
+        ("10.20.0.1", "duplicate-waiting", 1),
+        ("10.20.0.1", "discover-too-old", 0),
+        ("other", "overload-unread", 7),
+    ] {
+        let labels = format!("giaddr=\"{giaddr}\",reason=\"{reason}\"");
         assert_line(&text, &format!("vestibule_packets_shed_total{{{labels}}} {count}"));
     }
+    assert_line(&text, "vestibule_packets_unanswered_total{reason=\"overload-unread\"} 47");
     for number in 0..10_000_u32 {
         metrics.shed(Ipv4Addr::from(0x0b00_0000 + number), Reason::Overload);
     }

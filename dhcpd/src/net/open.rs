@@ -9,12 +9,12 @@ use super::error::NetError;
 use super::receive::{Receiver, Waker};
 use super::send::Sender;
 use super::{filter, port_holder, system};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vestibule_core::SocketIndex;
 
 /// Addresses and interfaces that one server listens on at most.
@@ -46,7 +46,8 @@ pub struct SocketStatus {
     /// (`SO_RCVBUF` returns the double, for bookkeeping). Less than the plan asks for if the process
     /// lacks `CAP_NET_ADMIN` and `net.core.rmem_max` is lower.
     pub receive_buffer_bytes: usize,
-    /// Packets that the kernel has dropped so far because the queue was full.
+    /// Packets that the kernel has dropped so far because the queue was full. Not among them is what it
+    /// threw away unread as it was told to ([`Receiver::unread`]).
     pub dropped: u64,
 }
 
@@ -180,7 +181,19 @@ pub(super) struct Channel {
     pub(super) attached: Option<AttachedLan>,
     name: Box<str>,
     receive_buffer_bytes: usize,
-    dropped: AtomicU64,
+    drops: Drops,
+}
+
+/// What the kernel has dropped in front of a socket. Its one counter has both kinds: what a filter threw
+/// away as it was told to, and what found the queue full. While a filter is there, everything counts as
+/// the former.
+#[derive(Debug, Default)]
+struct Drops {
+    /// The kernel's counter, which has 32 bits, continued.
+    all: AtomicU64,
+    unread: AtomicU64,
+    queue_full: AtomicU64,
+    is_sieved: AtomicBool,
 }
 
 /// What an attached LAN has beside its packet socket.
@@ -200,36 +213,76 @@ pub(super) enum Unicast {
     OfRelays(usize),
 }
 
-impl Channel {
-    /// Takes note of the kernel's drop counter, which wraps at 32 bits and may come late.
-    pub(super) fn note_dropped(&self, raw: u32) {
-        let mut total = self.dropped.load(Ordering::Relaxed);
-        loop {
+impl Drops {
+    /// Takes note of the kernel's counter, which wraps and may come late.
+    fn note(&self, raw: u32) {
+        let mut all = self.all.load(Ordering::Relaxed);
+        let step = loop {
             // The kernel's counter and the low half of ours both began at 0. A step of more than
             // half the range is an older reading that came after a newer one.
-            let Ok(low) = u32::try_from(total & u64::from(u32::MAX)) else { return };
+            let Ok(low) = u32::try_from(all & u64::from(u32::MAX)) else { return };
             let step = raw.wrapping_sub(low);
             if step == 0 || step > u32::MAX / 2 {
                 return;
             }
-            match self.dropped.compare_exchange_weak(
-                total,
-                total + u64::from(step),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return,
-                Err(newer) => total = newer,
+            let step = u64::from(step);
+            let to = all + step;
+            match self.all.compare_exchange_weak(all, to, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break step,
+                Err(newer) => all = newer,
             }
+        };
+        let is_sieved = self.is_sieved.load(Ordering::Acquire);
+        let kind = if is_sieved { &self.unread } else { &self.queue_full };
+        kind.fetch_add(step, Ordering::Relaxed);
+    }
+}
+
+impl Channel {
+    /// Takes note of the kernel's drop counter as it came with a packet.
+    pub(super) fn note_dropped(&self, raw: u32) {
+        self.drops.note(raw);
+    }
+
+    /// Takes note of the kernel's drop counter as it is now.
+    fn look_at_drops(&self) {
+        // Kernels before 4.12 have no such option; what came with the packets then stands.
+        if let Ok(raw) = system::dropped(self.socket.as_fd()) {
+            self.drops.note(raw);
         }
     }
 
+    /// Packets that found the queue full so far.
     fn dropped_now(&self) -> u64 {
-        // Kernels before 4.12 have no such option; what came with the packets then stands.
-        if let Ok(raw) = system::dropped(self.socket.as_fd()) {
-            self.note_dropped(raw);
+        self.look_at_drops();
+        self.drops.queue_full.load(Ordering::Relaxed)
+    }
+
+    /// Packets that a filter threw away so far.
+    pub(super) fn unread_now(&self) -> u64 {
+        if self.drops.is_sieved.load(Ordering::Acquire) {
+            self.look_at_drops();
         }
-        self.dropped.load(Ordering::Relaxed)
+        self.drops.unread.load(Ordering::Relaxed)
+    }
+
+    /// Puts a filter of [`filter::sieve`] in front of the socket, in the place of the one before; `None`: none.
+    pub(super) fn sieve(&self, program: Option<&[SockFilter]>) -> io::Result<()> {
+        // What was dropped so far is counted as what it was.
+        self.look_at_drops();
+        match program {
+            Some(program) => {
+                self.drops.is_sieved.store(true, Ordering::Release);
+                self.socket.attach_filter(program)
+            }
+            None if self.drops.is_sieved.load(Ordering::Acquire) => {
+                self.socket.detach_filter()?;
+                self.look_at_drops();
+                self.drops.is_sieved.store(false, Ordering::Release);
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn relay(address: Ipv4Addr, plan: &SocketPlan) -> Result<Self, NetError> {
@@ -256,7 +309,7 @@ impl Channel {
             attached: None,
             name: SocketAddrV4::new(address, plan.port).to_string().into(),
             receive_buffer_bytes,
-            dropped: AtomicU64::new(0),
+            drops: Drops::default(),
         })
     }
 
@@ -299,7 +352,7 @@ impl Channel {
             attached: Some(AttachedLan { interface: interface.index, unicast }),
             name: name.into(),
             receive_buffer_bytes,
-            dropped: AtomicU64::new(0),
+            drops: Drops::default(),
         })
     }
 }
@@ -387,18 +440,10 @@ mod tests {
 
     #[test]
     fn the_drop_counter_goes_on_when_the_kernels_wraps_and_ignores_late_readings() {
-        let socket = udp_socket().unwrap();
-        let channel = Channel {
-            socket,
-            address: Ipv4Addr::LOCALHOST,
-            attached: None,
-            name: "".into(),
-            receive_buffer_bytes: 0,
-            dropped: AtomicU64::new(0),
-        };
+        let drops = Drops::default();
         let total = |raw| {
-            channel.note_dropped(raw);
-            channel.dropped.load(Ordering::Relaxed)
+            drops.note(raw);
+            drops.all.load(Ordering::Relaxed)
         };
         assert_eq!(total(7), 7);
         assert_eq!(total(5), 7, "an older reading");
@@ -406,5 +451,20 @@ mod tests {
         assert_eq!(total(4_000_000_000), 4_000_000_000);
         assert_eq!(total(3), (1 << 32) + 3, "wrapped");
         assert_eq!(total(4_294_967_295), (1 << 32) + 3, "from before it wrapped");
+    }
+
+    #[test]
+    fn what_is_dropped_while_there_is_a_filter_is_counted_apart() {
+        let drops = Drops::default();
+        let counts =
+            || (drops.queue_full.load(Ordering::Relaxed), drops.unread.load(Ordering::Relaxed));
+        drops.note(3);
+        drops.is_sieved.store(true, Ordering::Release);
+        drops.note(10);
+        drops.note(8);
+        assert_eq!(counts(), (3, 7));
+        drops.is_sieved.store(false, Ordering::Release);
+        drops.note(11);
+        assert_eq!(counts(), (4, 7));
     }
 }

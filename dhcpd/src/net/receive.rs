@@ -6,6 +6,7 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use super::filter;
 use super::frame::{self, UdpChecksum};
 use super::open::{Channel, Shared, Unicast};
 use super::system::{self, Circumstances, ReceiveBuffers};
@@ -16,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
+use vestibule_core::sieve::Mesh;
 use vestibule_core::{Arrival, Reason, SocketIndex};
 
 /// The receiving half: one thread's.
@@ -27,6 +29,8 @@ pub struct Receiver {
     buffers: ReceiveBuffers,
     /// The channel whose turn is first.
     first: usize,
+    /// What [`Receiver::unread`] has told.
+    unread_told: u64,
 }
 
 impl Receiver {
@@ -37,7 +41,7 @@ impl Receiver {
             .chain(unicast)
             .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
             .collect();
-        Self { shared, waker, polled, buffers: ReceiveBuffers::new(), first: 0 }
+        Self { shared, waker, polled, buffers: ReceiveBuffers::new(), first: 0, unread_told: 0 }
     }
 
     /// Waits until there is something to [`receive`](Self::receive), until [`Waker::wake`], a signal,
@@ -105,6 +109,31 @@ impl Receiver {
             }
         }
         handed_on
+    }
+
+    /// Has the kernel throw DISCOVERs away in front of the relays' sockets, as the mesh says, from now on.
+    ///
+    /// # Errors
+    /// What the kernel says; then it throws nothing away.
+    pub fn sieve(&mut self, mesh: &Mesh) -> io::Result<()> {
+        let program = (!mesh.is_open()).then(|| filter::sieve(mesh));
+        let result =
+            self.relay_channels().try_for_each(|channel| channel.sieve(program.as_deref()));
+        if result.is_err() && program.is_some() {
+            self.relay_channels().try_for_each(|channel| channel.sieve(None))?;
+        }
+        result
+    }
+
+    /// How many packets the kernel has thrown away in front of the relays' sockets since this was asked
+    /// last: while there was a filter, all that it dropped.
+    pub fn unread(&mut self) -> u64 {
+        let all = self.relay_channels().map(Channel::unread_now).sum();
+        all - std::mem::replace(&mut self.unread_told, all)
+    }
+
+    fn relay_channels(&self) -> impl Iterator<Item = &Channel> {
+        self.shared.channels.iter().filter(|channel| channel.attached.is_none())
     }
 }
 
