@@ -110,12 +110,13 @@ pub struct Look {
 pub struct Sieve {
     mesh: Mesh,
     looked: Timestamp,
-    /// DISCOVERs decided since the last look.
+    /// DISCOVERs decided since the last look, and between two looks, averaged as the demand is.
     decided: u64,
+    pace: u64,
     /// DISCOVERs read since the last look, by relay, and of those that found no place.
     read: BTreeMap<Ipv4Addr, u64>,
     read_of_others: u64,
-    /// DISCOVERs that come between two looks, by relay: half of what it was before, and half of the last.
+    /// DISCOVERs that come between two looks, by relay: half what it was before, half the last.
     demand: BTreeMap<Ipv4Addr, u64>,
     demand_of_others: u64,
 }
@@ -134,6 +135,7 @@ impl Sieve {
             mesh: Mesh::OPEN,
             looked: Timestamp::from_seconds(0),
             decided: 0,
+            pace: 0,
             read: BTreeMap::new(),
             read_of_others: 0,
             demand: BTreeMap::new(),
@@ -177,7 +179,6 @@ impl Sieve {
         self.learn(&unread_by_relay);
         let is_just_begun = is_stale && self.mesh.is_open();
         let mesh = if is_just_begun { Mesh::OPEN } else { self.decide(waiting as u64) };
-        self.decided = 0;
         self.read_of_others = 0;
         // Who is told apart keeps its place while it is told apart.
         self.read = mesh.relays.iter().map(|(relay, _)| (*relay, 0)).collect();
@@ -221,6 +222,8 @@ impl Sieve {
     }
 
     fn learn(&mut self, unread: &[(Option<Ipv4Addr>, u64)]) {
+        let decided = std::mem::take(&mut self.decided);
+        self.pace = if self.mesh.is_open() { decided } else { self.pace.midpoint(decided) };
         let mut came = std::mem::take(&mut self.read);
         let mut of_others = self.read_of_others;
         for (relay, count) in unread {
@@ -252,13 +255,13 @@ impl Sieve {
         if self.mesh.is_open() && waiting <= DISCOVERS_WAITING_BEFORE_SIEVED {
             return Mesh::OPEN;
         }
-        // As many as were decided, and half of what is missing to those that are to wait; if too many wait, at most
+        // As many as are decided, and half of what is missing to those that are to wait; if too many wait, at most
         // a quarter less, so that relays that send little lose nothing meanwhile.
         let capacity = if waiting <= DISCOVERS_WAITING_WANTED {
-            self.decided + (DISCOVERS_WAITING_WANTED - waiting).div_ceil(2)
+            self.pace + (DISCOVERS_WAITING_WANTED - waiting).div_ceil(2)
         } else {
             let too_many = waiting - DISCOVERS_WAITING_WANTED;
-            self.decided - (too_many / 2).min(self.decided / 4)
+            self.pace - (too_many / 2).min(self.pace / 4)
         };
         let listed: u64 = self.demand.values().sum();
         let all = listed + self.demand_of_others;

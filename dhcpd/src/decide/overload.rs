@@ -76,13 +76,13 @@ impl Turn {
                 "far more DISCOVERs come than can be served, and the kernel throws a part of them away; vestibule_packets_shed counts them by relay (said once a minute)"
             );
         }
-        if let Err(error) = receiver.sieve(mesh) {
-            if self.quiet.may_say("sieve") {
-                tracing::warn!(
-                    %error,
-                    "the kernel takes no filter, so that every packet is read before it is shed: under overload fewer clients are served (said once a minute)"
-                );
-            }
+        if let Err(error) = receiver.sieve(mesh)
+            && self.quiet.may_say("sieve")
+        {
+            tracing::warn!(
+                %error,
+                "the kernel takes no filter, so that every packet is read before it is shed: under overload fewer clients are served (said once a minute)"
+            );
         }
     }
 
