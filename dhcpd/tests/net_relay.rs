@@ -384,10 +384,10 @@ fn the_kernel_throws_away_discovers_of_the_relays_that_it_is_told_and_says_how_m
     assert!(sockets.monitor.drops().iter().all(|(_, drops)| *drops == 0), "no queue was full");
 
     // The longest program that there is; the kernel takes it in the place of the one before.
-    let relays = (0..RELAYS_SIEVED_MAX as u32)
-        .map(|number| (Ipv4Addr::from(0x0b00_0000 + number), Part::of(1, 2)))
+    let relays = (0x0b00_0000..)
+        .map(|number: u32| (Ipv4Addr::from(number), Part::of(1, 2)))
+        .take(RELAYS_SIEVED_MAX - 1)
         .chain([(busy, Part::of(0, 1))])
-        .skip(1)
         .collect();
     sockets.receiver.sieve(&Mesh { relays, others: Part::ALL }).unwrap();
     let counts = pass(&mut sockets, port, &messages, TIMES);

@@ -220,7 +220,8 @@ fn what_is_shed_is_counted_by_relay_and_reason_and_relays_are_bounded() {
         let labels = format!("giaddr=\"{giaddr}\",reason=\"{reason}\"");
         assert_line(&text, &format!("vestibule_packets_shed_total{{{labels}}} {count}"));
     }
-    assert_line(&text, "vestibule_packets_unanswered_total{reason=\"overload-unread\"} 47");
+    let labels = "reason=\"overload-unread\",fault=\"us\"";
+    assert_line(&text, &format!("vestibule_packets_unanswered_total{{{labels}}} 47"));
     for number in 0..10_000_u32 {
         metrics.shed(Ipv4Addr::from(0x0b00_0000 + number), Reason::Overload);
     }
