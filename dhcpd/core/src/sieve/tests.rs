@@ -1,3 +1,5 @@
+//! The sieve under loads that last, begin and end: what comes through of whom, and what is counted.
+
 use super::*;
 
 fn relay(number: u8) -> Ipv4Addr {
