@@ -20,6 +20,7 @@ fn ruleset() -> Ruleset {
         table: TABLE_DEFAULT.to_owned(),
         gated_prefixes: vec!["10.20.0.0/16".parse().unwrap()],
         gated_prefixes_ipv6: vec!["2001:db8::/64".parse().unwrap()],
+        gated_prefixes_ipv6_by_hardware: Vec::new(),
         portal: Ipv4Addr::new(10, 0, 0, 80),
         portal_redirected: true,
         garden_prefixes: Vec::new(),
@@ -58,6 +59,7 @@ impl Setting {
             address: Ipv4Addr::new(10, 20, 0, last),
             side: Some((Side::Registered, 60_000)),
             forget_flows: true,
+            holder: None,
         });
         self.feed.publish(now, now, changes);
     }
@@ -120,7 +122,7 @@ impl Following {
         let mut all = Vec::new();
         loop {
             match self.news() {
-                Line::Elements { elements } => all.extend(elements),
+                Line::Elements { elements, .. } => all.extend(elements),
                 Line::Changes(_) => {}
                 Line::SnapshotEnd { cursor } => return (all, cursor),
                 line => panic!("{line:?}"),

@@ -25,6 +25,7 @@ fn ruleset() -> Ruleset {
         table: TABLE_DEFAULT.to_owned(),
         gated_prefixes: Vec::new(),
         gated_prefixes_ipv6: Vec::new(),
+        gated_prefixes_ipv6_by_hardware: Vec::new(),
         portal: host,
         portal_redirected: true,
         garden_prefixes: Vec::new(),
@@ -54,6 +55,7 @@ fn sets(size: u32) -> Result<(), Box<dyn Error>> {
                     address: address(offset + number),
                     side: side.map(|side| (side, LIFE_MILLISECONDS)),
                     forget_flows: false,
+                    holder: None,
                 })
                 .collect()
         };
@@ -105,6 +107,7 @@ fn flows() -> Result<(), Box<dyn Error>> {
                 address: address(number),
                 side: Some((Side::Registered, LIFE_MILLISECONDS)),
                 forget_flows: true,
+                holder: None,
             })
             .collect();
         let removals: Vec<GateChange> =
@@ -120,7 +123,8 @@ fn flows() -> Result<(), Box<dyn Error>> {
         report(&format!("{count} changes that forget flows, hosts never seen"), first);
         report(&format!("{count} changes that forget flows, hosts seen before"), later);
     }
-    let own = GateChange { address: Ipv4Addr::LOCALHOST, side: None, forget_flows: true };
+    let own =
+        GateChange { address: Ipv4Addr::LOCALHOST, side: None, forget_flows: true, holder: None };
     gate.apply(&[GateChange { side: Some((Side::Registered, 1)), forget_flows: false, ..own }])?;
     let start = Instant::now();
     gate.apply(&[own])?;

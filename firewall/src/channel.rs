@@ -6,7 +6,7 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use crate::message::{Elements, Subject, Transaction};
+use crate::message::{Elements, Key, Subject, Transaction};
 use crate::netlink::Socket;
 use crate::ruleset::SetName;
 use crate::{FirewallError, Ruleset, existing, wire};
@@ -22,10 +22,15 @@ const ELEMENT_BYTES: usize = 40;
 const PROBE_ADDRESS: Ipv4Addr = Ipv4Addr::BROADCAST;
 
 /// What happens to one set.
-#[derive(Default)]
-pub(crate) struct SetChanges {
-    pub(crate) put: Vec<(Ipv4Addr, u64)>,
-    pub(crate) take: Vec<(Ipv4Addr, u64)>,
+pub(crate) struct SetChanges<K = Ipv4Addr> {
+    pub(crate) put: Vec<(K, u64)>,
+    pub(crate) take: Vec<(K, u64)>,
+}
+
+impl<K> Default for SetChanges<K> {
+    fn default() -> Self {
+        Self { put: Vec::new(), take: Vec::new() }
+    }
 }
 
 /// What the kernel can do with elements.
@@ -85,7 +90,7 @@ impl Channel {
     }
 
     /// Adds changes of one set.
-    pub(crate) fn change(&mut self, name: SetName, changes: &SetChanges) {
+    pub(crate) fn change<K: Into<Key> + Copy>(&mut self, name: SetName, changes: &SetChanges<K>) {
         let SetChanges { put, take } = changes;
         let transaction = &mut self.transaction;
         if self.abilities.destroys {

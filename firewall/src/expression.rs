@@ -11,8 +11,8 @@
 
 use crate::message::{attribute, new_set, out_of_memory};
 use crate::ruleset::{
-    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Family, Match,
-    SetName,
+    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Family, KeyKind,
+    Match, SetName,
 };
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
 use nftnl::expr::{IcmpCode, RejectionType, Verdict};
@@ -32,17 +32,19 @@ pub(crate) fn add_family(rule: &mut nftnl::Rule<'_>, family: Family) {
 
 /// Loads the packet's source as what the set has addresses of.
 fn add_source(rule: &mut nftnl::Rule<'_>, set: SetName) {
-    match set.family() {
-        Family::Ipv4 => rule.add_expr(&nft_expr!(payload ipv4 saddr)),
-        Family::Ipv6 => rule.add_expr(&nft_expr!(payload ipv6 saddr)),
+    match set.key() {
+        KeyKind::Ipv4 => rule.add_expr(&nft_expr!(payload ipv4 saddr)),
+        KeyKind::Ipv6 => rule.add_expr(&nft_expr!(payload ipv6 saddr)),
+        KeyKind::Ethernet => rule.add_expr(&nft_expr!(payload ethernet saddr)),
     }
 }
 
 /// Loads the packet's destination as what the set has addresses of.
 fn add_destination(rule: &mut nftnl::Rule<'_>, set: SetName) {
-    match set.family() {
-        Family::Ipv4 => rule.add_expr(&nft_expr!(payload ipv4 daddr)),
-        Family::Ipv6 => rule.add_expr(&nft_expr!(payload ipv6 daddr)),
+    match set.key() {
+        KeyKind::Ipv4 => rule.add_expr(&nft_expr!(payload ipv4 daddr)),
+        KeyKind::Ipv6 => rule.add_expr(&nft_expr!(payload ipv6 daddr)),
+        KeyKind::Ethernet => rule.add_expr(&nft_expr!(payload ethernet daddr)),
     }
 }
 
@@ -72,6 +74,13 @@ pub(crate) fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Ma
         Match::DestinationNotIn(set) => {
             add_destination(rule, set);
             rule.add_expr(&NotIn(set));
+        }
+        Match::SourceHardwareIn(set) => {
+            // Frames of another kind have something else there.
+            rule.add_expr(&nft_expr!(meta iiftype));
+            rule.add_expr(&equal(&libc::ARPHRD_ETHER.to_ne_bytes()));
+            add_source(rule, set);
+            rule.add_expr(&Lookup::new(&new_set(table, set)));
         }
         Match::Source(address) => {
             rule.add_expr(&nft_expr!(payload ipv4 saddr));

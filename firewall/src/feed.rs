@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
-use vestibule_core::Side;
+use vestibule_core::{EthernetAddress, ParseHardwareAddressError, Side};
 
 /// The version of the feed. Who knows another one does not follow it.
 pub const VERSION: u32 = 1;
@@ -139,6 +139,69 @@ pub struct Change(
     pub bool,
 );
 
+/// Who holds an address of the same line and is let through with IPv6 by this Ethernet address for as long as
+/// the address is registered: `[0,"02:00:5e:00:53:01"]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder(
+    /// The position of the address in the line's list, from 0.
+    pub u32,
+    /// The Ethernet address.
+    pub FeedEthernet,
+);
+
+/// An Ethernet address as it stands in a line: `02:00:5e:00:53:01`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FeedEthernet(pub EthernetAddress);
+
+impl TryFrom<String> for FeedEthernet {
+    type Error = ParseHardwareAddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
+impl From<FeedEthernet> for String {
+    fn from(address: FeedEthernet) -> Self {
+        address.0.to_string()
+    }
+}
+
+/// What is said of an address, with its holder if that is let through by an Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held<T> {
+    /// What is said.
+    pub what: T,
+    /// The holder.
+    pub holder: Option<EthernetAddress>,
+}
+
+/// Without a holder that is let through.
+impl<T> From<T> for Held<T> {
+    fn from(what: T) -> Self {
+        Self { what, holder: None }
+    }
+}
+
+/// A list of a line with its holders; `None` if one of them holds nothing of it.
+#[must_use]
+pub fn held<T>(list: Vec<T>, holders: &[Holder]) -> Option<Vec<Held<T>>> {
+    let mut list: Vec<Held<T>> = list.into_iter().map(Held::from).collect();
+    for Holder(position, FeedEthernet(holder)) in holders {
+        list.get_mut(usize::try_from(*position).ok()?)?.holder = Some(*holder);
+    }
+    Some(list)
+}
+
+/// The holders of a list, as they stand in a line.
+#[must_use]
+pub fn holders(list: impl Iterator<Item = Option<EthernetAddress>>) -> Vec<Holder> {
+    list.zip(0..)
+        .filter_map(|(holder, position)| Some(Holder(position, FeedEthernet(holder?))))
+        .collect()
+}
+
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -167,6 +230,9 @@ pub struct Changes {
     pub age_microseconds: u64,
     /// In the order of the decisions; at most [`ADDRESSES_PER_LINE_MAX`].
     pub changes: Vec<Change>,
+    /// Who of them is let through by an Ethernet address. Programs before this was possible pass over it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
 }
 
 /// One line.
@@ -187,6 +253,9 @@ pub enum Line {
     Elements {
         /// They.
         elements: Vec<Element>,
+        /// As in [`Changes`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        holders: Vec<Holder>,
     },
     /// The snapshot is whole. Changes between its beginning and its end belong to it.
     SnapshotEnd {
@@ -272,12 +341,26 @@ mod tests {
                 Change(address, Some(FeedSide::Registered), 3_599_000, true),
                 Change(address, None, 0, true),
             ],
+            holders: Vec::new(),
         };
         let text = r#"{"changes":{"cursor":"000000000000f00d-42","age-microseconds":310,"changes":[["10.20.0.17","registered",3599000,true],["10.20.0.17",null,0,true]]}}"#;
         assert_eq!(json(&Line::Changes(changes)), text);
         let elements = vec![Element(address, FeedSide::Unregistered, 1000, 5)];
         let text = r#"{"elements":{"elements":[["10.20.0.17","unregistered",1000,5]]}}"#;
-        assert_eq!(json(&Line::Elements { elements }), text);
+        assert_eq!(json(&Line::Elements { elements: elements.clone(), holders: Vec::new() }), text);
+        let holder = "02:00:5e:00:53:01".parse().unwrap();
+        let held_by = holders([None, Some(holder)].into_iter());
+        let text = r#"{"elements":{"elements":[["10.20.0.17","unregistered",1000,5]],"holders":[[1,"02:00:5e:00:53:01"]]}}"#;
+        assert_eq!(
+            json(&Line::Elements { elements: elements.clone(), holders: held_by.clone() }),
+            text
+        );
+        assert_eq!(held(elements.clone(), &held_by), None, "it holds nothing of the list");
+        let both = vec![elements[0], elements[0]];
+        assert_eq!(
+            held(both, &held_by).unwrap()[1],
+            Held { what: elements[0], holder: Some(holder) }
+        );
         assert_eq!(json(&Line::SnapshotBegin {}), r#"{"snapshot-begin":{}}"#);
         let text = r#"{"snapshot-end":{"cursor":"000000000000f00d-42"}}"#;
         assert_eq!(json(&Line::SnapshotEnd { cursor }), text);

@@ -22,7 +22,7 @@ use crate::netlink::Socket;
 use crate::{FirewallError, wire};
 use std::collections::HashSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,12 @@ const FILTER: u16 = 25;
 const TUPLE_IP: u16 = 1;
 /// `CTA_IP_V4_SRC`
 const SOURCE_V4: u16 = 1;
+/// `CTA_IP_V6_SRC`
+const SOURCE_V6: u16 = 3;
+/// `NFPROTO_IPV4`
+const FAMILY_V4: u8 = 2;
+/// `NFPROTO_IPV6`
+const FAMILY_V6: u8 = 10;
 /// `CTA_FILTER_ORIG_FLAGS`
 const FILTER_ORIGINAL: u16 = 1;
 /// `CTA_FILTER_REPLY_FLAGS`
@@ -184,6 +190,34 @@ impl Flows {
 }
 
 impl Flows {
+    /// Deletes all flows of IPv6 that these addresses began. Few at a time: those of devices that are let
+    /// through no more.
+    pub(crate) fn forget_ipv6(
+        &self,
+        socket: &mut Socket,
+        addresses: &[Ipv6Addr],
+    ) -> io::Result<()> {
+        if addresses.is_empty() || !is_tracking() {
+            return Ok(());
+        }
+        if self.filters {
+            for some in addresses.chunks(FILTERED_AT_ONCE_MAX) {
+                let sources = some.iter().map(Ipv6Addr::octets);
+                delete_filtered(socket, FAMILY_V6, SOURCE_V6, sources)?;
+            }
+            return Ok(());
+        }
+        let wanted: HashSet<[u8; 16]> = addresses.iter().map(Ipv6Addr::octets).collect();
+        let mut requests = Vec::new();
+        read_flows(socket, FAMILY_V6, |message| {
+            let source = source(message, SOURCE_V6);
+            if source.is_some_and(|octets| wanted.contains(octets)) {
+                add_deletion(&mut requests, FAMILY_V6, message);
+            }
+        })?;
+        requests.iter().try_for_each(|writer| exchange(socket, writer, &[libc::ENOENT]))
+    }
+
     /// Deletes by filter as long as that costs less, few addresses at first, because what one costs may have
     /// changed by a factor of a thousand since the last time; the rest by one reading.
     fn delete(&mut self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
@@ -213,15 +247,27 @@ fn is_tracking() -> bool {
 
 /// At most [`FILTERED_AT_ONCE_MAX`].
 fn delete_by_filter(socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
+    let sources = addresses.iter().map(Ipv4Addr::octets);
+    delete_filtered(socket, FAMILY_V4, SOURCE_V4, sources)
+}
+
+/// At most [`FILTERED_AT_ONCE_MAX`].
+fn delete_filtered(
+    socket: &mut Socket,
+    family: u8,
+    attribute: u16,
+    sources: impl ExactSizeIterator<Item = impl AsRef<[u8]>>,
+) -> io::Result<()> {
     let mut writer = wire::Writer::default();
-    for (position, address) in addresses.iter().enumerate() {
+    let count = sources.len();
+    for (position, source) in sources.enumerate() {
         // One acknowledgement for all: errors come without being asked for.
-        let is_last = position + 1 == addresses.len();
+        let is_last = position + 1 == count;
         let flags = if is_last { libc::NLM_F_ACK } else { 0 };
         let sequence = socket.reserve_sequence(1);
-        begin_delete(&mut writer, flags, sequence);
+        begin_delete(&mut writer, family, flags, sequence);
         writer.nest(ORIGINAL, |writer| {
-            writer.nest(TUPLE_IP, |writer| writer.attribute(SOURCE_V4, &address.octets()));
+            writer.nest(TUPLE_IP, |writer| writer.attribute(attribute, source.as_ref()));
         });
         writer.nest(FILTER, |writer| {
             writer.attribute(FILTER_ORIGINAL, &FILTER_SOURCE.to_ne_bytes());
@@ -233,8 +279,7 @@ fn delete_by_filter(socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<(
     exchange(socket, &writer, &[libc::ENOENT])
 }
 
-fn begin_delete(writer: &mut wire::Writer, flags: i32, sequence: u32) {
-    let family = u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default();
+fn begin_delete(writer: &mut wire::Writer, family: u8, flags: i32, sequence: u32) {
     let what = (wire::SUBSYSTEM_TRACKING, DELETE);
     writer.begin(what, flags, sequence, family, VERSION_WITH_FAMILY);
 }
@@ -243,7 +288,7 @@ fn delete_by_name(socket: &mut Socket, addresses: &HashSet<Ipv4Addr>) -> io::Res
     let mut requests = Vec::new();
     read_all(socket, |source, message| {
         if addresses.contains(&source) {
-            add_deletion(&mut requests, message);
+            add_deletion(&mut requests, FAMILY_V4, message);
         }
     })?;
     for writer in &requests {
@@ -258,35 +303,42 @@ fn read_all(
     socket: &mut Socket,
     mut each: impl FnMut(Ipv4Addr, &wire::Message<'_>),
 ) -> io::Result<()> {
+    read_flows(socket, FAMILY_V4, |message| {
+        let source = source(message, SOURCE_V4);
+        if let Some(source) = source.and_then(|octets| <[u8; 4]>::try_from(octets).ok()) {
+            each(source.into(), message);
+        }
+    })
+}
+
+fn read_flows(
+    socket: &mut Socket,
+    family: u8,
+    each: impl FnMut(&wire::Message<'_>),
+) -> io::Result<()> {
     let sequence = socket.reserve_sequence(1);
     let mut writer = wire::Writer::default();
-    let family = u8::try_from(libc::NFPROTO_IPV4).unwrap_or_default();
     writer.begin((wire::SUBSYSTEM_TRACKING, GET), libc::NLM_F_DUMP, sequence, family, 0);
     writer.end();
     // A table that changes while it is read is read on; what is new in it follows the new sets.
-    socket.ask(&writer, sequence, |message| {
-        if let Some(source) = source(message) {
-            each(source, message);
-        }
-    })?;
-    Ok(())
+    socket.ask(&writer, sequence, each).map(drop)
 }
 
 /// The address that began a flow.
-fn source(message: &wire::Message<'_>) -> Option<Ipv4Addr> {
+fn source<'a>(message: &wire::Message<'a>, attribute: u16) -> Option<&'a [u8]> {
     let original = message.attributes().find(|attribute| attribute.number == ORIGINAL)?;
     let tuple = original.attributes().find(|attribute| attribute.number == TUPLE_IP)?;
-    let source = tuple.attributes().find(|attribute| attribute.number == SOURCE_V4)?;
-    source.u32().map(Ipv4Addr::from)
+    let source = tuple.attributes().find(|source| source.number == attribute)?;
+    Some(source.contents)
 }
 
 /// Adds the deletion of a flow by the name that the kernel gave it.
-fn add_deletion(requests: &mut Vec<wire::Writer>, message: &wire::Message<'_>) {
+fn add_deletion(requests: &mut Vec<wire::Writer>, family: u8, message: &wire::Message<'_>) {
     if requests.last().is_none_or(|last| last.bytes().len() > REQUEST_BYTES_MAX) {
         requests.push(wire::Writer::default());
     }
     let Some(writer) = requests.last_mut() else { return };
-    begin_delete(writer, libc::NLM_F_ACK, 0);
+    begin_delete(writer, family, libc::NLM_F_ACK, 0);
     for attribute in message.attributes() {
         match attribute.number {
             ORIGINAL => writer.attribute(ORIGINAL | wire::NESTED, attribute.contents),

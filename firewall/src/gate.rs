@@ -10,15 +10,17 @@ use crate::channel::{Channel, SetChanges};
 use crate::existing::{self, Existing};
 use crate::flows::Flows;
 use crate::garden::{self, Garden, Learnt};
+use crate::holders::Holders;
 use crate::message::{Elements, Subject};
 use crate::ruleset::SetName;
-use crate::{FirewallError, Ruleset, Watch};
+use crate::{FirewallError, Ruleset, Watch, neighbours};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use vestibule_core::{GateChange, Side};
+use vestibule_core::{EthernetAddress, GateChange, GateContents, Side};
 
 /// Times that a read or a replacement is tried because somebody changes something meanwhile.
 const ATTEMPTS_MAX: usize = 16;
@@ -40,6 +42,8 @@ pub struct Gate {
     ruleset: Ruleset,
     channel: Channel,
     flows: Flows,
+    /// Who is let through by an Ethernet address.
+    holders: Holders,
     /// What names in the garden lead to, shared with the [`Garden`] that learns it.
     learnt: Arc<Mutex<Learnt>>,
 }
@@ -69,7 +73,7 @@ impl Gate {
         dialect: Dialect,
     ) -> Result<Self, FirewallError> {
         let mut gate = Self::prepare(ruleset)?;
-        gate.start(contents, dialect)?;
+        gate.start(contents, &[], dialect)?;
         Ok(gate)
     }
 
@@ -79,12 +83,13 @@ impl Gate {
     /// As [`Gate::open`].
     pub fn open_watched(
         ruleset: Ruleset,
-        contents: &[(Ipv4Addr, Side, u64)],
+        contents: &GateContents,
     ) -> Result<(Self, Watch), FirewallError> {
         let mut gate = Self::prepare(ruleset)?;
         // Nobody listens while the sets are filled: for every listener the kernel makes a message of each
         // element, which takes it longer than the elements.
-        let generation = gate.start(contents, Dialect::Probed)?;
+        let GateContents { elements, holders } = contents;
+        let generation = gate.start(elements, holders, Dialect::Probed)?;
         let mut watch = Watch::open(&gate.ruleset.table, gate.channel.socket.port_id())?;
         if gate.existing()?.generation != generation {
             watch.suspect();
@@ -95,17 +100,24 @@ impl Gate {
     fn prepare(ruleset: Ruleset) -> Result<Self, FirewallError> {
         ruleset.check()?;
         let channel = Channel::open(&ruleset, ruleset.elements_max)?;
-        Ok(Self { ruleset, channel, flows: Flows::default(), learnt: Arc::default() })
+        Ok(Self {
+            ruleset,
+            channel,
+            flows: Flows::default(),
+            holders: Holders::default(),
+            learnt: Arc::default(),
+        })
     }
 
     /// The kernel's generation if nobody else changed anything since the table was read.
     fn start(
         &mut self,
         contents: &[(Ipv4Addr, Side, u64)],
+        holders: &[(Ipv4Addr, EthernetAddress)],
         dialect: Dialect,
     ) -> Result<u32, FirewallError> {
         self.take_over_the_garden()?;
-        let generation = self.make(contents)?;
+        let generation = self.make(contents, holders)?;
         let made = self.channel.transactions;
         if dialect == Dialect::Probed {
             self.channel.probe()?;
@@ -159,12 +171,18 @@ impl Gate {
                 forgotten.push(change.address);
             }
         }
-        self.channel.begin(4 * last.len());
+        let held = last.values().map(|change| (change.address, held(change)));
+        let hardware = self.holders.change(held, Instant::now());
+        self.channel.begin(4 * last.len() + 4 * (hardware.put.len() + hardware.take.len()));
         self.channel.change(SetName::Registered, &registered);
         self.channel.change(SetName::Unregistered, &unregistered);
+        self.channel.change(SetName::RegisteredHardware, &hardware);
         let committed = self.channel.commit();
         let forgot = match committed {
-            Ok(()) => self.flows.forget(&mut self.channel.socket, &forgotten),
+            Ok(()) => self
+                .flows
+                .forget(&mut self.channel.socket, &forgotten)
+                .and_then(|()| self.forget_ipv6()),
             Err(_) => Ok(()),
         };
         // Also after an error: nobody may know whether the change is in.
@@ -179,29 +197,50 @@ impl Gate {
     /// is no moment in which packets meet less than the former or the new gate, with one exception: if
     /// the gated prefixes or the garden are others than the table had, some kernels let packets meet
     /// empty ones until the commit is over (for 100,000 addresses some milliseconds). An
-    /// address that is named twice is on the side of its last mention. Tracked flows are left alone.
+    /// address that is named twice is on the side of its last mention. Tracked flows are left alone, but for
+    /// those of holders that were let through by their Ethernet address before and are not any more.
     ///
     /// # Errors
     /// [`FirewallError`]; then the table is as it was, except that [`FirewallError::Flows`] means that
     /// the table is right.
     pub fn replace(&mut self, contents: &[(Ipv4Addr, Side, u64)]) -> Result<(), FirewallError> {
-        self.make(contents).map(drop)
+        self.make(contents, &[]).map(drop)
+    }
+
+    /// As [`Gate::replace`], with holders that are let through by their Ethernet address.
+    ///
+    /// # Errors
+    /// As [`Gate::replace`].
+    pub fn replace_all(&mut self, contents: &GateContents) -> Result<(), FirewallError> {
+        self.make(&contents.elements, &contents.holders).map(drop)
     }
 
     /// As [`Gate::replace`]; gives the kernel's generation after it.
-    fn make(&mut self, contents: &[(Ipv4Addr, Side, u64)]) -> Result<u32, FirewallError> {
+    fn make(
+        &mut self,
+        contents: &[(Ipv4Addr, Side, u64)],
+        holders: &[(Ipv4Addr, EthernetAddress)],
+    ) -> Result<u32, FirewallError> {
         let contents = last_mentions(contents);
         let elements_max = self.ruleset.elements_max;
         if u32::try_from(contents.len()).map_or(true, |count| count > elements_max) {
             return Err(FirewallError::SetFull { elements_max });
         }
+        let held = holders.iter().filter_map(|(address, holder)| {
+            let found = contents.binary_search_by_key(address, |(address, ..)| *address).ok()?;
+            match contents.get(found) {
+                Some((_, Side::Registered, life)) => Some((*address, *holder, *life)),
+                _ => None,
+            }
+        });
+        let hardware = self.holders.replace(held, Instant::now());
         let mut attempts = 0;
         let generation = loop {
             let existing = self.existing()?;
             let made = if existing.is_nothing() && contents.len() > ELEMENTS_AT_ONCE_MAX {
-                self.make_in_pieces(&existing, &contents)
+                self.make_in_pieces(&existing, &contents, &hardware)
             } else {
-                self.make_at_once(&existing, &contents)
+                self.make_at_once(&existing, &contents, &hardware)
             };
             attempts += 1;
             match made {
@@ -215,21 +254,30 @@ impl Gate {
         Flows::check(&mut self.channel.socket)?;
         let learned = self.flows.learn(&mut self.channel.socket);
         self.flows.expect(contents.iter().map(|(address, ..)| *address));
-        learned.map_err(|source| FirewallError::Flows { source })?;
+        let forgot = learned.and_then(|()| self.forget_ipv6());
+        forgot.map_err(|source| FirewallError::Flows { source })?;
         Ok(generation)
+    }
+
+    /// Deletes the flows of those that are let through by their Ethernet address no more.
+    fn forget_ipv6(&mut self) -> io::Result<()> {
+        neighbours::forget(&self.flows, &mut self.channel.socket, self.holders.owed())?;
+        self.holders.paid();
+        Ok(())
     }
 
     fn make_at_once(
         &mut self,
         existing: &Existing,
         contents: &[(Ipv4Addr, Side, u64)],
+        hardware: &[(EthernetAddress, u64)],
     ) -> Result<u32, FirewallError> {
         let registered = on(Side::Registered, contents);
         let unregistered = on(Side::Unregistered, contents);
         // After what is: whatever is learnt from here on is noticed as a change.
         let names = garden::elements(&self.learnt, Instant::now());
         let besides = existing.chains_foreign.len() + existing.sets.len() + names.len();
-        self.channel.begin(contents.len().saturating_add(besides));
+        self.channel.begin(contents.len().saturating_add(hardware.len()).saturating_add(besides));
         let transaction = &mut self.channel.transaction;
         transaction.only_if_generation_is(existing.generation);
         transaction.add_table();
@@ -238,6 +286,7 @@ impl Gate {
         transaction.add_rules(&self.ruleset);
         transaction.elements(SetName::Registered, Elements::Put, &registered);
         transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
+        transaction.elements(SetName::RegisteredHardware, Elements::Put, hardware);
         transaction.elements(SetName::GardenNames, Elements::Put, &names);
         self.channel.commit()?;
         Ok(after(existing.generation))
@@ -250,15 +299,19 @@ impl Gate {
         &mut self,
         existing: &Existing,
         contents: &[(Ipv4Addr, Side, u64)],
+        hardware: &[(EthernetAddress, u64)],
     ) -> Result<u32, FirewallError> {
         let names = garden::elements(&self.learnt, Instant::now());
+        // Each holds an address at least, so there are no more pieces of them.
+        let mut hardware = hardware.chunks(ELEMENTS_AT_ONCE_MAX);
         let mut generation = existing.generation;
         let pieces = contents.chunks(ELEMENTS_AT_ONCE_MAX);
         let last = pieces.len().saturating_sub(1);
         for (number, piece) in pieces.enumerate() {
             let registered = on(Side::Registered, piece);
             let unregistered = on(Side::Unregistered, piece);
-            self.channel.begin(piece.len() + names.len());
+            let hardware = hardware.next().unwrap_or_default();
+            self.channel.begin(piece.len() + hardware.len() + names.len());
             let transaction = &mut self.channel.transaction;
             transaction.only_if_generation_is(generation);
             if number == 0 {
@@ -267,6 +320,7 @@ impl Gate {
             }
             transaction.elements(SetName::Registered, Elements::Put, &registered);
             transaction.elements(SetName::Unregistered, Elements::Put, &unregistered);
+            transaction.elements(SetName::RegisteredHardware, Elements::Put, hardware);
             if number == last {
                 // There may be chains of ours, with rules by somebody else.
                 transaction.clear(existing);
@@ -362,6 +416,14 @@ impl Gate {
                 _ => self.channel.unread(Subject::Table, &source),
             }
         })
+    }
+}
+
+/// Who holds an address that is let through by an Ethernet address, and for how many milliseconds.
+fn held(change: &GateChange) -> Option<(EthernetAddress, u64)> {
+    match (change.side, change.holder) {
+        (Some((Side::Registered, life)), Some(holder)) => Some((holder, life)),
+        _ => None,
     }
 }
 

@@ -14,7 +14,7 @@
 //! else changed ours.
 //!
 //! The way through the files: [`Ruleset`] (what the table says), `message` and `expression` (nf_tables
-//! messages), `wire` and `netlink` (framing, the socket), `channel` (a transaction's way to the kernel), `existing` (what the
+//! messages), `holders` and `neighbours` (who is let through with IPv6 by an Ethernet address), `wire` and `netlink` (framing, the socket), `channel` (a transaction's way to the kernel), `existing` (what the
 //! kernel has), [`Gate`], `flows` (tracked flows), [`Garden`] (what names in the garden lead to), [`Watch`]. [`feed`] is how
 //! a server tells other hosts what to enforce, and [`agent`] how one of them does.
 
@@ -27,8 +27,10 @@ pub mod feed;
 mod flows;
 mod garden;
 mod gate;
+mod holders;
 mod look;
 mod message;
+mod neighbours;
 mod netlink;
 mod planned;
 mod ruleset;

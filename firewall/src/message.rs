@@ -13,7 +13,7 @@
 use crate::existing::Existing;
 use crate::expression;
 use crate::garden::GARDEN_ADDRESSES_MAX;
-use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Family, Hook, Range, Rule, Ruleset, SetName};
+use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Hook, KeyKind, Range, Rule, Ruleset, SetName};
 use crate::wire;
 use nftnl::set::{Set, SetKey};
 use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Table, nftnl_sys as sys};
@@ -21,6 +21,7 @@ use std::ffi::{CStr, c_void};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr::NonNull;
+use vestibule_core::EthernetAddress;
 
 /// Elements in one message: 40 bytes each, in an attribute of at most 65,535.
 const ELEMENTS_PER_MESSAGE: usize = 1500;
@@ -160,7 +161,7 @@ impl Transaction {
 
     /// How many messages it has at most, for the numbering.
     pub(crate) fn messages_max(elements: usize) -> u32 {
-        /// More than any ruleset has, and than the rounding of eight lists of elements adds.
+        /// More than any ruleset has, and than the rounding of ten lists of elements adds.
         const BESIDES_ELEMENTS: usize = 256;
         u32::try_from(3 * elements / ELEMENTS_PER_MESSAGE + BESIDES_ELEMENTS).unwrap_or(u32::MAX)
     }
@@ -313,12 +314,17 @@ impl Transaction {
         }
     }
 
-    /// Changes elements: address, and milliseconds of life (0: for ever, only for sets without timeouts).
-    pub(crate) fn elements(&mut self, name: SetName, what: Elements, elements: &[(Ipv4Addr, u64)]) {
+    /// Changes elements: what it is, and milliseconds of life (0: for ever, only for sets without timeouts).
+    pub(crate) fn elements<K: Into<Key> + Copy>(
+        &mut self,
+        name: SetName,
+        what: Elements,
+        elements: &[(K, u64)],
+    ) {
         for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
             self.write(Subject::Elements(name), |buffer, sequence, table| {
                 let set = new_set(table, name);
-                for &(address, milliseconds) in chunk {
+                for &(key, milliseconds) in chunk {
                     let life = match what {
                         // To the kernel 0 means for ever, which no lease is.
                         Elements::Put | Elements::PutNew if name.has_timeouts() => {
@@ -326,7 +332,7 @@ impl Transaction {
                         }
                         _ => 0,
                     };
-                    add_element(&set, address, life, false);
+                    add_element(&set, key, life, false);
                 }
                 write_elements(&set, what, buffer, sequence);
             });
@@ -396,10 +402,15 @@ pub(crate) const fn attribute(number: u32) -> u16 {
 
 pub(crate) fn new_set(table: &Table, name: SetName) -> Set<'_, Ipv4Addr> {
     let set = Set::new_named(name.name(), name.id(), table, ProtoFamily::Inet);
-    if name.family() == Family::Ipv6 {
-        set_number(&set, sys::NFTNL_SET_KEY_TYPE, <Ipv6Addr as SetKey>::TYPE);
-        set_number(&set, sys::NFTNL_SET_KEY_LEN, <Ipv6Addr as SetKey>::LEN);
-    }
+    /// nftables' number for what it calls `ether_addr`: `nft` shows elements by it.
+    const ETHERNET: u32 = 9;
+    let (kind, length) = match name.key() {
+        KeyKind::Ipv4 => return set,
+        KeyKind::Ipv6 => (<Ipv6Addr as SetKey>::TYPE, <Ipv6Addr as SetKey>::LEN),
+        KeyKind::Ethernet => (ETHERNET, 6),
+    };
+    set_number(&set, sys::NFTNL_SET_KEY_TYPE, kind);
+    set_number(&set, sys::NFTNL_SET_KEY_LEN, length);
     set
 }
 
@@ -409,27 +420,52 @@ fn set_number(set: &Set<'_, Ipv4Addr>, number: u32, value: u32) {
     unsafe { sys::nftnl_set_set_u32(set.as_ptr().as_ptr(), attribute(number), value) };
 }
 
-fn add_element(
-    set: &Set<'_, Ipv4Addr>,
-    key: impl Into<IpAddr>,
-    milliseconds: u64,
-    ends_range: bool,
-) {
+/// An element as the kernel compares it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Key {
+    Ipv4([u8; 4]),
+    Ipv6([u8; 16]),
+    Ethernet([u8; 6]),
+}
+
+impl Key {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Self::Ipv4(octets) => octets,
+            Self::Ipv6(octets) => octets,
+            Self::Ethernet(octets) => octets,
+        }
+    }
+}
+
+impl From<Ipv4Addr> for Key {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::Ipv4(address.octets())
+    }
+}
+
+impl From<IpAddr> for Key {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Self::Ipv6(address.octets()),
+        }
+    }
+}
+
+impl From<EthernetAddress> for Key {
+    fn from(address: EthernetAddress) -> Self {
+        Self::Ethernet(address.0)
+    }
+}
+
+fn add_element(set: &Set<'_, Ipv4Addr>, key: impl Into<Key>, milliseconds: u64, ends_range: bool) {
     const KEY: u16 = attribute(sys::NFTNL_SET_ELEM_KEY);
     const TIMEOUT: u16 = attribute(sys::NFTNL_SET_ELEM_TIMEOUT);
     const EXPIRATION: u16 = attribute(sys::NFTNL_SET_ELEM_EXPIRATION);
     const FLAGS: u16 = attribute(sys::NFTNL_SET_ELEM_FLAGS);
-    let (ipv4, ipv6);
-    let octets: &[u8] = match key.into() {
-        IpAddr::V4(address) => {
-            ipv4 = address.octets();
-            &ipv4
-        }
-        IpAddr::V6(address) => {
-            ipv6 = address.octets();
-            &ipv6
-        }
-    };
+    let key: Key = key.into();
+    let octets = key.octets();
     let length = u32::try_from(octets.len()).unwrap_or_default();
     // SAFETY: the element is new and given to the set, which frees it; nftnl copies the key.
     unsafe {

@@ -20,7 +20,7 @@ const RECEIVE_BYTES_MAX: usize = 256 << 10;
 /// Overhead that netlink wants to be left in the send buffer beside the message.
 const SEND_OVERHEAD_BYTES: usize = 32;
 
-/// A socket of the netfilter bus.
+/// A socket of the netfilter bus, or of that of routing.
 pub(crate) struct Socket {
     socket: mnl::Socket,
     received: Box<[u8]>,
@@ -36,7 +36,16 @@ unsafe impl Send for Socket {}
 impl Socket {
     /// Opens a socket that is subscribed to the groups in the mask `groups`.
     pub(crate) fn open(groups: u32) -> io::Result<Self> {
-        let socket = mnl::Socket::open(mnl::Bus::Netfilter)?;
+        Self::open_on(mnl::Bus::Netfilter, groups)
+    }
+
+    /// Opens a socket that asks about routing.
+    pub(crate) fn open_routing() -> io::Result<Self> {
+        Self::open_on(mnl::Bus::Route, 0)
+    }
+
+    fn open_on(bus: mnl::Bus, groups: u32) -> io::Result<Self> {
+        let socket = mnl::Socket::open(bus)?;
         // SAFETY: fcntl on a descriptor that we own.
         if unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
             return Err(io::Error::last_os_error());

@@ -29,6 +29,7 @@ impl Ruleset {
             table: TABLE_DEFAULT.to_owned(),
             gated_prefixes,
             gated_prefixes_ipv6: vestibule.gated_ipv6.prefixes.clone(),
+            gated_prefixes_ipv6_by_hardware: vestibule.gated_ipv6.by_hardware.clone(),
             portal: portal.address,
             portal_redirected: !is_on_port_80(&portal.url),
             garden_prefixes: gate

@@ -10,8 +10,8 @@
 //!   garden (the portal first of all, and what the garden's names lead to), and is refused everything else at once, so that nothing hangs;
 //! - in neither (no lease backs it): refused everything but DHCP.
 //!
-//! IPv6 of gated networks is refused for every host, registered or not: no lease of ours says whose an
-//! IPv6 address is.
+//! IPv6 of gated networks is refused, because no lease of ours says whose an IPv6 address is; unless the
+//! network lets through by Ethernet address those that hold a registered IPv4 address.
 
 use crate::FirewallError;
 use ipnetwork::{Ipv4Network, Ipv6Network};
@@ -31,8 +31,12 @@ pub struct Ruleset {
     pub table: String,
     /// Networks whose hosts meet the gate.
     pub gated_prefixes: Vec<Ipv4Network>,
-    /// The IPv6 prefixes of the same networks: refused.
+    /// The IPv6 prefixes of the same networks: refused, but for those of the next list.
     pub gated_prefixes_ipv6: Vec<Ipv6Network>,
+    /// Those of them whose hosts are let through by their Ethernet address. Servers before this was
+    /// possible say nothing of it.
+    #[serde(default)]
+    pub gated_prefixes_ipv6_by_hardware: Vec<Ipv6Network>,
     /// The registration page's address.
     pub portal: Ipv4Addr,
     /// Whether port 80 of that address goes to the redirect too. Every lied name leads there, and so
@@ -59,30 +63,44 @@ pub(crate) enum Family {
     Ipv6,
 }
 
+/// What a set has elements of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    Ipv4,
+    Ipv6,
+    Ethernet,
+}
+
 /// One of our sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SetName {
     Gated,
     GatedIpv6,
+    /// Those prefixes of them whose hosts are let through by their Ethernet address.
+    GatedIpv6ByHardware,
     Garden,
     /// What names in the garden lead to, as the answers of the true resolvers say.
     GardenNames,
     Servers,
     Unregistered,
     Registered,
+    /// Ethernet addresses of those that hold an address in `Registered` and are let through with IPv6 by it.
+    RegisteredHardware,
     /// Who began tracked flows lately, each with its budget: the kernel's to fill.
     FlowBudgets,
 }
 
 impl SetName {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Gated,
         Self::GatedIpv6,
+        Self::GatedIpv6ByHardware,
         Self::Garden,
         Self::GardenNames,
         Self::Servers,
         Self::Unregistered,
         Self::Registered,
+        Self::RegisteredHardware,
         Self::FlowBudgets,
     ];
 
@@ -90,11 +108,13 @@ impl SetName {
         match self {
             Self::Gated => c"gated",
             Self::GatedIpv6 => c"gated_ipv6",
+            Self::GatedIpv6ByHardware => c"gated_ipv6_by_hardware",
             Self::Garden => c"garden",
             Self::GardenNames => c"garden_names",
             Self::Servers => c"servers",
             Self::Unregistered => c"unregistered",
             Self::Registered => c"registered",
+            Self::RegisteredHardware => c"registered_hardware",
             Self::FlowBudgets => c"flow_budgets",
         }
     }
@@ -110,25 +130,31 @@ impl SetName {
             Self::FlowBudgets => 6,
             Self::GatedIpv6 => 7,
             Self::GardenNames => 8,
+            Self::GatedIpv6ByHardware => 9,
+            Self::RegisteredHardware => 10,
         }
     }
 
     /// Whether its elements are ranges and never end; otherwise they are addresses, and those of the
     /// sets that follow leases and answers end.
     pub(crate) const fn is_interval(self) -> bool {
-        matches!(self, Self::Gated | Self::GatedIpv6 | Self::Garden)
+        matches!(self, Self::Gated | Self::GatedIpv6 | Self::GatedIpv6ByHardware | Self::Garden)
     }
 
-    /// What its elements are addresses of.
-    pub(crate) const fn family(self) -> Family {
+    /// What its elements are.
+    pub(crate) const fn key(self) -> KeyKind {
         match self {
-            Self::GatedIpv6 => Family::Ipv6,
-            _ => Family::Ipv4,
+            Self::GatedIpv6 | Self::GatedIpv6ByHardware => KeyKind::Ipv6,
+            Self::RegisteredHardware => KeyKind::Ethernet,
+            _ => KeyKind::Ipv4,
         }
     }
 
     pub(crate) const fn has_timeouts(self) -> bool {
-        matches!(self, Self::Unregistered | Self::Registered | Self::GardenNames)
+        matches!(
+            self,
+            Self::Unregistered | Self::Registered | Self::RegisteredHardware | Self::GardenNames
+        )
     }
 }
 
@@ -176,12 +202,16 @@ const FROM_GATED: Chain = Chain { name: c"from_gated", hook: None };
 const TO_GATED: Chain = Chain { name: c"to_gated", hook: None };
 const TO_GATEWAY: Chain = Chain { name: c"to_gateway", hook: None };
 const REFUSE: Chain = Chain { name: c"refuse", hook: None };
+const FROM_GATED_IPV6: Chain = Chain { name: c"from_gated_ipv6", hook: None };
+const TO_GATED_IPV6: Chain = Chain { name: c"to_gated_ipv6", hook: None };
 const TO_GATEWAY_IPV6: Chain = Chain { name: c"to_gateway_ipv6", hook: None };
 const REFUSE_IPV6: Chain = Chain { name: c"refuse_ipv6", hook: None };
 
 /// Every chain; those that others jump to stand before them.
-pub(crate) const CHAINS: [Chain; 11] = [
+pub(crate) const CHAINS: [Chain; 13] = [
     REFUSE_IPV6,
+    FROM_GATED_IPV6,
+    TO_GATED_IPV6,
     TO_GATEWAY_IPV6,
     REFUSE,
     FROM_GATED,
@@ -201,6 +231,8 @@ pub(crate) enum Match {
     SourceNotIn(SetName),
     DestinationIn(SetName),
     DestinationNotIn(SetName),
+    /// The frame that brought the packet here came from an Ethernet address of the set.
+    SourceHardwareIn(SetName),
     Source(Ipv4Addr),
     Destination(Ipv4Addr),
     Udp,
@@ -306,11 +338,8 @@ impl Ruleset {
     pub(crate) fn ranges(&self, set: SetName) -> Vec<Range> {
         match set {
             SetName::Gated => merged_ipv4(&self.gated_prefixes),
-            SetName::GatedIpv6 => {
-                let bounds = self.gated_prefixes_ipv6.iter();
-                let bounds = bounds.map(|p| (p.network().to_bits(), p.broadcast().to_bits()));
-                merged(bounds.collect(), u128::MAX, |bits| Ipv6Addr::from_bits(bits).into())
-            }
+            SetName::GatedIpv6 => merged_ipv6(&self.gated_prefixes_ipv6),
+            SetName::GatedIpv6ByHardware => merged_ipv6(&self.gated_prefixes_ipv6_by_hardware),
             SetName::Garden => {
                 let mut prefixes = self.garden_prefixes.clone();
                 prefixes.push(Ipv4Network::from(self.portal));
@@ -320,6 +349,7 @@ impl Ruleset {
             | SetName::Servers
             | SetName::Unregistered
             | SetName::Registered
+            | SetName::RegisteredHardware
             | SetName::FlowBudgets => Vec::new(),
         }
     }
@@ -542,15 +572,32 @@ fn raw(rule: &mut impl FnMut(Chain, &[Match], Action)) {
     );
 }
 
-/// IPv6 from and to gated networks: refused at once, so that hosts go on with IPv4. Of this host itself
-/// they reach what the link needs (neighbour discovery, ping), and answers to what it began.
+/// IPv6 from and to gated networks: refused at once, so that hosts go on with IPv4; but for what comes from
+/// the Ethernet address of a registered host, and the answers to it. Of this host itself they reach what the
+/// link needs (neighbour discovery, ping), and answers to what it began.
+///
+/// An answer's destination is known by no Ethernet address here, so tracking tells it; with a permit the flows
+/// that were tracked by it go too.
 fn ipv6(rule: &mut impl FnMut(Chain, &[Match], Action)) {
     let from_gated = Match::SourceIn(SetName::GatedIpv6);
-    rule(FORWARD, &[from_gated], Action::Jump(REFUSE_IPV6));
-    rule(FORWARD, &[Match::DestinationIn(SetName::GatedIpv6)], Action::Jump(REFUSE_IPV6));
+    let is_let_through = [
+        Match::SourceIn(SetName::GatedIpv6ByHardware),
+        Match::SourceHardwareIn(SetName::RegisteredHardware),
+    ];
+    rule(FORWARD, &[from_gated], Action::Jump(FROM_GATED_IPV6));
+    rule(FORWARD, &[Match::DestinationIn(SetName::GatedIpv6)], Action::Jump(TO_GATED_IPV6));
     rule(INPUT, &[from_gated], Action::Jump(TO_GATEWAY_IPV6));
+    rule(FROM_GATED_IPV6, &is_let_through, Action::Return);
+    rule(FROM_GATED_IPV6, &[], Action::Goto(REFUSE_IPV6));
+    rule(
+        TO_GATED_IPV6,
+        &[Match::DestinationIn(SetName::GatedIpv6ByHardware), Match::ReplyDirection],
+        Action::Return,
+    );
+    rule(TO_GATED_IPV6, &[], Action::Goto(REFUSE_IPV6));
     rule(TO_GATEWAY_IPV6, &[Match::Icmpv6], Action::Return);
     rule(TO_GATEWAY_IPV6, &[Match::ReplyDirection], Action::Return);
+    rule(TO_GATEWAY_IPV6, &is_let_through, Action::Return);
     rule(TO_GATEWAY_IPV6, &[], Action::Goto(REFUSE_IPV6));
     rule(REFUSE_IPV6, &[Match::Tcp], Action::ResetConnection);
     rule(REFUSE_IPV6, &[], Action::Prohibit);
@@ -564,6 +611,11 @@ fn merged_ipv4(prefixes: &[Ipv4Network]) -> Vec<Range> {
     let bounds = prefixes.iter().map(|p| (bound(p.network()), bound(p.broadcast()))).collect();
     let address = |bits| Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into();
     merged(bounds, u32::MAX.into(), address)
+}
+
+fn merged_ipv6(prefixes: &[Ipv6Network]) -> Vec<Range> {
+    let bounds = prefixes.iter().map(|p| (p.network().to_bits(), p.broadcast().to_bits()));
+    merged(bounds.collect(), u128::MAX, |bits| Ipv6Addr::from_bits(bits).into())
 }
 
 /// Ranges that neither overlap nor touch, ascending, out of first and last addresses.
@@ -632,6 +684,7 @@ mod tests {
             table: TABLE_DEFAULT.to_owned(),
             gated_prefixes: Vec::new(),
             gated_prefixes_ipv6: Vec::new(),
+            gated_prefixes_ipv6_by_hardware: Vec::new(),
             portal: Ipv4Addr::new(10, 0, 0, 80),
             portal_redirected: true,
             garden_prefixes: Vec::new(),

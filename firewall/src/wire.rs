@@ -15,6 +15,8 @@ pub(crate) const FLAG_DUMP_INTERRUPTED: u16 = 0x10;
 pub(crate) const NESTED: u16 = 0x8000;
 /// The subsystem number of nf_tables, the upper byte of a message type.
 pub(crate) const SUBSYSTEM_NFTABLES: u8 = 10;
+/// What stands there in messages about routing, which have no subsystems.
+pub(crate) const SUBSYSTEM_ROUTING: u8 = 0;
 /// The subsystem number of connection tracking.
 pub(crate) const SUBSYSTEM_TRACKING: u8 = 1;
 
@@ -161,6 +163,11 @@ impl Writer {
         if let Some(field) = self.bytes.get_mut(self.message_start..self.message_start + 4) {
             field.copy_from_slice(&length.to_ne_bytes());
         }
+    }
+
+    /// Adds bytes of a header that is longer than that of netfilter.
+    pub(crate) fn fixed(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Adds an attribute.

@@ -147,7 +147,7 @@ fn each_history(length: u32, mut check: impl FnMut(&[Event])) {
 
 /// The contents of the book, without the moment that a life counts from.
 fn truth(book: &mut Book) -> Option<(Side, u64)> {
-    book.contents(NOW).elements.first().map(|(_, side, life)| (*side, NOW + life))
+    book.contents(NOW).all.elements.first().map(|(_, side, life)| (*side, NOW + life))
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn waiting_opens_nothing() {
         let mut was_open = matches!(truth(&mut book), Some((Registered, _)));
         for later in [ENDS - 1, ENDS, ENDS_RENEWED - 1, ENDS_RENEWED] {
             book.sweep(later, usize::MAX);
-            let sides = book.contents(later).elements;
+            let sides = book.contents(later).all.elements;
             let is_open = sides.first().is_some_and(|(_, side, _)| *side == Registered);
             assert!(was_open || !is_open, "{history:?} opens at {later}");
             was_open = is_open;

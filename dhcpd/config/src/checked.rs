@@ -42,8 +42,10 @@ pub struct Vestibule {
 /// What is said of IPv6 in gated networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatedIpv6 {
-    /// The prefixes of all of them: the gate refuses them.
+    /// The prefixes of all of them: the gate refuses them, but for those of the next list.
     pub prefixes: Vec<Ipv6Network>,
+    /// Those of networks whose `ipv6` is `"by-hardware-address"`.
+    pub by_hardware: Vec<Ipv6Network>,
     /// The names of those that say nothing of it.
     pub unsaid: Vec<Box<str>>,
 }

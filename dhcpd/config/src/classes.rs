@@ -54,9 +54,10 @@ pub(crate) struct Gated {
 pub(crate) fn gated(reader: &mut Reader<'_>, table: &Table<'_>, gated: Option<bool>) -> Gated {
     let gated = gated.unwrap_or(true);
     let at = table.place_of("gate-by");
+    let nothing = GateBy { sets: false, pools: false, ipv6_by_hardware: false };
     let parts = reader.parsed_list(table, "gate-by", GATE_BY_MAX, |text| match text {
-        "sets" => Ok(GateBy { sets: true, pools: false }),
-        "pools" => Ok(GateBy { sets: false, pools: true }),
+        "sets" => Ok(GateBy { sets: true, ..nothing }),
+        "pools" => Ok(GateBy { pools: true, ..nothing }),
         _ => Err(Complaint::new(
             format!("{} holds no host back", quoted(text)),
             "known are \"sets\", those of the kernel, and \"pools\"",
@@ -68,10 +69,10 @@ pub(crate) fn gated(reader: &mut Reader<'_>, table: &Table<'_>, gated: Option<bo
         .get("gate-by")
         .and_then(|value| value.get_ref().as_array())
         .is_some_and(|entries| entries.is_empty());
-    let found = unique_by(reader, table, "gate-by", parts, shown).into_iter().fold(
-        GateBy { sets: false, pools: false },
-        |sum, part| GateBy { sets: sum.sets || part.sets, pools: sum.pools || part.pools },
-    );
+    let found =
+        unique_by(reader, table, "gate-by", parts, shown).into_iter().fold(nothing, |sum, part| {
+            GateBy { sets: sum.sets || part.sets, pools: sum.pools || part.pools, ..sum }
+        });
     // What was said wrong is not taken for something else further on.
     let gate_by = if found.sets || found.pools { found } else { GateBy::default() };
     if !gated {

@@ -5,8 +5,8 @@
 
 use crate::agent::{Agent, WhenSilent};
 use crate::checked::{
-    Api, ApiTls, BuiltinPortal, Captive, Dns, Failover, GardenEntry, Gate, GateMode, Identify,
-    Server, Tls, Vestibule,
+    Api, ApiTls, BuiltinPortal, Captive, Dns, Failover, GardenEntry, Gate, GateMode, GatedIpv6,
+    Identify, Server, Tls, Vestibule,
 };
 use crate::explain_networks;
 use crate::value::{duration_in_words, size_in_words};
@@ -35,7 +35,7 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     }
     let by_pools = |network: &Network| network.gated && network.gate_by.pools;
     let by_pools = vestibule.core.networks.iter().any(by_pools);
-    gate(text, &vestibule.gate, by_pools, &vestibule.gated_ipv6.prefixes)?;
+    gate(text, &vestibule.gate, by_pools, &vestibule.gated_ipv6)?;
     if let Some(configured) = &vestibule.captive {
         captive(text, configured)?;
     }
@@ -118,12 +118,7 @@ fn registrations(text: &mut String, rules: &RegistrationRules) -> fmt::Result {
     Ok(())
 }
 
-fn gate(
-    text: &mut String,
-    gate: &Gate,
-    by_pools: bool,
-    ipv6_prefixes: &[Ipv6Network],
-) -> fmt::Result {
+fn gate(text: &mut String, gate: &Gate, by_pools: bool, ipv6: &GatedIpv6) -> fmt::Result {
     match gate.mode {
         GateMode::Local => writeln!(text, "\ngate, enforced on this host")?,
         GateMode::Feed => writeln!(
@@ -159,7 +154,17 @@ fn gate(
         )?;
     }
     if gate.mode != GateMode::Off {
-        writeln!(text, "  IPv6 that is refused: {}", listed(ipv6_prefixes))?;
+        let GatedIpv6 { prefixes, by_hardware, .. } = ipv6;
+        let refused: Vec<&Ipv6Network> =
+            prefixes.iter().filter(|prefix| !by_hardware.contains(prefix)).collect();
+        writeln!(text, "  IPv6 that is refused: {}", listed(&refused))?;
+        if !by_hardware.is_empty() {
+            writeln!(
+                text,
+                "  IPv6 of registered hosts only, by their hardware address: {}",
+                listed(by_hardware)
+            )?;
+        }
     }
     Ok(())
 }

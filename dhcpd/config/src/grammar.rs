@@ -61,6 +61,7 @@ pub const NETWORK: Section = Section {
         "name",
         "gated",
         "gate-by",
+        "ipv6",
         "ipv6-prefixes",
         "randomised-addresses",
         "options",

@@ -21,6 +21,7 @@ mod explain_networks;
 mod failover;
 pub mod garden_link;
 pub mod grammar;
+mod ipv6;
 pub mod limits;
 mod mistake;
 mod networks;

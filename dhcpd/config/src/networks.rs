@@ -8,6 +8,7 @@
 use crate::checked::GatedIpv6;
 use crate::classes::{self, Gated, PlacedPool};
 use crate::grammar;
+use crate::ipv6;
 use crate::limits::{
     IPV6_PREFIXES_MAX, NETWORKS_MAX, POOL_ADDRESSES_MAX, POOLS_MAX, RESERVATIONS_MAX, SUBNETS_MAX,
 };
@@ -83,9 +84,11 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
         let why = "choose: true if unregistered hosts shall meet the gate, else false";
         reader.missing(table, "gated", why);
     }
-    let by = classes::gated(reader, table, gated);
+    let mut by = classes::gated(reader, table, gated);
     let ipv6_prefixes =
         reader.parsed_list(table, "ipv6-prefixes", IPV6_PREFIXES_MAX, value::prefix_ipv6);
+    by.gate_by.ipv6_by_hardware =
+        ipv6::by_hardware(reader, table, gated, by, ipv6_prefixes.as_deref());
     match (ipv6_prefixes, gated, &name) {
         (Some(prefixes), Some(false), _) => {
             if let Some(first) = prefixes.first() {
@@ -106,7 +109,12 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
         }
         (Some(prefixes), ..) => {
             let prefixes = prefixes.into_iter().map(|placed| placed.value);
+            let before = seen.gated_ipv6.prefixes.len();
             seen.gated_ipv6.prefixes.extend(prefixes);
+            if by.gate_by.ipv6_by_hardware {
+                let of_this = seen.gated_ipv6.prefixes.iter().skip(before).copied();
+                seen.gated_ipv6.by_hardware.extend(of_this);
+            }
         }
         (None, Some(true), Some(name)) if by.gate_by.sets => {
             seen.gated_ipv6.unsaid.push(name.value.clone());

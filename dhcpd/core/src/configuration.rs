@@ -139,12 +139,15 @@ pub struct GateBy {
     /// Pools and options for each class of hosts: a host whose class has changed moves to a pool of its
     /// new class at its next renewal.
     pub pools: bool,
+    /// Whether hosts in the kernel set of the registered are let through with IPv6 too, told by their
+    /// Ethernet address. Of no meaning without `sets`.
+    pub ipv6_by_hardware: bool,
 }
 
 /// The kernel sets alone.
 impl Default for GateBy {
     fn default() -> Self {
-        Self { sets: true, pools: false }
+        Self { sets: true, pools: false, ipv6_by_hardware: false }
     }
 }
 

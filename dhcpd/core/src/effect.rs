@@ -6,9 +6,9 @@
 
 use crate::failover::{FailoverNotice, PartnerEffect};
 use crate::{
-    Class, Event, HardwareAddress, LeaseTokenRefusal, MessageType, Reason, Record, Registration,
-    RegistrationState, RegistrationTarget, Reply, Ticket, Timestamp, Voucher, VoucherId,
-    VoucherRefusal,
+    Class, EthernetAddress, Event, HardwareAddress, LeaseTokenRefusal, MessageType, Reason, Record,
+    Registration, RegistrationState, RegistrationTarget, Reply, Ticket, Timestamp, Voucher,
+    VoucherId, VoucherRefusal,
 };
 use std::net::Ipv4Addr;
 
@@ -57,6 +57,18 @@ pub struct GateChange {
     /// Whether tracked flows of the address are deleted, because its holder or its side is another
     /// one than before: nothing of an old flow may outlive them.
     pub forget_flows: bool,
+    /// The Ethernet address of the holder, if it is let through with IPv6 by it for as long as the address
+    /// is in the set of the registered. Flows of IPv6 are deleted with the last address that one holds.
+    pub holder: Option<EthernetAddress>,
+}
+
+/// The whole of what the kernel sets should hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateContents {
+    /// Address, set, milliseconds; in the order of the addresses.
+    pub elements: Vec<(Ipv4Addr, Side, u64)>,
+    /// The holders of those that [`GateChange::holder`] speaks of; in the order of the addresses.
+    pub holders: Vec<(Ipv4Addr, EthernetAddress)>,
 }
 
 /// Why a packet got no reply, with what is known of it.
@@ -238,7 +250,7 @@ pub enum Effect {
     /// Change the kernel sets.
     Gate(GateChange),
     /// Replace the contents of both kernel sets, in one transaction: address, side, milliseconds.
-    GateReplace(Vec<(Ipv4Addr, Side, u64)>),
+    GateReplace(GateContents),
     /// Send a reply.
     Reply {
         /// What.

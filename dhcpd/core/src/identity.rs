@@ -46,6 +46,15 @@ impl HardwareAddress {
         Self { hardware_type: Self::ETHERNET, length: 6, bytes: padded }
     }
 
+    /// Its six bytes, if it is an Ethernet address that a device can have.
+    #[must_use]
+    pub fn as_ethernet(&self) -> Option<EthernetAddress> {
+        let bytes = <[u8; 6]>::try_from(self.bytes()).ok()?;
+        let is_a_devices =
+            self.hardware_type == Self::ETHERNET && !self.is_zero() && !self.is_group();
+        is_a_devices.then_some(EthernetAddress(bytes))
+    }
+
     /// The hardware type (`htype`).
     #[must_use]
     pub const fn hardware_type(&self) -> u8 {
@@ -102,6 +111,31 @@ impl fmt::Display for HardwareAddress {
 impl fmt::Debug for HardwareAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HardwareAddress({self})")
+    }
+}
+
+/// The Ethernet address of one device, as frames carry it. Prints as `02:00:5e:00:53:01`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EthernetAddress(pub [u8; 6]);
+
+impl fmt::Display for EthernetAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        HardwareAddress::ethernet(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for EthernetAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EthernetAddress({self})")
+    }
+}
+
+impl FromStr for EthernetAddress {
+    type Err = ParseHardwareAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hardware: HardwareAddress = text.parse()?;
+        hardware.as_ethernet().ok_or(ParseHardwareAddressError)
     }
 }
 

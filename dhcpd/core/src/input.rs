@@ -2,9 +2,9 @@
 
 use crate::failover::{FailoverRecord, FailoverStatus, PairBinding, PartnerInput};
 use crate::{
-    Class, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal, RandomisedAddresses,
-    Registration, RegistrationState, Request, Sequence, Side, Timestamp, Voucher, VoucherHash,
-    VoucherId,
+    Class, EthernetAddress, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal,
+    RandomisedAddresses, Registration, RegistrationState, Request, Sequence, Side, Timestamp,
+    Voucher, VoucherHash, VoucherId,
 };
 use std::net::Ipv4Addr;
 
@@ -286,6 +286,8 @@ pub struct GateElement {
     /// For how many milliseconds its holder has been on this side: since it took the address, was
     /// registered or suspended, whichever came last. The end of a registration is not remembered.
     pub since_milliseconds: u64,
+    /// As in [`GateChange::holder`](crate::GateChange::holder).
+    pub holder: Option<EthernetAddress>,
 }
 
 /// A valid registration with what it does to its device now.

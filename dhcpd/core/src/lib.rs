@@ -45,12 +45,12 @@ pub use configuration::{
     RegistrationRules, Reservation, Role, Subnet,
 };
 pub use effect::{
-    Answer, Device, Effect, Effects, GateChange, Imported, Notice, Release, Sequence, Side,
-    Unanswered,
+    Answer, Device, Effect, Effects, GateChange, GateContents, Imported, Notice, Release, Sequence,
+    Side, Unanswered,
 };
 pub use event::{Announcements, Event, EventKind, Happening};
 pub use hold_off::HoldOff;
-pub use identity::{ClientIdentifier, HardwareAddress, ParseHardwareAddressError};
+pub use identity::{ClientIdentifier, EthernetAddress, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
     Command, CoreStatus, GateElement, Input, LeaseFilter, LeaseView, NetworkStatus, PoolStatus,
     Query, QueryAnswer, Register, RegistrationTarget, RegistrationView, Replaces, Ticket,

@@ -26,7 +26,9 @@ use tokio::time::{Instant, timeout_at};
 use vestibule_config::GateMode;
 use vestibule_core::{Query, QueryAnswer};
 use vestibule_firewall::Ruleset;
-use vestibule_firewall::feed::{ADDRESSES_PER_LINE_MAX, Cursor, Element, Hello, Line, VERSION};
+use vestibule_firewall::feed::{
+    ADDRESSES_PER_LINE_MAX, Cursor, Element, Hello, Line, VERSION, holders,
+};
 
 /// The media type of newline-delimited JSON.
 const NDJSON: &str = "application/x-ndjson";
@@ -170,6 +172,7 @@ impl Teller {
             let QueryAnswer::Gate { elements, next } = self.state.query(query).await? else {
                 return Err(answer_mismatch().into());
             };
+            let holders = holders(elements.iter().map(|one| one.holder));
             let elements: Vec<Element> = elements
                 .iter()
                 .map(|one| {
@@ -178,7 +181,7 @@ impl Teller {
                 })
                 .collect();
             if !elements.is_empty() {
-                self.line(&Line::Elements { elements }).await?;
+                self.line(&Line::Elements { elements, holders }).await?;
             }
             after = next;
             if after.is_none() {

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use vestibule_core::{GateChange, Reason, Record, Sequence, Side};
+use vestibule_core::{EthernetAddress, GateChange, GateContents, Reason, Record, Sequence, Side};
 
 /// Stable storage.
 pub trait Stable {
@@ -49,11 +49,11 @@ pub trait Enforcement {
     /// After an error the sets are as they were, or unknown.
     fn apply(&mut self, changes: &[GateChange]) -> Result<(), Self::Error>;
 
-    /// Replaces the contents of both sets in one transaction.
+    /// Replaces the contents of the sets in one transaction.
     ///
     /// # Errors
     /// As for [`Enforcement::apply`].
-    fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)]) -> Result<(), Self::Error>;
+    fn replace(&mut self, contents: &GateContents) -> Result<(), Self::Error>;
 }
 
 /// Where things go once they are true.
@@ -315,18 +315,18 @@ impl<S: Stable, E: Enforcement, O: Outlet> Barrier<S, E, O> {
                 changes.extend_from_slice(&work.gate);
                 continue;
             };
-            let GateReplacement { changes_before, elements } = replacement;
+            let GateReplacement { changes_before, contents } = replacement;
             let (before, after) = work.gate.split_at(changes_before.min(work.gate.len()));
             changes.extend_from_slice(before);
             self.flows_owed.extend(
                 changes.drain(..).filter(|change| change.forget_flows).map(|change| change.address),
             );
-            match enforcement.replace(&elements) {
+            match enforcement.replace(&contents) {
                 Ok(()) => {
                     self.metrics.gate_reconcile();
                     self.gate_is_broken = false;
                     was_replaced = true;
-                    changes = owed_changes(&mut self.flows_owed, &elements);
+                    changes = owed_changes(&mut self.flows_owed, &contents);
                 }
                 Err(error) => {
                     self.gate_is_broken = true;
@@ -445,15 +445,15 @@ impl<S, E, O> fmt::Debug for Barrier<S, E, O> {
 }
 
 /// Changes that leave the sets as the replacement made them and forget the flows that are owed.
-fn owed_changes(
-    owed: &mut BTreeSet<Ipv4Addr>,
-    elements: &[(Ipv4Addr, Side, u64)],
-) -> Vec<GateChange> {
+fn owed_changes(owed: &mut BTreeSet<Ipv4Addr>, contents: &GateContents) -> Vec<GateChange> {
     let owed = std::mem::take(owed);
     if owed.is_empty() {
         return Vec::new();
     }
-    let sides: BTreeMap<Ipv4Addr, (Side, u64)> = elements
+    let holders: BTreeMap<Ipv4Addr, EthernetAddress> =
+        contents.holders.iter().filter(|(address, _)| owed.contains(address)).copied().collect();
+    let sides: BTreeMap<Ipv4Addr, (Side, u64)> = contents
+        .elements
         .iter()
         .filter(|(address, ..)| owed.contains(address))
         .map(|(address, side, milliseconds)| (*address, (*side, *milliseconds)))
@@ -463,6 +463,7 @@ fn owed_changes(
             address,
             side: sides.get(&address).copied(),
             forget_flows: true,
+            holder: holders.get(&address).copied(),
         })
         .collect()
 }

@@ -4,10 +4,9 @@ use super::outbox::{Envelope, Outbox};
 use crate::events::Packed;
 use crate::failover::ToPartner;
 use crate::net::Outgoing;
-use std::net::Ipv4Addr;
 use std::time::Instant;
 use tokio::sync::oneshot;
-use vestibule_core::{Answer, GateChange, Record, Sequence, Side};
+use vestibule_core::{Answer, GateChange, GateContents, Record, Sequence};
 
 /// An answer that is given after the commit.
 #[derive(Debug)]
@@ -41,8 +40,8 @@ impl HeldReply {
 pub struct GateReplacement {
     /// How many of the turn's changes came before it; it was computed with them in mind.
     pub changes_before: usize,
-    /// Address, set, milliseconds.
-    pub elements: Vec<(Ipv4Addr, Side, u64)>,
+    /// They.
+    pub contents: GateContents,
 }
 
 /// What one turn has to commit, and who waits for it. Its memory is used again.
@@ -116,7 +115,9 @@ impl Work {
             }
         }
         let replacement = self.gate_replace.iter_mut();
-        for (_, _, milliseconds) in replacement.flat_map(|replacement| &mut replacement.elements) {
+        for (_, _, milliseconds) in
+            replacement.flat_map(|replacement| &mut replacement.contents.elements)
+        {
             aged(milliseconds);
         }
     }
@@ -125,19 +126,25 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use std::time::Duration;
+    use vestibule_core::Side;
 
     #[test]
     fn what_waited_for_its_commit_lives_no_longer_for_it() {
         let now = Instant::now() + Duration::from_secs(60);
         let replacement = |milliseconds| GateReplacement {
             changes_before: 0,
-            elements: vec![(Ipv4Addr::LOCALHOST, Side::Registered, milliseconds)],
+            contents: GateContents {
+                elements: vec![(Ipv4Addr::LOCALHOST, Side::Registered, milliseconds)],
+                holders: Vec::new(),
+            },
         };
         let change = |milliseconds| GateChange {
             address: Ipv4Addr::LOCALHOST,
             side: Some((Side::Registered, milliseconds)),
             forget_flows: false,
+            holder: None,
         };
         let mut work = Work {
             decided: now.checked_sub(Duration::from_secs(5)),

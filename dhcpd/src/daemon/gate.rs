@@ -1,8 +1,7 @@
 //! The gate on this host, as the daemon uses it.
 
 use crate::commit::Enforcement;
-use std::net::Ipv4Addr;
-use vestibule_core::{GateChange, Side};
+use vestibule_core::{GateChange, GateContents};
 use vestibule_firewall::{FirewallError, Garden, Gate, Ruleset, Watch};
 
 /// The kernel sets as the barrier changes them.
@@ -15,8 +14,8 @@ impl Enforcement for LocalGate {
         self.0.apply(changes)
     }
 
-    fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)]) -> Result<(), FirewallError> {
-        self.0.replace(elements)
+    fn replace(&mut self, contents: &GateContents) -> Result<(), FirewallError> {
+        self.0.replace_all(contents)
     }
 }
 
@@ -31,11 +30,11 @@ pub(super) struct Beside {
 /// Makes the table with these contents.
 pub(super) fn open(
     plan: Option<Ruleset>,
-    elements: &[(Ipv4Addr, Side, u64)],
+    contents: &GateContents,
 ) -> Result<(Option<LocalGate>, Option<Beside>), FirewallError> {
     let Some(ruleset) = plan else { return Ok((None, None)) };
-    let ruleset = with_room_for(ruleset, elements.len());
-    let (gate, mut watch) = Gate::open_watched(ruleset, elements)?;
+    let ruleset = with_room_for(ruleset, contents.elements.len());
+    let (gate, mut watch) = Gate::open_watched(ruleset, contents)?;
     let garden = gate.garden()?;
     watch.ignore(&garden)?;
     Ok((Some(LocalGate(gate)), Some(Beside { watch, garden })))
@@ -53,6 +52,7 @@ fn with_room_for(ruleset: Ruleset, loaded: usize) -> Ruleset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use vestibule_firewall::TABLE_DEFAULT;
 
     #[test]
@@ -62,6 +62,7 @@ mod tests {
             table: TABLE_DEFAULT.to_owned(),
             gated_prefixes: Vec::new(),
             gated_prefixes_ipv6: Vec::new(),
+            gated_prefixes_ipv6_by_hardware: Vec::new(),
             portal: Ipv4Addr::new(10, 0, 0, 80),
             portal_redirected: false,
             garden_prefixes: Vec::new(),

@@ -277,7 +277,7 @@ impl Parts {
             partner: partner.as_ref().map(|partner| partner.outbound.clone()),
             quiet: Quiet::default(),
         };
-        let elements = server.gate(clock.now());
+        let contents = server.gate_contents(clock.now());
         let enforced = plan.clone().filter(|_| vestibule.gate.mode == GateMode::Local);
         let stable = SnapshottingStore::new(store, door.clone(), Arc::clone(&metrics));
         let (opened_sender, opened) = mpsc::channel();
@@ -287,9 +287,9 @@ impl Parts {
         let commit_index = index.clone();
         // The kernel sets belong to the thread that changes them: their socket stays on it.
         let commit = spawn("commit", move || {
-            let opened = gate::open(enforced, &elements);
+            let opened = gate::open(enforced, &contents);
             // With a million leases they take 16 MB.
-            drop(elements);
+            drop(contents);
             let enforcement = match opened {
                 Ok((enforcement, beside)) => {
                     let _told = opened_sender.send(Ok(beside));

@@ -300,9 +300,9 @@ impl Turn {
             match effect {
                 Effect::Persist(record) => self.work.records.push(record),
                 Effect::Gate(change) => self.work.gate.push(change),
-                Effect::GateReplace(elements) => {
+                Effect::GateReplace(contents) => {
                     let changes_before = self.work.gate.len();
-                    self.work.gate_replace = Some(GateReplacement { changes_before, elements });
+                    self.work.gate_replace = Some(GateReplacement { changes_before, contents });
                 }
                 Effect::Reply { reply, release, reason } => self.reply(&reply, release, reason),
                 Effect::Unanswered(unanswered) => self.unanswered(unanswered),

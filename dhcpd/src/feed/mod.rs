@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
-use vestibule_core::{GateChange, Side};
-use vestibule_firewall::feed::{ADDRESSES_PER_LINE_MAX, Change, Changes, Cursor};
+use vestibule_core::{EthernetAddress, GateChange, Side};
+use vestibule_firewall::feed::{ADDRESSES_PER_LINE_MAX, Change, Changes, Cursor, holders};
 
-/// Changes that are kept for followers that come back: 3 MB. At a hundred changes a second, which is a
+/// Changes that are kept for followers that come back: 4 MB. At a hundred changes a second, which is a
 /// campus at its busiest hour, they are those of the last twenty minutes.
 pub const CHANGES_KEPT_MAX: usize = 131_072;
 
@@ -68,6 +68,7 @@ struct Kept {
     address: Ipv4Addr,
     side: Option<Side>,
     forget_flows: bool,
+    holder: Option<EthernetAddress>,
     /// Milliseconds from the epoch to the end of the element.
     ends: u64,
     /// Microseconds from the epoch to the decision.
@@ -113,6 +114,7 @@ impl Feed {
                     address: change.address,
                     side: change.side.map(|(side, _)| side),
                     forget_flows: change.forget_flows,
+                    holder: change.holder,
                     ends: change.side.map_or(0, |(_, life)| now.saturating_add(life)),
                     decided,
                 });
@@ -196,8 +198,12 @@ impl Feed {
         let now = microseconds(self.epoch, Instant::now());
         let oldest = copied.iter().map(|kept| kept.decided).min().unwrap_or(now);
         let cursor = Cursor { boot: self.boot, sequence: sequence + copied.len() as u64 };
-        let changes = copied.iter().map(|kept| kept.told(now / 1000)).collect();
-        Ok(Some(Changes { cursor, age_microseconds: now.saturating_sub(oldest), changes }))
+        let changes: Vec<Change> = copied.iter().map(|kept| kept.told(now / 1000)).collect();
+        // An element that has ended meanwhile has no holder.
+        let lives = |(kept, told): (&Kept, &Change)| kept.holder.filter(|_| told.1.is_some());
+        let holders = holders(copied.iter().zip(&changes).map(lives));
+        let age_microseconds = now.saturating_sub(oldest);
+        Ok(Some(Changes { cursor, age_microseconds, changes, holders }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
@@ -261,6 +267,7 @@ mod tests {
             address: Ipv4Addr::from(number),
             side: life.map(|life| (Side::Registered, life)),
             forget_flows: number.is_multiple_of(2),
+            holder: None,
         }
     }
 
@@ -343,6 +350,23 @@ mod tests {
             panic!("{line:?}")
         };
         assert!(left <= 20_000, "{line:?}");
+    }
+
+    #[test]
+    fn a_holder_is_told_with_its_address_and_not_beyond_its_end() {
+        let feed = Arc::new(Feed::new(7));
+        let _follower = feed.follow();
+        let holder = Some(EthernetAddress([2, 0, 0x5e, 0, 0x53, 1]));
+        let now = Instant::now();
+        let lives = [(1, Some(60_000), None), (2, Some(60_000), holder), (3, Some(0), holder)];
+        let changes = lives.iter();
+        let changes =
+            changes.map(|&(number, life, holder)| GateChange { holder, ..change(number, life) });
+        feed.publish(now, now, changes);
+        let line = feed.changes_after(0).unwrap().unwrap();
+        let told = vestibule_firewall::feed::held(line.changes, &line.holders).unwrap();
+        let told: Vec<Option<EthernetAddress>> = told.iter().map(|one| one.holder).collect();
+        assert_eq!(told, [None, holder, None]);
     }
 
     #[test]

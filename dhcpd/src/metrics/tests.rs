@@ -17,7 +17,7 @@ fn core() -> CoreStatus {
         networks: vec![vestibule_core::NetworkStatus {
             name: "halls \"A\"\\B\nC".into(),
             gated: true,
-            gate_by: GateBy { sets: false, pools: true },
+            gate_by: GateBy { sets: false, pools: true, ipv6_by_hardware: false },
             pool_size: 100,
             free: 60,
             held: 39,

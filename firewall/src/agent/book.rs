@@ -4,12 +4,12 @@
 //! [truth](super::merge), and that its memory is bounded: by [`ADDRESSES_MAX`], and by what the servers name, because
 //! what has run out is forgotten.
 
-use super::merge::{Statement, truth};
-use crate::feed::{Change, Element};
+use super::merge::{self, Statement, truth};
+use crate::feed::{Change, Element, Held};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::Bound;
-use vestibule_core::{GateChange, Side};
+use vestibule_core::{EthernetAddress, GateChange, GateContents, Side};
 
 /// Servers that can be followed.
 pub const SERVERS_MAX: usize = 2;
@@ -35,9 +35,16 @@ struct Known {
     said: [Option<Statement>; SERVERS_MAX + 1],
     /// What the kernel was told: the side, and until when.
     told: Option<(Side, u64)>,
+    /// The holder that the kernel was told.
+    told_holder: Option<EthernetAddress>,
 }
 
 impl Known {
+    fn holder(&self, now: u64, truth: Option<(Side, u64)>) -> Option<EthernetAddress> {
+        let is_registered = matches!(truth, Some((Side::Registered, _)));
+        is_registered.then(|| merge::holder(self.said.iter().copied().flatten(), now))?
+    }
+
     fn truth(&self, now: u64, is_closed: bool) -> Option<(Side, u64)> {
         truth(self.said.iter().copied().flatten(), now)
             .filter(|(side, _)| !is_closed || *side == Side::Unregistered)
@@ -94,8 +101,8 @@ impl Sizes {
 /// The whole of what the kernel should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Address, side and milliseconds of life, in the order of the addresses.
-    pub elements: Vec<(Ipv4Addr, Side, u64)>,
+    /// That.
+    pub all: GateContents,
     /// Addresses whose tracked flows have to go once the elements are in.
     pub moved: Vec<GateChange>,
 }
@@ -133,8 +140,14 @@ impl Book {
     }
 
     /// Takes in a change that a server tells at `now` and decided at `decided`.
-    pub fn change(&mut self, server: usize, change: Change, decided: u64, now: u64) {
-        let Change(address, side, life, forget_flows) = change;
+    pub fn change(
+        &mut self,
+        server: usize,
+        change: impl Into<Held<Change>>,
+        decided: u64,
+        now: u64,
+    ) {
+        let Held { what: Change(address, side, life, forget_flows), holder } = change.into();
         let side = side.map(Side::from);
         let known = words(&mut self.known, &mut self.unheard, address);
         let Some(said) = known.and_then(|known| known.said.get_mut(server)) else { return };
@@ -144,13 +157,17 @@ impl Book {
             Some(before) => before.since.max(decided),
             None => decided,
         };
-        *said = Some(Statement { side, ends: now.saturating_add(life.min(LIFE_MAX)), since });
+        let ends = now.saturating_add(life.min(LIFE_MAX));
+        *said = Some(Statement { side, ends, since, holder });
         self.touch(address, forget_flows);
     }
 
     /// Takes in the whole of what a server says at `now`. That it does not name an address is no word
     /// about it: what the other server says of it counts. But what it took back before stays taken back.
-    pub fn snapshot(&mut self, server: usize, elements: &[Element], now: u64) {
+    pub fn snapshot<E>(&mut self, server: usize, elements: &[E], now: u64)
+    where
+        E: Into<Held<Element>> + Copy,
+    {
         let mut before = BTreeMap::new();
         for (address, known) in &mut self.known {
             let Some(said) = known.said.get_mut(server) else { return };
@@ -159,16 +176,17 @@ impl Book {
                 self.touched.entry(*address).or_default();
             }
         }
-        for Element(address, side, life, age) in elements {
-            let since = now.saturating_sub(*age);
+        for element in elements {
+            let Held { what: Element(address, side, life, age), holder } = (*element).into();
+            let since = now.saturating_sub(age);
             // The agent may have heard of a decision that the server does not remember the time of.
-            let heard = before.get(address).copied();
-            let known = words(&mut self.known, &mut self.unheard, *address);
+            let heard = before.get(&address).copied();
+            let known = words(&mut self.known, &mut self.unheard, address);
             let Some(said) = known.and_then(|known| known.said.get_mut(server)) else { continue };
             let since = heard.or(*said).map_or(since, |before| before.since.max(since));
-            let ends = now.saturating_add((*life).min(LIFE_MAX));
-            *said = Some(Statement { side: Some(Side::from(*side)), ends, since });
-            self.touch(*address, false);
+            let ends = now.saturating_add(life.min(LIFE_MAX));
+            *said = Some(Statement { side: Some(Side::from(side)), ends, since, holder });
+            self.touch(address, false);
         }
     }
 
@@ -178,7 +196,8 @@ impl Book {
             let ends = now.saturating_add(*life);
             let known = words(&mut self.known, &mut self.unheard, *address);
             let Some(known) = known else { continue };
-            known.said[FOUND] = Some(Statement { side: Some(*side), ends, since: 0 });
+            // The kernel does not say who holds an address.
+            known.said[FOUND] = Some(Statement { side: Some(*side), ends, since: 0, holder: None });
             self.sizes.tell(&mut known.told, Some((*side, ends)));
         }
     }
@@ -218,10 +237,13 @@ impl Book {
             let told = known.told(now);
             let is_other_side = told.is_some_and(|(side, _)| Some(side) != truth.map(|one| one.0));
             let side = truth.map(|(side, ends)| (side, ends - now));
+            let holder = known.holder(now, truth);
             if is_other_side || touched.get(&address) == Some(&true) {
-                contents.moved.push(GateChange { address, side, forget_flows: true });
+                contents.moved.push(GateChange { address, side, forget_flows: true, holder });
             }
-            contents.elements.extend(side.map(|(side, life)| (address, side, life)));
+            contents.all.elements.extend(side.map(|(side, life)| (address, side, life)));
+            contents.all.holders.extend(holder.map(|holder| (address, holder)));
+            known.told_holder = holder;
             self.sizes.tell(&mut known.told, truth);
         }
         contents
@@ -245,12 +267,15 @@ impl Book {
                 }
                 _ => false,
             };
+            let holder = known.holder(now, truth);
+            let is_same = is_same && known.told_holder == holder;
+            known.told_holder = holder;
             if is_same && !forget_flows {
                 continue;
             }
             self.sizes.tell(&mut known.told, truth);
             let side = truth.map(|(side, ends)| (side, ends - now));
-            changes.push(GateChange { address, side, forget_flows });
+            changes.push(GateChange { address, side, forget_flows, holder });
         }
         changes
     }
@@ -378,6 +403,33 @@ mod tests {
     }
 
     #[test]
+    fn the_holder_is_the_one_of_the_newest_word_and_goes_with_the_permit() {
+        const ONE: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
+        const OTHER: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
+        let held_by = |holder, what| Held { what, holder: Some(holder) };
+        let holders =
+            |changes: Vec<GateChange>| changes.iter().map(|one| one.holder).collect::<Vec<_>>();
+        let mut book = Book::new();
+        book.change(0, held_by(ONE, registered(1, 60_000, true)), 100, 100);
+        assert_eq!(holders(book.changes(100)), [Some(ONE)]);
+        // The same of the other half; then a new holder, of which the first half has not heard.
+        book.change(1, held_by(ONE, registered(1, 60_000, false)), 100, 110);
+        assert_eq!(holders(book.changes(110)), []);
+        book.change(1, held_by(OTHER, registered(1, 60_000, true)), 200, 200);
+        assert_eq!(holders(book.changes(200)), [Some(OTHER)]);
+        assert_eq!(book.contents(200).all.holders, [(address(1), OTHER)]);
+        // A server that says nothing of holders decides later.
+        book.change(0, registered(1, 60_000, true), 300, 300);
+        assert_eq!(holders(book.changes(300)), [None]);
+        // It is upgraded, and tells the same again.
+        let element = Element(address(1), Registered, 50_000, 100);
+        book.snapshot(0, &[Held { what: element, holder: Some(ONE) }], 400);
+        assert_eq!(holders(book.changes(400)), [Some(ONE)]);
+        book.close(true);
+        assert_eq!(book.contents(500).all.holders, []);
+    }
+
+    #[test]
     fn what_was_found_at_the_start_gives_way() {
         let mut book = Book::new();
         let found = [1, 2].map(|last| (address(last), Side::Registered, 60_000));
@@ -386,7 +438,7 @@ mod tests {
         let contents = book.contents(100);
         let expected =
             [(address(1), Side::Unregistered, 5000), (address(2), Side::Registered, 60_000)];
-        assert_eq!(contents.elements, expected);
+        assert_eq!(contents.all.elements, expected);
         // The former agent had let it through.
         assert_eq!(sides(&contents.moved), [(1, Some((Side::Unregistered, 5000)), true)]);
         book.forget_found();
@@ -399,9 +451,9 @@ mod tests {
         book.change(0, registered(1, 60_000, true), 0, 0);
         book.change(0, Change(address(2), Some(Unregistered), 60_000, true), 0, 0);
         book.close(true);
-        assert_eq!(book.contents(0).elements, [(address(2), Side::Unregistered, 60_000)]);
+        assert_eq!(book.contents(0).all.elements, [(address(2), Side::Unregistered, 60_000)]);
         book.close(false);
-        assert_eq!(book.contents(0).elements.len(), 2);
+        assert_eq!(book.contents(0).all.elements.len(), 2);
     }
 
     /// A step of a run: who says what, and after how long.
@@ -435,6 +487,7 @@ mod tests {
             }
             let contents: HashMap<_, _> = book
                 .contents(now)
+                .all
                 .elements
                 .into_iter()
                 .map(|(address, side, life)| (address, (side, now + life)))
@@ -458,7 +511,7 @@ mod tests {
                     let change = Change(address(*last), *side, life, *forget_flows);
                     book.change(*server, change, *decided, NOW);
                 }
-                book.contents(NOW).elements
+                book.contents(NOW).all.elements
             };
             let all: Vec<(u64, Step)> = (0..).zip(steps).collect();
             let (first, second): (Vec<_>, Vec<_>) = all.iter().partition(|(_, step)| step.0 == 0);

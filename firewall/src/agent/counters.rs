@@ -119,7 +119,7 @@ impl Counters {
                 tracing::info!(server = %feed.url, "following");
             }
             Event::Snapshot(_) => feed.snapshots += 1,
-            Event::Changes(changes, _) => feed.changes += changes.changes.len() as u64,
+            Event::Changes(changes, _) => feed.changes += changes.len() as u64,
             Event::Alive => {}
         }
     }

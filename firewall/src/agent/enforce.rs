@@ -11,7 +11,7 @@ use super::error::AgentError;
 use super::reading::{Event, Snapshot};
 use super::rulesets::joined;
 use super::watched::Watched;
-use crate::feed::Element;
+use crate::feed::{Element, Held};
 use crate::{FirewallError, Gate, Interference, Ruleset, TABLE_DEFAULT, contents_of};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -169,8 +169,8 @@ impl Enforcer {
             }
             Event::Changes(changes, decided) => {
                 let (decided_at, now) = (self.at(decided), self.now());
-                let count = changes.changes.len();
-                for change in changes.changes {
+                let count = changes.len();
+                for change in changes {
                     self.book.change(number, change, decided_at, now);
                 }
                 if count > 0 {
@@ -183,13 +183,15 @@ impl Enforcer {
 
     fn take_snapshot(&mut self, number: usize, snapshot: Snapshot) {
         let now = self.now();
-        let elements: Vec<Element> = snapshot
+        let elements: Vec<Held<Element>> = snapshot
             .pages
             .into_iter()
             .flat_map(|(page, arrived)| {
                 let waited = now.saturating_sub(self.at(arrived));
-                page.into_iter().map(move |Element(address, side, life, age)| {
-                    Element(address, side, life.saturating_sub(waited), age.saturating_add(waited))
+                page.into_iter().map(move |held| {
+                    let Element(address, side, life, age) = held.what;
+                    let (life, age) = (life.saturating_sub(waited), age.saturating_add(waited));
+                    Held { what: Element(address, side, life, age), ..held }
                 })
             })
             .collect();
@@ -268,9 +270,9 @@ impl Enforcer {
         if self.is_to_be_replaced {
             let contents = self.book.contents(now);
             self.counters.enforced().reconciles += 1;
-            let replaced = gate.replace(&contents.elements);
+            let replaced = gate.replace_all(&contents.all);
             let replaced = replaced.and_then(|()| forget_flows(gate, &contents.moved));
-            return self.judge(replaced, contents.elements.len(), &contents.moved);
+            return self.judge(replaced, contents.all.elements.len(), &contents.moved);
         }
         let changes = self.book.changes(now);
         if changes.is_empty() {
@@ -298,10 +300,10 @@ impl Enforcer {
         self.counters.enforced().differences = differences;
         let contents = self.book.contents(self.now());
         // Leases outlive the pools that they came from.
-        let held = u32::try_from(contents.elements.len()).unwrap_or(u32::MAX);
+        let held = u32::try_from(contents.all.elements.len()).unwrap_or(u32::MAX);
         let most = u32::try_from(ADDRESSES_MAX).unwrap_or(u32::MAX / 2);
         let elements_max = ruleset.elements_max.saturating_add(held).min(most);
-        let opened = Gate::open_watched(Ruleset { elements_max, ..ruleset }, &contents.elements);
+        let opened = Gate::open_watched(Ruleset { elements_max, ..ruleset }, &contents.all);
         let opened = opened.and_then(|(gate, watch)| Ok((gate, Watched::new(watch)?)));
         let (mut gate, watched) = match opened {
             Ok(opened) => opened,
@@ -312,8 +314,8 @@ impl Enforcer {
         self.has_table = false;
         self.is_to_be_opened = false;
         self.counters.enforced().is_enforcing = true;
-        tracing::info!(addresses = contents.elements.len(), "the gate is enforced here");
-        self.judge(moved, contents.elements.len(), &contents.moved)
+        tracing::info!(addresses = contents.all.elements.len(), "the gate is enforced here");
+        self.judge(moved, contents.all.elements.len(), &contents.moved)
     }
 
     /// Whether there is something to put into the table.

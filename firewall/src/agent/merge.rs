@@ -12,7 +12,7 @@
 //! It promises that the truth does not depend on the order in which the servers' words arrived, or on
 //! how often they were said.
 
-use vestibule_core::Side;
+use vestibule_core::{EthernetAddress, Side};
 
 /// What a server says of an address. Times are milliseconds of the agent's own clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Statement {
     pub ends: u64,
     /// Since when its holder has been on this side.
     pub since: u64,
+    /// The holder, if it is let through with IPv6 by its Ethernet address while it is registered.
+    pub holder: Option<EthernetAddress>,
 }
 
 impl Statement {
@@ -61,6 +63,21 @@ pub fn truth(statements: impl Iterator<Item = Statement> + Clone, now: u64) -> O
     Some((side, same.map(|one| one.ends).max()?))
 }
 
+/// Who holds an address that the truth has on the side of the registered, and is let through by an Ethernet
+/// address: as the newest word says.
+pub(super) fn holder(
+    statements: impl Iterator<Item = Statement> + Clone,
+    now: u64,
+) -> Option<EthernetAddress> {
+    let newest_live =
+        statements.clone().filter(|one| one.is_live(now)).max_by_key(Statement::rank)?;
+    // Of two that are equally new either is as good; the choice must not depend on their order.
+    statements
+        .filter(|one| one.is_live(now) && one.rank() == newest_live.rank())
+        .map(|one| one.holder)
+        .max()?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +87,7 @@ mod tests {
     const UNREGISTERED: Option<Side> = Some(Side::Unregistered);
 
     fn said(side: Option<Side>, ends: u64, since: u64) -> Statement {
-        Statement { side, ends, since }
+        Statement { side, ends, since, holder: None }
     }
 
     fn truth_of(statements: &[Statement], now: u64) -> Option<(Side, u64)> {

@@ -4,7 +4,9 @@
 //! beyond a limit is an error, and the end of the connection. It promises that what it hands on is in order and
 //! whole: a snapshot goes on when its end has come.
 
-use crate::feed::{Change, Changes, Cursor, Element, Hello, Line, LineTooLong, VERSION};
+use crate::feed::{
+    Change, Changes, Cursor, Element, Held, Hello, Line, LineTooLong, VERSION, held,
+};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,9 @@ pub const SNAPSHOT_ADDRESSES_MAX: usize = 2 * super::book::ADDRESSES_MAX;
 
 /// Characters of a server's words that are shown.
 const SHOWN_CHARACTERS_MAX: usize = 120;
+
+/// A line names the holder of something that it does not name.
+const HOLDER_OF_NOTHING: &str = "the holder of no address";
 
 /// What a server said that cannot be a feed.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ pub enum Event {
     /// The whole of what the server says.
     Snapshot(Snapshot),
     /// Changes, with the moment of the oldest decision.
-    Changes(Changes, Instant),
+    Changes(Vec<Held<Change>>, Instant),
     /// The server lives.
     Alive,
 }
@@ -71,9 +76,9 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Its pages, each with the moment that its times count from.
-    pub(super) pages: Vec<(Vec<Element>, Instant)>,
+    pub(super) pages: Vec<(Vec<Held<Element>>, Instant)>,
     /// What changed meanwhile, each with the moments of decision and of arrival.
-    pub(super) changes: Vec<(Vec<Change>, Instant, Instant)>,
+    pub(super) changes: Vec<(Vec<Held<Change>>, Instant, Instant)>,
     addresses: usize,
 }
 
@@ -157,11 +162,14 @@ impl Reading {
                 self.snapshot = Some(Snapshot::default());
                 Ok(Ok(Event::Alive))
             }
-            Line::Elements { elements } => {
+            Line::Elements { elements, holders } => {
                 let Some(snapshot) = &mut self.snapshot else {
                     return misplaced("elements outside of a snapshot");
                 };
                 snapshot.count(elements.len())?;
+                let Some(elements) = held(elements, &holders) else {
+                    return misplaced(HOLDER_OF_NOTHING);
+                };
                 snapshot.pages.push((elements, now));
                 Ok(Ok(Event::Alive))
             }
@@ -184,17 +192,21 @@ impl Reading {
         let age = Duration::from_micros(changes.age_microseconds);
         let decided = now.checked_sub(age).unwrap_or(now);
         self.newest = self.newest.max(Some(changes.cursor));
+        let Changes { cursor: told, changes, holders, .. } = changes;
+        let Some(changes) = held(changes, &holders) else {
+            return misplaced(HOLDER_OF_NOTHING);
+        };
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.count(changes.changes.len())?;
-            snapshot.changes.push((changes.changes, decided, now));
+            snapshot.count(changes.len())?;
+            snapshot.changes.push((changes, decided, now));
             return Ok(Ok(Event::Alive));
         }
         let Some(cursor) = self.cursor else { return misplaced("changes of nothing") };
-        let told = cursor.sequence.checked_add(changes.changes.len() as u64);
-        if changes.cursor.boot != cursor.boot || Some(changes.cursor.sequence) != told {
+        let expected = cursor.sequence.checked_add(changes.len() as u64);
+        if told.boot != cursor.boot || Some(told.sequence) != expected {
             return misplaced("changes that do not follow");
         }
-        self.cursor = Some(changes.cursor);
+        self.cursor = Some(told);
         Ok(Ok(Event::Changes(changes, decided)))
     }
 }
@@ -236,6 +248,7 @@ mod tests {
             cursor: cursor(sequence),
             age_microseconds: 0,
             changes: (0..count).map(change).collect(),
+            holders: Vec::new(),
         })
     }
 
@@ -256,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_feed_in_order_is_taken() {
-        let elements = Line::Elements { elements: Vec::new() };
+        let elements = Line::Elements { elements: Vec::new(), holders: Vec::new() };
         let snapshot = || vec![hello(), Line::SnapshotBegin {}, elements.clone(), changes(5, 3)];
         let mut lines = snapshot();
         lines.extend([Line::SnapshotEnd { cursor: cursor(5) }, changes(7, 2), changes(7, 0)]);
@@ -278,7 +291,7 @@ mod tests {
             (asked, vec![hello(), resumed(5), resumed(5)]),
             (asked, vec![hello(), resumed(5), changes(7, 1)]),
             (asked, vec![hello(), resumed(5), changes(5, 1)]),
-            (None, vec![hello(), Line::Elements { elements: Vec::new() }]),
+            (None, vec![hello(), Line::Elements { elements: Vec::new(), holders: Vec::new() }]),
             (None, vec![hello(), Line::SnapshotEnd { cursor: cursor(1) }]),
             (None, vec![hello(), Line::SnapshotBegin {}, Line::SnapshotBegin {}]),
         ] {
@@ -348,7 +361,7 @@ mod tests {
         reading.parsed(hello(), now).unwrap().unwrap();
         reading.parsed(Line::SnapshotBegin {}, now).unwrap().unwrap();
         let element = Element(Ipv4Addr::LOCALHOST, FeedSide::Registered, 1, 1);
-        let page = Line::Elements { elements: vec![element; 200_000] };
+        let page = Line::Elements { elements: vec![element; 200_000], holders: Vec::new() };
         let pages = (0..).find(|_| reading.parsed(page.clone(), now).is_err());
         assert_eq!(pages, Some(SNAPSHOT_ADDRESSES_MAX / 200_000));
     }

@@ -5,6 +5,7 @@
 //! followed, and the difference is named.
 
 use crate::{Ruleset, TABLE_DEFAULT};
+use ipnetwork::Ipv6Network;
 
 /// The table, and what the servers disagree about.
 #[must_use]
@@ -15,6 +16,14 @@ pub fn joined(rulesets: &[&Ruleset]) -> Option<(Ruleset, Vec<&'static str>)> {
     for other in others {
         extend(&mut all.gated_prefixes, &other.gated_prefixes);
         extend(&mut all.gated_prefixes_ipv6, &other.gated_prefixes_ipv6);
+        // The stricter word counts.
+        let refuses = |ruleset: &Ruleset, prefix: &Ipv6Network| {
+            ruleset.gated_prefixes_ipv6.contains(prefix)
+                && !ruleset.gated_prefixes_ipv6_by_hardware.contains(prefix)
+        };
+        extend(&mut all.gated_prefixes_ipv6_by_hardware, &other.gated_prefixes_ipv6_by_hardware);
+        all.gated_prefixes_ipv6_by_hardware
+            .retain(|prefix| !rulesets.iter().any(|ruleset| refuses(ruleset, prefix)));
         extend(&mut all.garden_prefixes, &other.garden_prefixes);
         extend(&mut all.server_addresses, &other.server_addresses);
         // Each may have given out addresses of its own.
@@ -55,6 +64,7 @@ mod tests {
             table: "other".to_owned(),
             gated_prefixes: vec![gated.parse().unwrap()],
             gated_prefixes_ipv6: Vec::new(),
+            gated_prefixes_ipv6_by_hardware: Vec::new(),
             portal: Ipv4Addr::new(10, 0, 0, 80),
             portal_redirected: true,
             garden_prefixes: Vec::new(),

@@ -64,6 +64,7 @@ pub fn measure(
             address: address(CHANGING + number),
             side: side.map(|side| (side, LIFE_MILLISECONDS)),
             forget_flows,
+            holder: None,
         };
         (0..batch).map(change).collect::<Vec<GateChange>>()
     });
@@ -122,6 +123,7 @@ fn ruleset(elements_max: u32) -> Ruleset {
         table: TABLE_DEFAULT.to_owned(),
         gated_prefixes: Vec::new(),
         gated_prefixes_ipv6: Vec::new(),
+        gated_prefixes_ipv6_by_hardware: Vec::new(),
         portal: host,
         portal_redirected: true,
         garden_prefixes: Vec::new(),

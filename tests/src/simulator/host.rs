@@ -5,9 +5,8 @@
 
 use super::world::{Event, World};
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
-use vestibule_core::{GateChange, Record, Sequence, Side};
+use vestibule_core::{GateChange, GateContents, Record, Sequence};
 use vestibule_dhcpd::commit::{Enforcement, Envelope, Outlet, Stable};
 use vestibule_dhcpd::net::Outgoing;
 
@@ -91,10 +90,10 @@ impl Enforcement for Host {
         self.transaction(|world| world.kernel.apply(changes, world.now))
     }
 
-    fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)]) -> Result<(), Self::Error> {
+    fn replace(&mut self, contents: &GateContents) -> Result<(), Self::Error> {
         // The whole table is made anew, whatever became of it.
         self.world.borrow_mut().kernel.is_gone = false;
-        self.transaction(|world| world.kernel.replace(elements, world.now))
+        self.transaction(|world| world.kernel.replace(&contents.elements, world.now))
     }
 }
 

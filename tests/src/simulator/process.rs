@@ -244,9 +244,9 @@ impl World {
                     work.records.push(record);
                 }
                 Effect::Gate(change) => work.gate.push(change),
-                Effect::GateReplace(elements) => {
+                Effect::GateReplace(contents) => {
                     let changes_before = work.gate.len();
-                    work.gate_replace = Some(GateReplacement { changes_before, elements });
+                    work.gate_replace = Some(GateReplacement { changes_before, contents });
                 }
                 Effect::Reply { reply, release, reason } => {
                     ends += 1;

@@ -128,7 +128,11 @@ impl Rules {
     /// By what a network is gated.
     pub(crate) fn gate_by(&self, network: usize) -> GateBy {
         let rules = self.networks[network];
-        GateBy { sets: rules.is_by_sets, pools: rules.of_class.registered > 0 }
+        GateBy {
+            sets: rules.is_by_sets,
+            pools: rules.of_class.registered > 0,
+            ipv6_by_hardware: false,
+        }
     }
 
     /// The pools of a network: for anybody, and for each class.

@@ -206,7 +206,8 @@ fn the_set_has_a_limit_and_what_is_in_it_is_not_pushed_out() {
 fn a_table_that_is_made_anew_has_what_was_learnt_and_a_foreign_hand_s_work_goes() {
     isolated!(|| {
         let unregistered = [(HOST, Side::Unregistered, HOUR_MILLISECONDS)];
-        let (mut gate, mut watch) = Gate::open_watched(ruleset(10), &unregistered).unwrap();
+        let (mut gate, mut watch) =
+            Gate::open_watched(ruleset(10), &elements(unregistered.to_vec())).unwrap();
         let mut garden = gate.garden().unwrap();
         watch.ignore(&garden).unwrap();
         for _ in 0..100 {

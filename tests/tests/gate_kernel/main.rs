@@ -4,17 +4,19 @@
 //! are further namespaces inside it. The program `nft` is used to look and to interfere.
 
 mod garden;
+
 mod inheritance;
+mod ipv6;
 mod start;
 mod surroundings;
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vestibule_core::{GateChange, Side};
 use vestibule_firewall::{Dialect, FirewallError, Gate, Interference, Ruleset};
 use vestibule_tests::isolated;
-use vestibule_tests::isolated::{Namespace, attempt, command, until};
+use vestibule_tests::isolated::{attempt, command, until};
 
 use surroundings::*;
 
@@ -304,7 +306,8 @@ fn interference_is_noticed_and_our_own_changes_are_not_taken_for_it() {
     isolated!(|| {
         let contents: Vec<(Ipv4Addr, Side, u64)> =
             (0..20_000).map(|n| (address(n), Side::Registered, HOUR_MILLISECONDS)).collect();
-        let (mut gate, mut watch) = Gate::open_watched(ruleset(20_000), &contents).unwrap();
+        let (mut gate, mut watch) =
+            Gate::open_watched(ruleset(20_000), &elements(contents.clone())).unwrap();
         let by_nft = |watch: &mut vestibule_firewall::Watch| {
             let found = watch.poll().unwrap();
             let Some(Interference::Changed { program: Some((name, _)) }) = found else {
@@ -463,67 +466,6 @@ fn a_registered_host_is_like_any_other() {
         gate.apply(&[put(NEIGHBOUR, Side::Registered, HOUR_MILLISECONDS)]).unwrap();
         assert_eq!(connect(&host, HOST, (NEIGHBOUR, 22)), says("host"));
         assert_eq!(connect(&neighbour, NEIGHBOUR, (HOST, 22)), says("host"));
-    });
-}
-
-#[test]
-fn ipv6_of_gated_networks_is_refused_at_once_and_that_of_others_is_left_alone() {
-    isolated!(|| {
-        let surroundings = Surroundings::new();
-        let Surroundings { host, neighbour, campus } = &surroundings;
-        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
-        // The host's network is gated, the neighbour's is not.
-        for (namespace, network) in
-            [(host, "2001:db8:20::"), (neighbour, "2001:db8:22::"), (campus, "2001:db8:1::")]
-        {
-            command(&format!("ip address add {network}1/64 dev {} nodad", namespace.name()));
-            namespace.command(&format!("ip address add {network}5/64 dev uplink nodad"));
-            namespace.command(&format!("ip route add default via {network}1"));
-            let address: Ipv6Addr = format!("{network}5").parse().unwrap();
-            let port = if network == "2001:db8:1::" { 443 } else { 22 };
-            namespace.run(|| {
-                serve_udp(UdpSocket::bind((address, 4000)).unwrap(), namespace.name());
-                serve_tcp(TcpListener::bind((address, port)).unwrap(), namespace.name());
-            });
-        }
-        let connect_ipv6 = |from: &Namespace, to: &str| {
-            let to: SocketAddr = to.parse().unwrap();
-            let stream = from.run(|| TcpStream::connect_timeout(&to, PATIENCE));
-            stream.map_err(|error| error.kind()).and_then(|mut stream| talk(&mut stream))
-        };
-        let ask = |from: &Namespace, to: &str| {
-            let to: SocketAddr = to.parse().unwrap();
-            let socket = from.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap());
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
-            socket.connect(to).map_err(|error| error.kind())?;
-            socket.send(b"?").map_err(|error| error.kind())?;
-            let mut answer = [0; 64];
-            let length = socket.recv(&mut answer).map_err(|error| error.kind())?;
-            Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
-        };
-        serve_tcp(TcpListener::bind(("::", 8068)).unwrap(), "gateway");
-        assert_eq!(connect_ipv6(host, "[2001:db8:1::5]:443"), says("campus"), "before the gate");
-        let _gate =
-            Gate::open(ruleset(10), &[(HOST, Side::Registered, HOUR_MILLISECONDS)]).unwrap();
-        assert_eq!(connect_ipv6(host, "[2001:db8:1::5]:443"), RESET);
-        assert_eq!(ask(host, "[2001:db8:1::5]:4000"), FORBIDDEN);
-        assert_eq!(connect_ipv6(host, "[2001:db8:22::5]:22"), RESET);
-        assert_eq!(connect_ipv6(host, "[2001:db8:20::1]:8068"), RESET, "the gateway's own service");
-        host.command("ping -n -c 1 -W 10 2001:db8:20::1");
-        // Nobody gets to it either.
-        assert_eq!(connect_ipv6(campus, "[2001:db8:20::5]:22"), RESET);
-        assert_eq!(ask(neighbour, "[2001:db8:20::5]:4000"), FORBIDDEN);
-        // The gateway itself may, say to look at an access point.
-        let to = "[2001:db8:20::5]:22".parse().unwrap();
-        let mut stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
-        assert_eq!(talk(&mut stream), says("host"));
-        // Networks that are not gated.
-        assert_eq!(connect_ipv6(neighbour, "[2001:db8:1::5]:443"), says("campus"));
-        assert_eq!(ask(neighbour, "[2001:db8:1::5]:4000"), says("campus"));
-        assert_eq!(connect_ipv6(campus, "[2001:db8:22::5]:22"), says("neighbour"));
-        assert_eq!(connect_ipv6(neighbour, "[2001:db8:22::1]:8068"), says("gateway"));
-        // IPv4 of the same host goes on.
-        assert_eq!(connect(host, HOST, (OUTSIDE, 443)), says("outside"));
     });
 }
 

@@ -27,7 +27,8 @@ fn many_addresses_go_in_piece_by_piece_and_the_table_is_the_same() {
         drop(Gate::open(ruleset(COUNT), &contents[..3]).unwrap());
         let wanted = structure();
         command("nft delete table inet vestibule");
-        let (mut gate, mut watch) = Gate::open_watched(ruleset(COUNT), &contents).unwrap();
+        let (mut gate, mut watch) =
+            Gate::open_watched(ruleset(COUNT), &elements(contents.clone())).unwrap();
         assert_eq!(watch.poll().unwrap(), None, "nobody else did anything");
         assert_eq!(structure(), wanted);
         let expected: Vec<(Ipv4Addr, Side)> = (0..COUNT).map(|n| (address(n), side(n))).collect();

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
-use vestibule_core::{GateChange, Side};
+use vestibule_core::{GateChange, GateContents, Side};
 use vestibule_firewall::{Dialect, Gate, Ruleset};
 use vestibule_tests::isolated::{Namespace, command};
 
@@ -30,6 +30,7 @@ pub(crate) fn ruleset(elements_max: u32) -> Ruleset {
             "2001:db8:20::/64".parse().unwrap(),
             "2001:db8:21::/64".parse().unwrap(),
         ],
+        gated_prefixes_ipv6_by_hardware: Vec::new(),
         portal: PORTAL,
         portal_redirected: false,
         garden_prefixes: vec!["10.0.0.88/30".parse().unwrap()],
@@ -46,15 +47,20 @@ pub(crate) fn address(number: u32) -> Ipv4Addr {
 }
 
 pub(crate) fn put(address: Ipv4Addr, side: Side, milliseconds: u64) -> GateChange {
-    GateChange { address, side: Some((side, milliseconds)), forget_flows: false }
+    GateChange { address, side: Some((side, milliseconds)), forget_flows: false, holder: None }
 }
 
 pub(crate) fn out(address: Ipv4Addr) -> GateChange {
-    GateChange { address, side: None, forget_flows: false }
+    GateChange { address, side: None, forget_flows: false, holder: None }
 }
 
 pub(crate) fn forgetting(change: GateChange) -> GateChange {
     GateChange { forget_flows: true, ..change }
+}
+
+/// Contents with nobody who is let through by an Ethernet address.
+pub(crate) fn elements(elements: Vec<(Ipv4Addr, Side, u64)>) -> GateContents {
+    GateContents { elements, ..GateContents::default() }
 }
 
 pub(crate) fn sides(gate: &mut Gate) -> Vec<(Ipv4Addr, Side)> {

@@ -45,7 +45,7 @@ mod topology;
 mod vouchers;
 
 use crate::{
-    Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects,
+    Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects, GateContents,
     HardwareAddress, HoldOff, Input, Lease, LeaseTokens, MessageType, Notice, Reason, Record,
     Request, Sequence, Side, Timestamp, limits,
 };
@@ -225,7 +225,7 @@ impl Server {
             Input::Committed(through) => self.committed(through),
             Input::GateLost => {
                 step.has_durable = true;
-                step.effects.push(Effect::GateReplace(self.gate(self.now)));
+                step.effects.push(Effect::GateReplace(self.gate_contents(self.now)));
             }
             Input::Command(ticket, command) => self.command(ticket, command, &mut step),
             Input::Partner(input) => self.partner(input, &mut step),
@@ -253,6 +253,20 @@ impl Server {
                 Some((entry.address(), side, milliseconds))
             })
             .collect()
+    }
+
+    /// As [`Server::gate`], with the holders that are let through by their Ethernet address.
+    #[must_use]
+    pub fn gate_contents(&self, now: Timestamp) -> GateContents {
+        let elements = self.gate(now);
+        let registered = elements.iter().filter(|(_, side, _)| *side == Side::Registered);
+        let holders = registered
+            .filter_map(|(address, ..)| {
+                let entry = self.book.entry((*address).into())?;
+                Some((*address, book::holder_of(&self.topology, entry)?))
+            })
+            .collect();
+        GateContents { elements, holders }
     }
 
     /// The number of the last step that had something to commit.

@@ -5,8 +5,8 @@ use super::topology::NetworkIndex;
 use super::{Server, book};
 use crate::{
     Class, CoreStatus, GateElement, LeaseFilter, LeaseView, NetworkStatus, PoolStatus, Query,
-    QueryAnswer, RandomisedAddresses, Registration, RegistrationState, RegistrationView, Timestamp,
-    limits,
+    QueryAnswer, RandomisedAddresses, Registration, RegistrationState, RegistrationView, Side,
+    Timestamp, limits,
 };
 use std::net::Ipv4Addr;
 
@@ -110,6 +110,7 @@ impl Server {
                 side,
                 milliseconds,
                 since_milliseconds: now.milliseconds_after(since),
+                holder: book::holder_of(&self.topology, entry).filter(|_| side == Side::Registered),
             });
         }
         QueryAnswer::Gate { elements, next: None }

@@ -53,6 +53,8 @@ pub(super) struct Topology {
     has_class_pools: Vec<bool>,
     /// Whether every gated network is gated by the kernel sets.
     all_by_sets: bool,
+    /// Whether any network lets registered hosts through with IPv6 by their Ethernet address.
+    any_ipv6_by_hardware: bool,
 }
 
 impl Topology {
@@ -100,7 +102,10 @@ impl Topology {
             .collect();
         let all_by_sets =
             configuration.networks.iter().all(|network| !network.gated || network.gate_by.sets);
+        let any_ipv6_by_hardware =
+            configuration.networks.iter().any(|network| network.gate_by.ipv6_by_hardware);
         Self {
+            any_ipv6_by_hardware,
             configuration,
             subnets,
             pools,
@@ -195,6 +200,16 @@ impl Topology {
             || self
                 .network_of(address.into())
                 .is_some_and(|network| self.network(network).gate_by.sets)
+    }
+
+    /// Whether a registered holder of an address is let through with IPv6 by its Ethernet address.
+    pub(super) fn is_ipv6_by_hardware(&self, address: u32) -> bool {
+        self.any_ipv6_by_hardware
+            && self.network_of(address.into()).is_some_and(|network| {
+                let network = self.network(network);
+                let by = network.gate_by;
+                network.gated && by.sets && by.ipv6_by_hardware
+            })
     }
 
     /// Whose the address is by reservation.

@@ -35,6 +35,7 @@ impl KernelSets {
             },
             Effect::GateReplace(all) => {
                 self.elements = all
+                    .elements
                     .iter()
                     .map(|(address, side, milliseconds)| (*address, (*side, after(*milliseconds))))
                     .collect();

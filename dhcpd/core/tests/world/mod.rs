@@ -124,7 +124,7 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
     let network = |name: &str, gated, subnets| Network {
         name: name.into(),
         gated,
-        gate_by: GateBy { sets: true, pools: ways.class_pools },
+        gate_by: GateBy { pools: ways.class_pools, ..GateBy::default() },
         subnets,
         options: OptionSet::new(),
         randomised_addresses: RandomisedAddresses::Allow,

@@ -58,15 +58,20 @@ impl Enforcement for Kernel {
         Ok(())
     }
 
-    fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)]) -> Result<(), Self::Error> {
+    fn replace(&mut self, contents: &GateContents) -> Result<(), Self::Error> {
         if self.replaces_that_fail > 0 {
             self.replaces_that_fail -= 1;
             note(&self.events, "replace fails");
             return Err("no buffer space");
         }
-        note(&self.events, format!("replace {}", elements.len()));
+        note(&self.events, format!("replace {}", contents.elements.len()));
         Ok(())
     }
+}
+
+/// One address, and nobody who is let through by an Ethernet address.
+fn contents(side: Side, milliseconds: u64) -> GateContents {
+    GateContents { elements: vec![(ADDRESS, side, milliseconds)], ..GateContents::default() }
 }
 
 struct Out {
@@ -100,11 +105,11 @@ impl Outlet for Out {
     fn gate_lost(&mut self) {
         note(&self.events, "gate lost");
         if let Some(work) = self.work.take() {
-            let elements = vec![(ADDRESS, Side::Unregistered, 1000)];
+            let contents = contents(Side::Unregistered, 1000);
             let step = Work {
                 sequence: Some(Sequence(self.next)),
                 steps: 1,
-                gate_replace: Some(GateReplacement { changes_before: 0, elements }),
+                gate_replace: Some(GateReplacement { changes_before: 0, contents }),
                 ..Work::default()
             };
             work.send(step).unwrap();
@@ -149,6 +154,7 @@ fn gated(number: u8) -> Work {
             address: ADDRESS,
             side: Some((Side::Unregistered, 1000)),
             forget_flows: true,
+            holder: None,
         }],
         replies: reply(number, true),
         ..Work::default()
@@ -309,9 +315,9 @@ fn of_one_turn_only_the_replies_that_need_a_broken_gate_wait_for_it() {
 
 #[test]
 fn changes_of_a_turn_behind_its_replacement_come_after_it() {
-    let elements = vec![(ADDRESS, Side::Registered, 500)];
+    let contents = contents(Side::Registered, 500);
     let mut turn = together(gated(1), gated(2));
-    turn.gate_replace = Some(GateReplacement { changes_before: 1, elements });
+    turn.gate_replace = Some(GateReplacement { changes_before: 1, contents });
     let case = Case { core_answers: false, ..FINE };
     let (events, _) = run(&case, vec![turn]);
     // Of the owed flow and the change behind.
@@ -352,7 +358,7 @@ fn a_replacement_takes_the_place_of_the_changes_before_it_but_forgets_their_flow
         steps: 1,
         gate_replace: Some(GateReplacement {
             changes_before: 0,
-            elements: vec![(ADDRESS, Side::Registered, 500)],
+            contents: contents(Side::Registered, 500),
         }),
         ..Work::default()
     };

@@ -325,7 +325,7 @@ impl Pair {
             match effect {
                 Effect::Persist(record) => work.records.push(record),
                 Effect::Gate(change) => work.gate.push(change),
-                Effect::GateReplace(elements) => work.replace = Some(elements),
+                Effect::GateReplace(contents) => work.replace = Some(contents.elements),
                 Effect::Reply { reply, release, .. } => {
                     ends += 1;
                     let mut bytes = Vec::new();

@@ -27,8 +27,8 @@ use super::pools::Pools;
 use super::registrations::Registrations;
 use super::topology::{NetworkIndex, Topology};
 use crate::{
-    BindingState, Class, ClientIdentifier, GateChange, HardwareAddress, Lease, PerClass,
-    Registration, RegistrationState, Request, Side, Timestamp, limits,
+    BindingState, Class, ClientIdentifier, EthernetAddress, GateChange, HardwareAddress, Lease,
+    PerClass, Registration, RegistrationState, Request, Side, Timestamp, limits,
 };
 use ends::Ends;
 use finder::{By, Finder};
@@ -128,6 +128,15 @@ pub(super) fn side_of(
     };
     // At least a millisecond: the kernel takes 0 for "never ends".
     Some((side, until.milliseconds_after(now).max(1)))
+}
+
+/// The Ethernet address that the holder of a lease is let through with IPv6 by while it is registered.
+pub(super) fn holder_of(topology: &Topology, lease: Entry<'_>) -> Option<EthernetAddress> {
+    // First, because it is seldom so, and costs nothing where it is nowhere so.
+    if !topology.is_ipv6_by_hardware(lease.address().into()) {
+        return None;
+    }
+    lease.hardware().as_ethernet()
 }
 
 impl Book {
@@ -316,6 +325,7 @@ impl Book {
         let entry = self.table.entry(id);
         let standing = standing_of(topology, registrations, entry, now);
         let side = side_of(topology, registrations, entry, now);
+        let holder = holder_of(topology, entry);
         if standing == Standing::Ended && old_standing != Standing::Ended {
             pools.give_back(topology, address, lease.ends);
         }
@@ -329,6 +339,7 @@ impl Book {
         }
         gate_change(address, old_standing, standing, side, same_client)
             .filter(|_| topology.is_by_sets(address))
+            .map(|change| with_holder(change, holder))
     }
 
     /// Brings how an address stands up to date with the time and the registrations. Returns what the
@@ -349,6 +360,7 @@ impl Book {
             return None;
         }
         let side = side_of(topology, registrations, entry, now);
+        let holder = holder_of(topology, entry);
         if standing == Standing::Ended {
             pools.give_back(topology, address, entry.ends());
             self.ends.let_change(&mut self.table, id);
@@ -356,11 +368,14 @@ impl Book {
         self.table.slot_mut(id).set_standing(standing);
         self.count(topology, address, old, |number| number - 1);
         self.count(topology, address, standing, |number| number + 1);
-        // A lease that has run out took its elements with it: they carry the same time.
-        if standing == Standing::Ended {
+        // A lease that has run out took its elements with it: they carry the same time. What is tracked of
+        // its holder's IPv6 did not end with them.
+        if standing == Standing::Ended && !topology.is_ipv6_by_hardware(address) {
             return None;
         }
-        gate_change(address, old, standing, side, true).filter(|_| topology.is_by_sets(address))
+        gate_change(address, old, standing, side, true)
+            .filter(|_| topology.is_by_sets(address))
+            .map(|change| with_holder(change, holder))
     }
 
     /// What the kernel has to be told so that an address's element ends when it should: the end of a
@@ -374,8 +389,10 @@ impl Book {
     ) -> Option<GateChange> {
         let entry = self.entry(address)?;
         let side = side_of(topology, registrations, entry, now);
+        let holder = holder_of(topology, entry);
         gate_change(address, entry.standing(), entry.standing(), side, true)
             .filter(|_| topology.is_by_sets(address))
+            .map(|change| with_holder(change, holder))
     }
 
     fn link(&mut self, id: SlotId) {
@@ -462,7 +479,13 @@ fn gate_change(
         return None;
     }
     let forget_flows = old_side != new_side || !same_client;
-    Some(GateChange { address: address.into(), side, forget_flows })
+    Some(GateChange { address: address.into(), side, forget_flows, holder: None })
+}
+
+/// A change with the holder that is let through by its Ethernet address.
+fn with_holder(change: GateChange, holder: Option<EthernetAddress>) -> GateChange {
+    let is_registered = matches!(change.side, Some((Side::Registered, _)));
+    GateChange { holder: holder.filter(|_| is_registered), ..change }
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn in_a_gated_network_the_kernel_is_told_what_is_left_and_nothing_is_written() {
     let effects = bench.packet(renewal(1, address));
     assert!(is_reused(&effects) && !writes(&effects), "{effects:?}");
     let side = Some((Side::Unregistered, 100_000));
-    let expected = GateChange { address, side, forget_flows: false };
+    let expected = GateChange { address, side, forget_flows: false, holder: None };
     assert_eq!(gate_changes(&effects), [expected]);
     assert!(
         effects

@@ -22,6 +22,7 @@ fn the_ack_waits_for_lease_and_gate_and_the_offer_for_nothing() {
         address: Ipv4Addr::new(10, 20, 0, 10),
         side: Some((Side::Unregistered, 120_000)),
         forget_flows: true,
+        holder: None,
     };
     assert_eq!(effects[1], Effect::Gate(change));
     assert!(matches!(

@@ -20,6 +20,7 @@ mod caching;
 mod commit;
 mod events;
 mod gate_pages;
+mod holders;
 mod lease_tokens;
 mod pair;
 mod registrations;

@@ -49,7 +49,10 @@ fn a_new_holder_inherits_no_permit() {
     let mut release = request(1, MessageType::Release);
     release.ciaddr = address;
     let effects = bench.packet(release);
-    assert_eq!(gate_changes(&effects), [GateChange { address, side: None, forget_flows: true }]);
+    assert_eq!(
+        gate_changes(&effects),
+        [GateChange { address, side: None, forget_flows: true, holder: None }]
+    );
     bench.reply(request(2, MessageType::Discover)).unwrap();
     let mut select = request(2, MessageType::Request);
     select.requested_address = Some(address);
