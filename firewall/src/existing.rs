@@ -7,7 +7,8 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::netlink::Socket;
-use crate::ruleset::{CHAINS, Range, Ruleset, SetName};
+use crate::ranges::Range;
+use crate::ruleset::{CHAINS, Ruleset, SetName};
 use crate::wire::{self, Attribute, Writer};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};

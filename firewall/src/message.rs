@@ -13,7 +13,8 @@
 use crate::existing::Existing;
 use crate::expression;
 use crate::garden::GARDEN_ADDRESSES_MAX;
-use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Hook, KeyKind, Range, Rule, Ruleset, SetName};
+use crate::ranges::Range;
+use crate::ruleset::{Chain, FLOW_BUDGETS_MAX, Hook, KeyKind, Rule, Ruleset, SetName};
 use crate::wire;
 use nftnl::set::{Set, SetKey};
 use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Table, nftnl_sys as sys};
