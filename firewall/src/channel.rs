@@ -8,7 +8,7 @@
 
 use crate::message::{Elements, Key, Subject, Transaction};
 use crate::netlink::Socket;
-use crate::ruleset::SetName;
+use crate::sets::SetName;
 use crate::{FirewallError, Ruleset, existing, wire};
 use std::ffi::CString;
 use std::io;

@@ -8,7 +8,8 @@
 
 use crate::netlink::Socket;
 use crate::ranges::Range;
-use crate::ruleset::{CHAINS, Ruleset, SetName};
+use crate::ruleset::{CHAINS, Ruleset};
+use crate::sets::SetName;
 use crate::wire::{self, Attribute, Writer};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};

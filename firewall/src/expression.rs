@@ -11,9 +11,9 @@
 
 use crate::message::{attribute, new_set, out_of_memory};
 use crate::ruleset::{
-    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Family, KeyKind,
-    Match, SetName,
+    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Family, Match,
 };
+use crate::sets::{KeyKind, SetName};
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
 use nftnl::expr::{IcmpCode, RejectionType, Verdict};
 use nftnl::{ProtoFamily, Table, nft_expr, nftnl_sys as sys};

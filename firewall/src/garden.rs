@@ -12,7 +12,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::channel::{Abilities, Channel, SetChanges};
-use crate::ruleset::SetName;
+use crate::sets::SetName;
 use crate::{FirewallError, Ruleset};
 use ipnetwork::Ipv4Network;
 use std::collections::BTreeMap;

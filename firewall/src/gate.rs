@@ -12,7 +12,7 @@ use crate::flows::Flows;
 use crate::garden::{self, Garden, Learnt};
 use crate::holders::Holders;
 use crate::message::{Elements, Subject};
-use crate::ruleset::SetName;
+use crate::sets::SetName;
 use crate::{FirewallError, Ruleset, Watch, neighbours};
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@
 //! It never touches another table, and never runs the `nft` program. [`Watch`] tells when somebody
 //! else changed ours.
 //!
-//! The way through the files: [`Ruleset`] (what the table says; `ranges`), `message` and `expression` (nf_tables
+//! The way through the files: [`Ruleset`] (what the table says; `sets`, `ranges`), `message` and `expression` (nf_tables
 //! messages), `holders` and `neighbours` (who is let through with IPv6 by an Ethernet address), `wire` and `netlink` (framing, the socket), `channel` (a transaction's way to the kernel), `existing` (what the
 //! kernel has), [`Gate`], `flows` (tracked flows), [`Garden`] (what names in the garden lead to), [`Watch`]. [`feed`] is how
 //! a server tells other hosts what to enforce, and [`agent`] how one of them does.
@@ -36,6 +36,7 @@ mod planned;
 mod ranges;
 mod ruleset;
 mod second_look;
+mod sets;
 mod watch;
 mod wire;
 

@@ -3,7 +3,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::netlink::Socket;
-use crate::ruleset::SetName;
+use crate::sets::SetName;
 use crate::{FirewallError, existing};
 use std::io;
 use std::net::Ipv4Addr;
