@@ -22,6 +22,7 @@ pub mod door;
 pub mod events;
 pub mod failover;
 pub mod feed;
+pub mod history;
 pub mod isc;
 pub mod metrics;
 pub mod net;

@@ -14,6 +14,7 @@ mod table;
 
 use crate::failover::LinkCounts;
 use crate::feed::FeedCounts;
+use crate::history::HistoryCounts;
 use crate::portal::PortalPage;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -113,6 +114,7 @@ pub struct Metrics {
     api_connections_refused: AtomicU64,
     api_handshakes_failed: AtomicU64,
     feed: FeedCounts,
+    history: HistoryCounts,
     link: Arc<LinkCounts>,
     captive_answers: [AtomicU64; 2],
     captive_connections: AtomicU64,
@@ -183,6 +185,7 @@ impl Metrics {
             api_connections_refused: AtomicU64::new(0),
             api_handshakes_failed: AtomicU64::new(0),
             feed: FeedCounts::default(),
+            history: HistoryCounts::default(),
             link: Arc::default(),
             captive_answers: [AtomicU64::new(0), AtomicU64::new(0)],
             captive_connections: AtomicU64::new(0),
@@ -359,6 +362,11 @@ impl Metrics {
     /// A connection to `api.tls-listen` did not come to a TLS session.
     pub fn api_handshake_failed(&self) {
         self.api_handshakes_failed.fetch_add(1, Relaxed);
+    }
+
+    /// The history's numbers.
+    pub(crate) const fn history(&self) -> &HistoryCounts {
+        &self.history
     }
 
     /// The gate feed's numbers.

@@ -31,6 +31,8 @@ pub struct Vestibule {
     pub api: Api,
     /// `[events]`
     pub events: Events,
+    /// `[history]`
+    pub history: History,
     /// `[[webhook]]`
     pub webhooks: Vec<Webhook>,
     /// `[failover]`; `None`: this server is alone.
@@ -355,6 +357,55 @@ pub struct Events {
     pub expiring_ahead_seconds: u32,
     /// The percentage of free addresses at or below which a network's pools are low.
     pub pool_low_percent: u8,
+}
+
+/// `[history]`: who held which address, for how long that is kept, and what of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Days that an interval is kept after its end; 0: there is no history.
+    pub keep_days: u32,
+    /// Days that it is kept after its end who answered for a device; at most `keep_days`.
+    pub owner_keep_days: u32,
+    /// What is not kept at all.
+    pub drop: Vec<HistoryField>,
+    /// Bytes that the history takes on disk at most, indexes not counted.
+    pub max_bytes: u64,
+}
+
+/// A field that the history can do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HistoryField {
+    /// Option 12: what the client calls itself.
+    HostName,
+    /// Option 61.
+    ClientId,
+    /// Option 82: circuit ID and remote ID.
+    Circuit,
+    /// The relay.
+    Relay,
+    /// Who answered for the device.
+    Owner,
+    /// The role of the device.
+    Role,
+}
+
+impl HistoryField {
+    /// Every field.
+    pub const ALL: [Self; 6] =
+        [Self::HostName, Self::ClientId, Self::Circuit, Self::Relay, Self::Owner, Self::Role];
+
+    /// Its name in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HostName => "host-name",
+            Self::ClientId => "client-id",
+            Self::Circuit => "circuit",
+            Self::Relay => "relay",
+            Self::Owner => "owner",
+            Self::Role => "role",
+        }
+    }
 }
 
 /// `[[webhook]]`: where events are brought.

@@ -26,6 +26,7 @@ pub const FILE: Section = Section {
         "captive",
         "portal",
         "events",
+        "history",
         "webhook",
         "registration",
         "failover",
@@ -157,6 +158,10 @@ pub const BUILTIN_PORTAL: Section = Section {
 pub const TERMS_FILES: Section =
     Section { header: "[portal.terms-files]", keys: &["en", "de", "fr", "es", "zh", "ar"] };
 
+/// `[history]`
+pub const HISTORY: Section =
+    Section { header: "[history]", keys: &["keep-days", "owner-keep-days", "drop", "max-size"] };
+
 /// `[events]`
 pub const EVENTS: Section =
     Section { header: "[events]", keys: &["retention", "expiring-ahead", "pool-low"] };
@@ -217,7 +222,7 @@ pub const FAILOVER: Section = Section {
 };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 23] = [
+pub const SECTIONS: [Section; 24] = [
     FILE,
     SERVER,
     LEASES,
@@ -234,6 +239,7 @@ pub const SECTIONS: [Section; 23] = [
     BUILTIN_PORTAL,
     TERMS_FILES,
     EVENTS,
+    HISTORY,
     WEBHOOK,
     REGISTRATION,
     ROLE,

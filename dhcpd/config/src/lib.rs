@@ -21,6 +21,7 @@ mod explain_networks;
 mod failover;
 pub mod garden_link;
 pub mod grammar;
+mod history;
 mod ipv6;
 pub mod limits;
 mod mistake;
@@ -41,8 +42,8 @@ mod warnings;
 pub use agent::{Agent, AgentPlace, AgentServer, WhenSilent};
 pub use checked::{
     Api, ApiListen, ApiTls, ApiToken, BuiltinPortal, Captive, Dns, Events, Failover, GardenEntry,
-    Gate, GateMode, GatedIpv6, Identify, Language, Portal, ProxyHeader, Scope, Server, Tls,
-    Vestibule, Webhook,
+    Gate, GateMode, GatedIpv6, History, HistoryField, Identify, Language, Portal, ProxyHeader,
+    Scope, Server, Tls, Vestibule, Webhook,
 };
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
@@ -220,6 +221,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let builtin_portal = portal::portal(reader, file, gate.as_ref(), &registration);
     let api = api::api(reader, file);
     let events = events::events(reader, file);
+    let history = history::history(reader, file);
     let webhooks = events::webhooks(reader, file);
     let failover = failover::failover(reader, file, leases.rapid_commit);
     let agent = agent::agent(reader, file);
@@ -244,6 +246,7 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         dns,
         api: api?,
         events,
+        history,
         webhooks,
         failover,
         agent,

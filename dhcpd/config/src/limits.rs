@@ -122,6 +122,21 @@ pub const EVENT_RETENTION_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Events that are kept at most, whatever their size.
 pub const EVENTS_RETAINED_MAX: u64 = 1_000_000;
 
+/// The largest `history.keep-days`: a hundred years.
+pub const HISTORY_DAYS_MAX: u32 = 36_525;
+
+/// Default of `history.keep-days`: half a year, which an abuse desk can live with.
+pub const HISTORY_DAYS_DEFAULT: u32 = 180;
+
+/// The smallest `history.max-size` in bytes.
+pub const HISTORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// The largest `history.max-size` in bytes.
+pub const HISTORY_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;
+
+/// Default of `history.max-size` in bytes: about a hundred million intervals.
+pub const HISTORY_BYTES_DEFAULT: u64 = 16 * 1024 * 1024 * 1024;
+
 /// The shortest `events.expiring-ahead` in seconds.
 pub const EXPIRING_AHEAD_SECONDS_MIN: u32 = 60;
 

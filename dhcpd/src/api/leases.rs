@@ -215,8 +215,15 @@ fn is_as_sent(name: &str) -> bool {
 }
 
 /// A circuit ID: text, or `hex:` and hexadecimal digits.
-fn circuit(text: &str) -> Result<Box<[u8]>, Problem> {
-    let Some(digits) = text.strip_prefix("hex:") else { return Ok(text.as_bytes().into()) };
+pub(super) fn circuit(text: &str) -> Result<Box<[u8]>, Problem> {
+    circuit_bytes(text).ok_or_else(|| {
+        parameters::bad("`circuit` is not `hex:` and an even number of hexadecimal digits")
+    })
+}
+
+/// The same for the tool.
+pub(crate) fn circuit_bytes(text: &str) -> Option<Box<[u8]>> {
+    let Some(digits) = text.strip_prefix("hex:") else { return Some(text.as_bytes().into()) };
     let pairs = digits.as_bytes().chunks(2);
     pairs
         .map(|pair| {
@@ -226,7 +233,4 @@ fn circuit(text: &str) -> Result<Box<[u8]>, Problem> {
         })
         .collect::<Option<Vec<u8>>>()
         .map(Into::into)
-        .ok_or_else(|| {
-            parameters::bad("`circuit` is not `hex:` and an even number of hexadecimal digits")
-        })
 }

@@ -15,6 +15,7 @@
 //! | `certificate` | TLS for `captive.listen` and `api.tls-listen` |
 //! | `auth`, `access` | bearer tokens, and what their scopes may ask |
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
+//! | `history` | who held which address, and when |
 //! | `gate` | the gate feed, for those who enforce it elsewhere |
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `idempotency` | requests that were answered before |
@@ -39,6 +40,7 @@ mod events;
 mod failover;
 mod forwarded;
 mod gate;
+mod history;
 mod idempotency;
 mod json;
 mod leases;
@@ -60,6 +62,7 @@ mod whoami;
 use crate::decide::Quiet;
 use crate::door::{Door, DoorError};
 use crate::events::Events;
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::portal::PortalPage;
 use crate::webhook::Webhooks;
@@ -86,9 +89,11 @@ pub use certificate::{Certificate, CertificateError};
 pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
 pub use failover::{FailoverView, PairNetworkView, PoolMismatchView};
 pub use gate::GateFeed;
+pub use history::{HISTORY_QUESTIONS_MAX, HistoryPage, HoldingView, OwnershipView, holding_view};
 pub use idempotency::{KEY_LENGTH_MAX, KEY_LIFETIME, KEYS_KEPT_MAX};
 pub(crate) use json::text as json_text;
 pub use json::{is_active, parse_time, time_text};
+pub(crate) use leases::circuit_bytes;
 pub(crate) use listener::UnixSocket;
 pub use listener::{ListenError, Listener, reachable};
 pub use places::{
@@ -172,6 +177,8 @@ struct Shared {
     webhooks: Webhooks,
     timeouts: Timeouts,
     gate_feed: OnceLock<GateFeed>,
+    history: OnceLock<Arc<History>>,
+    asking_history: Arc<Semaphore>,
     /// Who was told in the log to have been refused.
     refused: Mutex<Quiet>,
     answered: Answered,
@@ -236,6 +243,8 @@ impl ApiState {
                 webhooks: Webhooks::default(),
                 timeouts,
                 gate_feed: OnceLock::new(),
+                history: OnceLock::new(),
+                asking_history: Arc::new(Semaphore::new(HISTORY_QUESTIONS_MAX)),
                 refused: Mutex::default(),
                 answered: Answered::default(),
             }),
@@ -273,6 +282,14 @@ impl ApiState {
     pub fn with_gate_feed(self, gate_feed: GateFeed) -> Self {
         // Given once; a second one would have no followers.
         let _given = self.shared.gate_feed.set(gate_feed);
+        self
+    }
+
+    /// With a history. Without it, `/v1/history` says that there is none.
+    #[must_use]
+    pub fn with_history(self, history: Option<Arc<History>>) -> Self {
+        // Given once, as the feed is.
+        let _given = history.map(|history| self.shared.history.set(history));
         self
     }
 
@@ -387,6 +404,7 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/webhooks", get(webhooks::list))
         .route("/v1/webhooks/{name}/test", post(webhooks::test))
         .route("/v1/gate", get(gate::gate))
+        .route("/v1/history", get(history::history))
         .route_layer(middleware::from_fn_with_state(state.clone(), idempotency::answer_once))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     Router::new()

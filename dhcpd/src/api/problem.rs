@@ -108,6 +108,10 @@ kinds! {
     EventNotRetained = "event-not-retained", GONE, "Events after this id are kept no more";
     /// There is no webhook of this name.
     UnknownWebhook = "unknown-webhook", NOT_FOUND, "There is no webhook of this name";
+    /// The configuration keeps no history.
+    NoHistory = "no-history", NOT_FOUND, "This server keeps no history";
+    /// The history is being opened, or its files cannot be used.
+    HistoryUnavailable = "history-unavailable", SERVICE_UNAVAILABLE, "The history cannot be asked now";
     /// The feed of a gate that is off.
     NoGate = "no-gate", NOT_FOUND, "There is no gate";
     /// The configuration has no failover partner.

@@ -37,6 +37,9 @@ pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Response, P
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
     // A sick core is when the other numbers are wanted most.
     let metrics = &state.shared.metrics;
+    if let Some(history) = state.shared.history.get() {
+        metrics.history().look(&history.health());
+    }
     let text = match core_status(&state, state.shared.timeouts.health).await {
         Ok(core) => match failover::pair(&state).await {
             Ok(Some(pair)) => metrics.encode_with_pair(&core, &pair),

@@ -541,11 +541,11 @@ const fn state_name(state: BindingState, held: bool) -> &'static str {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn printable(bytes: &[u8]) -> Option<String> {
+pub(super) fn printable(bytes: &[u8]) -> Option<String> {
     let is_printable = bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     (is_printable && !bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
 }

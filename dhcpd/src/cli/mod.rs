@@ -21,6 +21,8 @@ mod portable;
 mod registrations;
 mod show;
 mod vouchers;
+mod who;
+mod zone;
 
 use access::Access;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -85,6 +87,8 @@ enum Command {
     Status,
     /// Show who holds which address
     Leases(LeasesArguments),
+    /// Show who held an address at a time, or what a device, an owner, a circuit held
+    Who(who::WhoArguments),
     /// Register a device: it may pass the gate
     Register(RegisterArguments),
     /// End a device's registration
@@ -427,6 +431,7 @@ fn execute(
         }
         Command::Webhooks(wanted) => events::webhooks(&client(&global)?, &wanted, json, out),
         Command::Leases(wanted) => commands::leases(&client(&global)?, &wanted, json, out),
+        Command::Who(wanted) => who::who(&global, &wanted, json, out, complaints),
         Command::Register(wanted) => commands::register(&client(&global)?, &wanted, json, out),
         Command::Suspend { mac, reason } => {
             registrations::suspend(&client(&global)?, mac, reason.as_deref(), json, out)

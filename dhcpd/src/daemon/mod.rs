@@ -11,6 +11,7 @@
 //! | events | writes what happened, for whoever follows it |
 //! | snapshot | now and then, a snapshot |
 //! | index | follows the leases for searches |
+//! | history | follows the journal: who held which address |
 //! | api | the API's runtime, webhooks, the garden's socket, and a task that tells when somebody else touched the kernel sets |
 //!
 //! SIGTERM and SIGINT: nothing more is taken in, what was decided is committed and answered, then the
@@ -21,6 +22,7 @@ mod captive;
 mod error;
 mod garden;
 mod gate;
+mod history;
 mod lease_token;
 mod memory;
 mod outlet;
@@ -42,6 +44,7 @@ use crate::commit::{
 use crate::decide::{Decide, Quiet, Told};
 use crate::door::{Door, DoorError};
 use crate::feed::Feed;
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
@@ -192,6 +195,8 @@ struct Serving {
     commit: JoinHandle<Result<(), CommitError>>,
     /// Writes events; it ends after the barrier, which hands them over.
     keeper: JoinHandle<()>,
+    /// It takes in what the barrier has made durable, and ends after it.
+    history: Option<Arc<History>>,
     /// The API, and what devices ask.
     apis: Vec<tokio::task::JoinHandle<()>>,
     /// Dropped or sent, it has them take no more calls and finish what is under way.
@@ -235,7 +240,8 @@ impl Parts {
         let door_waker = waker.clone();
         let (door, calls) = Door::new(Arc::new(move || door_waker.wake()));
         let index = search::open(state_dir, recovered.frame_number, door.clone(), &metrics);
-        // A start that is refused below drops this before the index, which may wait for an answer.
+        let history = history::open(&vestibule, clock, store.frame_number(), door.clone());
+        // A start that is refused below drops this before index and history, which may wait for an answer.
         let calls = calls;
         if let Some(index) = &index {
             index.feed(store.frame_number(), &[]);
@@ -272,6 +278,7 @@ impl Parts {
             told: Arc::clone(&told),
             spent: spent_sender,
             index: index.clone(),
+            history: history.clone(),
             events: handover,
             feed: feed.clone(),
             partner: partner.as_ref().map(|partner| partner.outbound.clone()),
@@ -337,6 +344,7 @@ impl Parts {
             search,
         )
         .with_events(events, webhooks)
+        .with_history(history.clone())
         .with_captive(CaptivePortal::new(&vestibule));
         let state = match (feed, plan) {
             (Some(feed), Some(ruleset)) => state.with_gate_feed(GateFeed { feed, ruleset }),
@@ -388,7 +396,7 @@ impl Parts {
         );
         supervisor::ready(runtime, asked);
         let name = vestibule.server.name.clone();
-        Ok(Serving { name, decide, commit, keeper, apis, api_stop, stop, waker, ended })
+        Ok(Serving { name, decide, commit, keeper, history, apis, api_stop, stop, waker, ended })
     }
 }
 
@@ -425,6 +433,9 @@ impl Serving {
         let committed = self.commit.join();
         if self.keeper.join().is_err() {
             return Err(StartError::ThreadLost("events"));
+        }
+        if let Some(history) = &self.history {
+            history.finish();
         }
         match committed {
             Ok(Ok(())) if signal.is_none() => Err(StartError::ThreadLost("decide")),

@@ -5,6 +5,7 @@ use crate::decide::{self, Quiet, Told};
 use crate::events::{Handover, Packed};
 use crate::failover::{Outbound, ToPartner};
 use crate::feed::Feed;
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Sender};
 use crate::store::index::Index;
@@ -20,6 +21,8 @@ pub(super) struct DaemonOutlet {
     pub(super) told: Arc<Told>,
     pub(super) spent: SyncSender<Work>,
     pub(super) index: Option<Arc<Index>>,
+    /// `None`: none is kept.
+    pub(super) history: Option<Arc<History>>,
     pub(super) events: Handover,
     /// `None`: there is no gate.
     pub(super) feed: Option<Arc<Feed>>,
@@ -36,6 +39,9 @@ impl Outlet for DaemonOutlet {
     fn tell(&mut self, frame_number: u64, records: &[Record]) {
         if let Some(index) = &self.index {
             index.feed(frame_number, records);
+        }
+        if let Some(history) = &self.history {
+            history.tell(frame_number);
         }
     }
 

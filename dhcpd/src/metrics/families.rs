@@ -62,6 +62,36 @@ pub(super) const FAMILIES: &[(&str, MetricType, &str)] = &[
     ),
     ("vestibule_index_rebuilds", MetricType::Counter, "Times that the index was built again"),
     (
+        "vestibule_history_failed",
+        MetricType::Gauge,
+        "1 if the history cannot be used for now; nothing else depends on it",
+    ),
+    (
+        "vestibule_history_intervals",
+        MetricType::Gauge,
+        "Intervals in the history; one that has just ended may count twice",
+    ),
+    (
+        "vestibule_history_bytes",
+        MetricType::Gauge,
+        "Bytes of the history on disk, indexes not counted",
+    ),
+    (
+        "vestibule_history_frames_behind",
+        MetricType::Gauge,
+        "Frames of the journal that the history has not taken in",
+    ),
+    (
+        "vestibule_history_gaps",
+        MetricType::Counter,
+        "Times that a part of the journal was gone before the history had read it",
+    ),
+    (
+        "vestibule_history_damaged",
+        MetricType::Counter,
+        "Parts of the history that could not be read",
+    ),
+    (
         "vestibule_leases_reused",
         MetricType::Counter,
         "Renewals that were answered from the lease as it was, without a write",

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Holds the directory until it is dropped.
 #[derive(Debug)]
-pub(super) struct DirectoryLock {
+pub struct DirectoryLock {
     directory: File,
 }
 
@@ -23,7 +23,11 @@ impl Drop for DirectoryLock {
 }
 
 impl DirectoryLock {
-    pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
+    /// Takes the directory for this process.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if a server or another tool has it, [`StoreError::Disk`] if it cannot be opened.
+    pub fn take(directory: &Path) -> Result<Self, StoreError> {
         let file = File::open(directory).map_err(StoreError::disk("open", directory))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { directory: file }),

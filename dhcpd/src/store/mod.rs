@@ -18,7 +18,7 @@ pub mod index;
 pub mod record;
 
 mod book;
-mod bytes;
+pub(crate) mod bytes;
 mod check;
 mod clock_mark;
 mod error;
@@ -37,22 +37,24 @@ mod salvage;
 mod snapshot;
 mod spare;
 mod survey;
+mod tail;
 
 pub use check::{CheckReport, Damage, Examination, SnapshotCheck, check_store, examine};
 pub use error::StoreError;
 pub use frame::FRAME_PAYLOAD_BYTES_MAX;
 pub use journal::COMMIT_RECORDS_MAX;
+pub use lock::DirectoryLock;
 pub use options::{SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StoreOptions};
 pub use report::{Recovered, RecoveryReport, StoreHealth};
 pub use salvage::{SalvageReport, SalvageTerms, salvage};
 pub use snapshot::{FinishedSnapshot, SnapshotWriter};
 pub use survey::{Fault, LostFrames};
+pub use tail::{JournalTail, TailError};
 
 use crate::clock::ClockMark;
 use disk::Disk;
 use header::{FORMAT_VERSION, FileHeader, FileKind, StoreIdentity};
 use journal::Journal;
-use lock::DirectoryLock;
 use names::FileName;
 use spare::Spares;
 use std::path::PathBuf;
