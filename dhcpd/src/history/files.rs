@@ -56,6 +56,9 @@ pub(super) struct Found {
 /// archives at most.
 pub(super) fn find(directory: &Path) -> io::Result<Found> {
     let mut contents = Contents::default();
+    if !directory.try_exists()? {
+        return Ok(Found { contents, archives: Vec::new() });
+    }
     // The newest that begins as a log: one that was not finished has no such name.
     for number in Log::list(directory)?.into_iter().rev() {
         match Log::read(directory, number)? {
