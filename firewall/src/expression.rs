@@ -11,7 +11,8 @@
 
 use crate::message::{attribute, new_set, out_of_memory};
 use crate::ruleset::{
-    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Family, Match,
+    Action, FLOW_BUDGET_MILLISECONDS, FLOWS_AT_ONCE_MAX, FLOWS_PER_SECOND_MAX, Family, LED_ASTRAY,
+    Match,
 };
 use crate::sets::{KeyKind, SetName};
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Expression, Immediate, Lookup, Nat, NatType, Register};
@@ -126,6 +127,10 @@ pub(crate) fn add_match(rule: &mut nftnl::Rule<'_>, table: &Table, condition: Ma
             rule.add_expr(&Bitwise::new(related, 0_u32));
             rule.add_expr(&Cmp::new(CmpOp::Neq, 0_u32));
         }
+        Match::LedAstray => {
+            rule.add_expr(&TrackingZone);
+            rule.add_expr(&equal(&LED_ASTRAY.to_ne_bytes()));
+        }
         Match::FlowBudgetSpent => {
             rule.add_expr(&nft_expr!(payload ipv4 saddr));
             rule.add_expr(&BudgetSpent);
@@ -140,6 +145,10 @@ pub(crate) fn add_action(rule: &mut nftnl::Rule<'_>, action: Action) {
         Action::Goto(chain) => rule.add_expr(&Verdict::Goto { chain: chain.name.to_owned() }),
         Action::Return => rule.add_expr(&Verdict::Return),
         Action::NoTracking => rule.add_expr(&NoTracking),
+        Action::LeadAstray => {
+            rule.add_expr(&Immediate::new(LED_ASTRAY.to_ne_bytes(), Register::Reg1));
+            rule.add_expr(&SetTrackingZone);
+        }
         Action::SendTo(service) => {
             rule.add_expr(&Immediate::new(service.ip().octets(), Register::Reg1));
             rule.add_expr(&Immediate::new(service.port().to_be_bytes(), Register::Reg2));
@@ -186,6 +195,41 @@ impl Expression for TrackingDirection {
         }
         new
     }
+}
+
+/// `ct original zone`, into register 1.
+struct TrackingZone;
+
+impl Expression for TrackingZone {
+    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
+        zone(attribute(sys::NFTNL_EXPR_CT_DREG))
+    }
+}
+
+/// `ct original zone set`, from register 1.
+struct SetTrackingZone;
+
+impl Expression for SetTrackingZone {
+    fn to_expr(&self, _rule: &nftnl::Rule<'_>) -> NonNull<sys::nftnl_expr> {
+        zone(attribute(sys::NFTNL_EXPR_CT_SREG))
+    }
+}
+
+/// The zone of the original direction: read into register 1, or set from it.
+fn zone(register_attribute: u16) -> NonNull<sys::nftnl_expr> {
+    const KEY: u16 = attribute(sys::NFTNL_EXPR_CT_KEY);
+    const DIRECTION: u16 = attribute(sys::NFTNL_EXPR_CT_DIR);
+    /// `IP_CT_DIR_ORIGINAL`
+    const ORIGINAL: u8 = 0;
+    let new = expression(c"ct");
+    // SAFETY: the expression is new, and the attributes have the types of a `ct` expression.
+    unsafe {
+        let register = libc::NFT_REG_1.unsigned_abs();
+        sys::nftnl_expr_set_u32(new.as_ptr(), register_attribute, register);
+        sys::nftnl_expr_set_u32(new.as_ptr(), KEY, libc::NFT_CT_ZONE.unsigned_abs());
+        sys::nftnl_expr_set_u8(new.as_ptr(), DIRECTION, ORIGINAL);
+    }
+    new
 }
 
 /// Register 1 is not in the set.

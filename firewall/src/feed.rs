@@ -135,7 +135,7 @@ pub struct Change(
     pub Option<FeedSide>,
     /// For how many more milliseconds; 0 if it has no side.
     pub u64,
-    /// Whether its holder or its side is another one than before, so that tracked flows have to go.
+    /// Whether its holder may be another one than before, or nobody, so that tracked flows have to go.
     pub bool,
 );
 

@@ -1,79 +1,58 @@
-//! Deletes what connection tracking remembers of an address.
+//! Deletes what connection tracking remembers of an address that has lost its holder.
 //!
-//! A tracked flow keeps its address translation for as long as packets come. Without this, a host that
-//! was registered a moment ago would get its lie again on the same source port, and a new holder of an
-//! address would inherit the former one's flows.
+//! Verdicts come from the sets, so of an address that is in no set no packet passes, whatever is tracked. But
+//! the next holder would inherit: packets of the former one's flows belong to an established connection for
+//! the site's other rules, and an address translation lasts as long as packets come. So it promises that
+//! **an address enters a set for another holder only when nothing of the former one is tracked**, neither
+//! what it began nor what it answered. A host that is registered, or not any more, needs no deletion: what
+//! is translated stands in a zone of its own ([`Ruleset`](crate::Ruleset)).
 //!
-//! Walking the kernel's table costs milliseconds whatever is in it, and the DHCP server changes
-//! thousands of addresses in a second, so this keeps in mind which addresses can have flows at all. A
-//! packet that the gate refuses begins no tracked flow, so these are the addresses that were in a set
-//! since their flows were last deleted, and those that the kernel's table showed when the gate was made.
-//!
-//! Two ways to delete: the kernel deletes by filter, which walks its table once for each address; or the
-//! table is read once and each flow of the wanted addresses is deleted by name. The second works on
-//! every kernel. Which one costs less depends on the size of the kernel's table and on how many flows are
-//! in it, by a factor of a thousand either way, so it is decided by what each cost lately ([`Costs`]).
-//! A flow whose first packet is on its way through the rules while
-//! the sets change can escape both; it lives as long as one without packets.
+//! Walking the kernel's table costs up to a second, and nobody waits for it: a thread of its own deletes the
+//! flows of all who left since the last time in one walk, whether they were taken out or their time was
+//! up, and rests between two walks ([`REST`]). Only an address that gets another holder before its turn has come
+//! is waited for. A crash in between is made good by the next start, which deletes the flows of all gated
+//! addresses that are in no set.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::netlink::Socket;
-use crate::{FirewallError, wire};
-use std::collections::HashSet;
+use crate::tenure::{Second, Tenures};
+use crate::tracking::{self, FILTERED_AT_ONCE_MAX, FlowName, Hosts};
+use crate::{FirewallError, Ruleset};
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Deletions by filter that are sent at once.
-const FILTERED_AT_ONCE_MAX: usize = 128;
-/// Bytes of deletions by name that are sent at once.
-const REQUEST_BYTES_MAX: usize = 32 << 10;
+/// The thread rests so many times as long as its last walk took: it takes a tenth of a processor at most.
+const REST: u32 = 9;
+/// The shortest rest.
+const REST_MIN: Duration = Duration::from_secs(1);
+/// Flows that are deleted by name in one go, while a change of the sets waits: a tenth of a millisecond.
+const NAMED_AT_ONCE_MAX: usize = 64;
 
-/// `IPCTNL_MSG_CT_GET`
-const GET: u8 = 1;
-/// `IPCTNL_MSG_CT_DELETE`
-const DELETE: u8 = 2;
-/// `IPCTNL_MSG_CT_GET_STATS`
-const GET_STATISTICS: u8 = 5;
-/// `CTA_TUPLE_ORIG`
-const ORIGINAL: u16 = 1;
-/// `CTA_ID`
-const ID: u16 = 12;
-/// `CTA_ZONE`
-const ZONE: u16 = 18;
-/// `CTA_FILTER`
-const FILTER: u16 = 25;
-/// `CTA_TUPLE_IP`
-const TUPLE_IP: u16 = 1;
-/// `CTA_IP_V4_SRC`
-const SOURCE_V4: u16 = 1;
-/// `CTA_IP_V6_SRC`
-const SOURCE_V6: u16 = 3;
-/// `NFPROTO_IPV4`
-const FAMILY_V4: u8 = 2;
-/// `NFPROTO_IPV6`
-const FAMILY_V6: u8 = 10;
-/// `CTA_FILTER_ORIG_FLAGS`
-const FILTER_ORIGINAL: u16 = 1;
-/// `CTA_FILTER_REPLY_FLAGS`
-const FILTER_REPLY: u16 = 2;
-/// In them: the source address counts.
-const FILTER_SOURCE: u32 = 1;
-/// Makes a deletion honour its family.
-const VERSION_WITH_FAMILY: u8 = 1;
-/// What exists if connection tracking does.
-const TRACKING_PATH: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
-
-/// How flows are deleted on this kernel, and whose there can be.
-#[derive(Debug, Default)]
+/// Whose flows there can be, and how they are deleted on this kernel.
+#[derive(Debug)]
 pub(crate) struct Flows {
+    shared: Arc<Shared>,
     filters: bool,
     costs: Costs,
-    /// Addresses that may have begun flows. No more than the addresses that were ever put into a set,
-    /// and the sources in the kernel's table, which has a limit of its own.
-    possible: HashSet<Ipv4Addr>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    opened: Instant,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tenures: Tenures,
+    is_over: bool,
 }
 
 /// What the two ways of deleting cost lately.
@@ -113,125 +92,126 @@ impl Costs {
 }
 
 impl Flows {
-    /// Tries out whether the kernel deletes by filter (a deletion for an address that no flow has).
+    pub(crate) fn new() -> Self {
+        let shared =
+            Shared { opened: Instant::now(), state: Mutex::default(), changed: Condvar::new() };
+        Self { shared: Arc::new(shared), filters: false, costs: Costs::default(), thread: None }
+    }
+
+    /// Tries out whether the kernel deletes by filter.
     pub(crate) fn probe(&mut self, socket: &mut Socket) -> Result<(), FirewallError> {
-        if !is_tracking() {
-            return Ok(());
-        }
-        let began = Instant::now();
-        // A kernel without filters takes this for one flow's incomplete name and refuses it.
-        match delete_by_filter(socket, &[Ipv4Addr::BROADCAST]) {
-            Ok(()) => {
-                self.filters = true;
-                self.costs.filtered = began.elapsed();
-            }
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-            }
-            Err(source) => return Err(FirewallError::Flows { source }),
+        if tracking::is_tracking() {
+            let began = Instant::now();
+            self.filters =
+                tracking::has_filters(socket).map_err(|source| FirewallError::Flows { source })?;
+            self.costs.filtered = began.elapsed();
         }
         Ok(())
     }
 
-    /// Whether tracked flows can be deleted at all, if there are any.
-    pub(crate) fn check(socket: &mut Socket) -> Result<(), FirewallError> {
-        let mut writer = wire::Writer::default();
-        let sequence = socket.reserve_sequence(1);
-        let flags = libc::NLM_F_ACK;
-        writer.begin((wire::SUBSYSTEM_TRACKING, GET_STATISTICS), flags, sequence, 0, 0);
-        writer.end();
-        match exchange(socket, &writer, &[]) {
-            Ok(()) => Ok(()),
-            // Nothing is tracked, so nothing can be remembered.
-            Err(_) if !is_tracking() => Ok(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-                Err(FirewallError::KernelLacks {
-                    feature: "the connection tracking interface (module nf_conntrack_netlink)"
-                        .into(),
-                })
-            }
-            Err(source) => Err(FirewallError::Flows { source }),
-        }
-    }
-
-    /// Reads whose flows there are: for a gate that was made anew.
-    pub(crate) fn learn(&mut self, socket: &mut Socket) -> io::Result<()> {
-        self.possible.clear();
-        if !is_tracking() {
-            return Ok(());
-        }
-        let began = Instant::now();
-        read_all(socket, |source, _| {
-            self.possible.insert(source);
-        })?;
-        self.costs.read = began.elapsed();
+    /// Starts the thread that deletes the flows of who has left. Its socket is of the network namespace
+    /// of the caller.
+    pub(crate) fn start(&mut self) -> Result<(), FirewallError> {
+        let failed = |operation| move |source| FirewallError::Netlink { operation, source };
+        let socket = Socket::open(0).map_err(failed("opening a socket"))?;
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new()
+            .name("gate-flows".into())
+            .spawn(move || shared.delete_forever(socket))
+            .map_err(failed("starting a thread"))?;
+        self.thread = Some(thread);
         Ok(())
     }
 
-    /// These addresses are in a set, so they may begin flows.
-    pub(crate) fn expect(&mut self, addresses: impl Iterator<Item = Ipv4Addr>) {
-        self.possible.extend(addresses);
-    }
-
-    /// Deletes all flows that these addresses began.
-    pub(crate) fn forget(&mut self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
-        let mut wanted = addresses.to_vec();
-        wanted.retain(|address| self.possible.contains(address));
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        if is_tracking() {
-            self.delete(socket, &wanted)?;
-        }
-        for address in wanted {
-            self.possible.remove(&address);
-        }
-        Ok(())
-    }
-}
-
-impl Flows {
-    /// Deletes all flows of IPv6 that these addresses began. Few at a time: those of devices that are let
-    /// through no more.
-    pub(crate) fn forget_ipv6(
-        &self,
+    /// The sets hold these addresses, for so many milliseconds, and nobody else: deletes the flows of all
+    /// other gated addresses, and of those whose holder may be another one than before.
+    pub(crate) fn reset(
+        &mut self,
         socket: &mut Socket,
-        addresses: &[Ipv6Addr],
+        ruleset: &Ruleset,
+        held: impl Iterator<Item = (Ipv4Addr, u64)>,
     ) -> io::Result<()> {
-        if addresses.is_empty() || !is_tracking() {
+        let shared = Arc::clone(&self.shared);
+        let now = shared.now();
+        let mut state = shared.lock();
+        let mut tenures = Tenures::default();
+        tenures.reset(held, now);
+        if !tracking::is_tracking() {
+            state.tenures = tenures;
             return Ok(());
         }
-        if self.filters {
-            for some in addresses.chunks(FILTERED_AT_ONCE_MAX) {
-                let sources = some.iter().map(Ipv6Addr::octets);
-                delete_filtered(socket, FAMILY_V6, SOURCE_V6, sources)?;
+        let began = Instant::now();
+        let by = Second::under_way(now);
+        let mut own = HashMap::new();
+        let is_gone = |own: &mut HashMap<Ipv4Addr, bool>, address: Ipv4Addr| {
+            let is_known = state.tenures.knows(address);
+            if tenures.knows(address) {
+                return is_known && state.tenures.is_over(address, by);
             }
-            return Ok(());
-        }
-        let wanted: HashSet<[u8; 16]> = addresses.iter().map(Ipv6Addr::octets).collect();
-        let mut requests = Vec::new();
-        read_flows(socket, FAMILY_V6, |message| {
-            let source = source(message, SOURCE_V6);
-            if source.is_some_and(|octets| wanted.contains(octets)) {
-                add_deletion(&mut requests, FAMILY_V6, message);
+            (is_known || ruleset.gates(address)) && !is_own(own, address)
+        };
+        let mut names = Vec::new();
+        tracking::read_all(socket, |Hosts { began, answers }, message| {
+            // What this host itself began is no holder's: say, a login on an edge router.
+            if is_gone(&mut own, began) || (is_gone(&mut own, answers) && !is_own(&mut own, began))
+            {
+                names.push(tracking::name_of(message));
             }
         })?;
-        requests.iter().try_for_each(|writer| exchange(socket, writer, &[libc::ENOENT]))
+        for names in names.chunks(NAMED_AT_ONCE_MAX) {
+            tracking::delete_by_name(socket, names.iter())?;
+        }
+        self.costs.read(began.elapsed());
+        state.tenures = tenures;
+        shared.changed.notify_all();
+        Ok(())
     }
 
-    /// Deletes by filter as long as that costs less, few addresses at first, because what one costs may have
-    /// changed by a factor of a thousand since the last time; the rest by one reading.
-    fn delete(&mut self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
+    /// These addresses are about to be put in a set. Which of those that get another holder have to be
+    /// [forgotten](Self::forget) once they are in.
+    pub(crate) fn enter(&self, changes: impl Iterator<Item = (Ipv4Addr, bool)>) -> Vec<Ipv4Addr> {
+        let mut state = self.shared.lock();
+        let owed = changes.filter(|(address, is_another)| {
+            let may_have_flows = state.tenures.enters(*address);
+            may_have_flows && *is_another
+        });
+        owed.map(|(address, _)| address).collect()
+    }
+
+    /// The sets were changed: who is in for so many milliseconds, and who is out.
+    pub(crate) fn changed(
+        &self,
+        put: impl Iterator<Item = (Ipv4Addr, u64)>,
+        taken: impl Iterator<Item = Ipv4Addr>,
+    ) {
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        let before = state.tenures.next();
+        put.for_each(|(address, life)| state.tenures.stays(address, life, now));
+        taken.for_each(|address| state.tenures.leaves(address, now));
+        if state.tenures.next().is_some_and(|next| before.is_none_or(|before| next < before)) {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Deletes the flows of these addresses now: by filter as long as that costs less, few addresses at first,
+    /// because what one costs may have changed by a factor of a thousand since the last time; the rest by
+    /// one reading.
+    pub(crate) fn forget(&mut self, socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
+        if addresses.is_empty() || !tracking::is_tracking() {
+            return Ok(());
+        }
         let mut rest = addresses;
         let mut at_once = 1;
         while !rest.is_empty() {
             let began = Instant::now();
             if !self.filters || !self.costs.filter_is_cheaper(rest.len()) {
-                delete_by_name(socket, &rest.iter().copied().collect())?;
+                self.shared.delete(socket, &rest.iter().copied().collect())?;
                 self.costs.read(began.elapsed());
                 return Ok(());
             }
             let (now, later) = rest.split_at(at_once.min(rest.len()));
-            delete_by_filter(socket, now)?;
+            tracking::delete_by_filter(socket, now)?;
             self.costs.filtered(now.len(), began.elapsed());
             rest = later;
             at_once = FILTERED_AT_ONCE_MAX.min(2 * at_once);
@@ -239,133 +219,124 @@ impl Flows {
         self.costs.doubt_read();
         Ok(())
     }
-}
 
-fn is_tracking() -> bool {
-    Path::new(TRACKING_PATH).exists()
-}
-
-/// At most [`FILTERED_AT_ONCE_MAX`].
-fn delete_by_filter(socket: &mut Socket, addresses: &[Ipv4Addr]) -> io::Result<()> {
-    let sources = addresses.iter().map(Ipv4Addr::octets);
-    delete_filtered(socket, FAMILY_V4, SOURCE_V4, sources)
-}
-
-/// At most [`FILTERED_AT_ONCE_MAX`].
-fn delete_filtered(
-    socket: &mut Socket,
-    family: u8,
-    attribute: u16,
-    sources: impl ExactSizeIterator<Item = impl AsRef<[u8]>>,
-) -> io::Result<()> {
-    let mut writer = wire::Writer::default();
-    let count = sources.len();
-    for (position, source) in sources.enumerate() {
-        // One acknowledgement for all: errors come without being asked for.
-        let is_last = position + 1 == count;
-        let flags = if is_last { libc::NLM_F_ACK } else { 0 };
-        let sequence = socket.reserve_sequence(1);
-        begin_delete(&mut writer, family, flags, sequence);
-        writer.nest(ORIGINAL, |writer| {
-            writer.nest(TUPLE_IP, |writer| writer.attribute(attribute, source.as_ref()));
-        });
-        writer.nest(FILTER, |writer| {
-            writer.attribute(FILTER_ORIGINAL, &FILTER_SOURCE.to_ne_bytes());
-            writer.attribute(FILTER_REPLY, &0_u32.to_ne_bytes());
-        });
-        writer.end();
+    /// Deletes all flows of IPv6 that these addresses began. Few at a time: those of devices that are let
+    /// through no more.
+    pub(crate) fn forget_ipv6(
+        &self,
+        socket: &mut Socket,
+        addresses: &[Ipv6Addr],
+    ) -> io::Result<()> {
+        tracking::delete_ipv6(socket, self.filters, addresses)
     }
-    // ENOENT: none was there.
-    exchange(socket, &writer, &[libc::ENOENT])
 }
 
-fn begin_delete(writer: &mut wire::Writer, family: u8, flags: i32, sequence: u32) {
-    let what = (wire::SUBSYSTEM_TRACKING, DELETE);
-    writer.begin(what, flags, sequence, family, VERSION_WITH_FAMILY);
-}
-
-fn delete_by_name(socket: &mut Socket, addresses: &HashSet<Ipv4Addr>) -> io::Result<()> {
-    let mut requests = Vec::new();
-    read_all(socket, |source, message| {
-        if addresses.contains(&source) {
-            add_deletion(&mut requests, FAMILY_V4, message);
-        }
-    })?;
-    for writer in &requests {
-        // ENOENT: it ended by itself meanwhile.
-        exchange(socket, writer, &[libc::ENOENT])?;
-    }
-    Ok(())
-}
-
-/// Reads all flows of IPv4: who began each, and what the kernel says of it.
-fn read_all(
-    socket: &mut Socket,
-    mut each: impl FnMut(Ipv4Addr, &wire::Message<'_>),
-) -> io::Result<()> {
-    read_flows(socket, FAMILY_V4, |message| {
-        let source = source(message, SOURCE_V4);
-        if let Some(source) = source.and_then(|octets| <[u8; 4]>::try_from(octets).ok()) {
-            each(source.into(), message);
-        }
-    })
-}
-
-fn read_flows(
-    socket: &mut Socket,
-    family: u8,
-    each: impl FnMut(&wire::Message<'_>),
-) -> io::Result<()> {
-    let sequence = socket.reserve_sequence(1);
-    let mut writer = wire::Writer::default();
-    writer.begin((wire::SUBSYSTEM_TRACKING, GET), libc::NLM_F_DUMP, sequence, family, 0);
-    writer.end();
-    // A table that changes while it is read is read on; what is new in it follows the new sets.
-    socket.ask(&writer, sequence, each).map(drop)
-}
-
-/// The address that began a flow.
-fn source<'a>(message: &wire::Message<'a>, attribute: u16) -> Option<&'a [u8]> {
-    let original = message.attributes().find(|attribute| attribute.number == ORIGINAL)?;
-    let tuple = original.attributes().find(|attribute| attribute.number == TUPLE_IP)?;
-    let source = tuple.attributes().find(|source| source.number == attribute)?;
-    Some(source.contents)
-}
-
-/// Adds the deletion of a flow by the name that the kernel gave it.
-fn add_deletion(requests: &mut Vec<wire::Writer>, family: u8, message: &wire::Message<'_>) {
-    if requests.last().is_none_or(|last| last.bytes().len() > REQUEST_BYTES_MAX) {
-        requests.push(wire::Writer::default());
-    }
-    let Some(writer) = requests.last_mut() else { return };
-    begin_delete(writer, family, libc::NLM_F_ACK, 0);
-    for attribute in message.attributes() {
-        match attribute.number {
-            ORIGINAL => writer.attribute(ORIGINAL | wire::NESTED, attribute.contents),
-            // The identity too: a flow that took this one's place since is left alone.
-            ID | ZONE => writer.attribute(attribute.number, attribute.contents),
-            _ => {}
+impl Drop for Flows {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // Had it panicked, there would be nobody to tell.
+            let _ = thread.join();
         }
     }
-    writer.end();
 }
 
-/// Sends requests and takes their answers; the first error that is not harmless is given.
-fn exchange(socket: &mut Socket, writer: &wire::Writer, harmless: &[i32]) -> io::Result<()> {
-    socket.discard()?;
-    socket.send(writer.bytes())?;
-    let mut failed = None;
-    while let Some(received) = socket.receive()? {
-        for message in wire::messages(received) {
-            if let Some(number) = message.error_number()
-                && number != 0
-                && !harmless.contains(&number)
-            {
-                failed.get_or_insert(number);
+impl Shared {
+    /// Milliseconds since the gate was opened.
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds it can be left half done by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread's work: a walk whenever somebody has left, and a rest.
+    fn delete_forever(&self, mut socket: Socket) {
+        let mut rested = Duration::ZERO;
+        let mut is_failing = false;
+        while self.wait(rested) {
+            let began = Instant::now();
+            match self.delete(&mut socket, &HashSet::new()) {
+                Ok(()) => is_failing = false,
+                Err(error) if is_failing => {
+                    tracing::debug!(%error, "tracked flows of former holders still cannot be deleted");
+                }
+                Err(error) => {
+                    is_failing = true;
+                    tracing::warn!(
+                        %error,
+                        "tracked flows of former holders cannot be deleted; it is tried again, and before an address gets another holder"
+                    );
+                }
+            }
+            rested = REST_MIN.max(REST * began.elapsed());
+        }
+    }
+
+    /// Waits for so long, and then until somebody's flows are to be deleted. False: it is over.
+    fn wait(&self, rest: Duration) -> bool {
+        let rested = Instant::now() + rest;
+        let mut state = self.lock();
+        while !state.is_over {
+            let now = Instant::now();
+            let due = state
+                .tenures
+                .next()
+                .map(|second| (self.opened + Duration::from_millis(second.begins())).max(rested));
+            let Some(due) = due else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            if due <= now {
+                return true;
+            }
+            let woken = self.changed.wait_timeout(state, due - now);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+
+    /// Deletes the flows of all who have left, and of these addresses, in one walk.
+    fn delete(&self, socket: &mut Socket, also: &HashSet<Ipv4Addr>) -> io::Result<()> {
+        let by = Second::under_way(self.now());
+        if tracking::is_tracking() {
+            let mut doomed: Vec<(Hosts, FlowName)> = Vec::new();
+            let is_doomed = |state: &State, hosts: &Hosts| {
+                let mut both = [hosts.began, hosts.answers].into_iter();
+                both.any(|host| also.contains(&host) || state.tenures.is_over(host, by))
+            };
+            tracking::read_all(socket, |hosts, message| {
+                if is_doomed(&self.lock(), &hosts) {
+                    doomed.push((hosts, tracking::name_of(message)));
+                }
+            })?;
+            for flows in doomed.chunks(NAMED_AT_ONCE_MAX) {
+                // Who has come back meanwhile keeps what is its own; it comes in when this is done.
+                let state = self.lock();
+                let still = flows.iter().filter(|(hosts, _)| is_doomed(&state, hosts));
+                tracking::delete_by_name(socket, still.map(|(_, name)| name))?;
             }
         }
+        self.lock().tenures.deleted(by);
+        Ok(())
     }
-    failed.map_or(Ok(()), |number| Err(io::Error::from_raw_os_error(number)))
+}
+
+/// Whether an address is one of this host's own, as its routes say; looked up once.
+fn is_own(known: &mut HashMap<Ipv4Addr, bool>, address: Ipv4Addr) -> bool {
+    /// Any port: nothing is sent.
+    const PORT: u16 = 9;
+    *known.entry(address).or_insert_with(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
+        socket.is_ok_and(|socket| {
+            // Whoever asks for a way to its own address is told to come from it.
+            let way = socket.connect((address, PORT)).and_then(|()| socket.local_addr());
+            way.is_ok_and(|way| way.ip() == address)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -396,5 +367,14 @@ mod tests {
         assert!(costs.filter_is_cheaper(usize::MAX));
         costs.filtered(0, MILLISECOND);
         assert!(costs.filter_is_cheaper(1));
+    }
+
+    #[test]
+    fn an_address_of_this_host_is_known_by_its_way() {
+        let mut known = HashMap::new();
+        assert!(is_own(&mut known, Ipv4Addr::LOCALHOST));
+        // TEST-NET-1 (RFC 5737): nobody's.
+        assert!(!is_own(&mut known, Ipv4Addr::new(192, 0, 2, 77)));
+        assert_eq!(known.len(), 2);
     }
 }

@@ -13,7 +13,7 @@ use crate::garden::{self, Garden, Learnt};
 use crate::holders::Holders;
 use crate::message::{Elements, Subject};
 use crate::sets::SetName;
-use crate::{FirewallError, Ruleset, Watch, neighbours};
+use crate::{FirewallError, Ruleset, Watch, neighbours, tracking};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
@@ -103,7 +103,7 @@ impl Gate {
         Ok(Self {
             ruleset,
             channel,
-            flows: Flows::default(),
+            flows: Flows::new(),
             holders: Holders::default(),
             learnt: Arc::default(),
         })
@@ -123,14 +123,16 @@ impl Gate {
             self.channel.probe()?;
             self.flows.probe(&mut self.channel.socket)?;
         }
+        self.flows.start()?;
         let probed = self.channel.transactions.wrapping_sub(made);
         Ok((0..probed).fold(generation, |generation, _| after(generation)))
     }
 
-    /// Changes sets and then deletes tracked flows, as the changes say. All changes of the sets are in
-    /// one transaction. Of several changes of one address the last counts, and its flows are forgotten
-    /// if any of them says so. Applying the same change again restarts the element's lifetime and has no
-    /// other effect.
+    /// Changes sets, all in one transaction, and sees to it that nobody inherits a tracked flow: those of an
+    /// address that has left the sets are deleted a few seconds later, or, if it is put in for another
+    /// holder before that, when this returns. Of several changes of one address the last counts, and its
+    /// holder is another one if any of them says so. Applying the same change again restarts the element's
+    /// lifetime and has no other effect.
     ///
     /// # Errors
     /// [`FirewallError`]. [`FirewallError::Flows`] means that the sets are changed.
@@ -151,7 +153,6 @@ impl Gate {
         }
         let mut registered = SetChanges::default();
         let mut unregistered = SetChanges::default();
-        let mut forgotten = Vec::new();
         for change in last.values() {
             match change.side {
                 Some((Side::Registered, life)) => {
@@ -167,28 +168,23 @@ impl Gate {
                     unregistered.take.push((change.address, 0));
                 }
             }
-            if change.forget_flows {
-                forgotten.push(change.address);
-            }
         }
+        let put = registered.put.iter().chain(&unregistered.put);
+        let forgotten = self.flows.enter(put.map(|(address, _)| {
+            (*address, last.get(address).is_some_and(|change| change.forget_flows))
+        }));
         let held = last.values().map(|change| (change.address, held(change)));
         let hardware = self.holders.change(held, Instant::now());
         self.channel.begin(4 * last.len() + 4 * (hardware.put.len() + hardware.take.len()));
         self.channel.change(SetName::Registered, &registered);
         self.channel.change(SetName::Unregistered, &unregistered);
         self.channel.change(SetName::RegisteredHardware, &hardware);
-        let committed = self.channel.commit();
-        let forgot = match committed {
-            Ok(()) => self
-                .flows
-                .forget(&mut self.channel.socket, &forgotten)
-                .and_then(|()| self.forget_ipv6()),
-            Err(_) => Ok(()),
-        };
-        // Also after an error: nobody may know whether the change is in.
-        let put = registered.put.iter().chain(&unregistered.put);
-        self.flows.expect(put.map(|(address, _)| *address));
-        committed?;
+        self.channel.commit()?;
+        let put = registered.put.iter().chain(&unregistered.put).copied();
+        let taken = last.values().filter(|change| change.side.is_none());
+        self.flows.changed(put, taken.map(|change| change.address));
+        let forgot = self.flows.forget(&mut self.channel.socket, &forgotten);
+        let forgot = forgot.and_then(|()| self.forget_ipv6());
         forgot.map_err(|source| FirewallError::Flows { source })
     }
 
@@ -197,8 +193,9 @@ impl Gate {
     /// is no moment in which packets meet less than the former or the new gate, with one exception: if
     /// the gated prefixes or the garden are others than the table had, some kernels let packets meet
     /// empty ones until the commit is over (for 100,000 addresses some milliseconds). An
-    /// address that is named twice is on the side of its last mention. Tracked flows are left alone, but for
-    /// those of holders that were let through by their Ethernet address before and are not any more.
+    /// address that is named twice is on the side of its last mention. Tracked flows of gated addresses
+    /// that are not named are deleted, and those of holders that were let through by their Ethernet address before
+    /// and are not any more; those of the others are left alone.
     ///
     /// # Errors
     /// [`FirewallError`]; then the table is as it was, except that [`FirewallError::Flows`] means that
@@ -251,10 +248,10 @@ impl Gate {
             }
         };
         // After the commit: the chains that it made are what loads tracking into the kernel.
-        Flows::check(&mut self.channel.socket)?;
-        let learned = self.flows.learn(&mut self.channel.socket);
-        self.flows.expect(contents.iter().map(|(address, ..)| *address));
-        let forgot = learned.and_then(|()| self.forget_ipv6());
+        tracking::check(&mut self.channel.socket)?;
+        let held = contents.iter().map(|(address, _, life)| (*address, *life));
+        let reset = self.flows.reset(&mut self.channel.socket, &self.ruleset, held);
+        let forgot = reset.and_then(|()| self.forget_ipv6());
         forgot.map_err(|source| FirewallError::Flows { source })?;
         Ok(generation)
     }

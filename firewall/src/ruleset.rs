@@ -155,6 +155,8 @@ pub(crate) enum Match {
     ReplyDirection,
     /// An ICMP error about a tracked flow.
     Related,
+    /// Tracked in the zone of those that are led astray, [`LED_ASTRAY`].
+    LedAstray,
     /// The source begins more flows than [`FLOWS_PER_SECOND_MAX`] and [`FLOWS_AT_ONCE_MAX`] allow.
     FlowBudgetSpent,
 }
@@ -166,6 +168,8 @@ pub(crate) enum Action {
     Goto(Chain),
     Return,
     NoTracking,
+    /// From here on the packet's flow is sought, and begun, in the zone [`LED_ASTRAY`].
+    LeadAstray,
     SendTo(SocketAddrV4),
     ResetConnection,
     Prohibit,
@@ -181,6 +185,13 @@ pub(crate) struct Rule {
     pub(crate) matches: Vec<Match>,
     pub(crate) action: Action,
 }
+
+/// The zone of connection tracking in which the flows of unregistered hosts stand that are sent
+/// elsewhere, for packets of the host. A host that changes sides meets none of the other side's: its next
+/// question begins a flow anew, also from the same port. What goes straight to its destination stands
+/// in the default zone, whichever side the host is on, so the portal's page outlives the registration. Answers
+/// come back in the default zone: whatever another table translates is unique there.
+pub(crate) const LED_ASTRAY: u16 = 22_082;
 
 /// Flows per second that one unregistered host may begin in the long run: enough for every name and
 /// page that a phone asks for when it finds itself behind a portal.
@@ -241,6 +252,11 @@ impl Ruleset {
         address == self.portal || self.garden_prefixes.iter().any(|prefix| prefix.contains(address))
     }
 
+    /// Whether an address meets the gate.
+    pub(crate) fn gates(&self, address: Ipv4Addr) -> bool {
+        self.gated_prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
     /// The ranges of one of the sets that never end, merged: first address, and the one after the last.
     pub(crate) fn ranges(&self, set: SetName) -> Vec<Range> {
         match set {
@@ -269,6 +285,7 @@ impl Ruleset {
             rules.push(Rule { chain, family, matches: matches.to_vec(), action });
         };
         raw(&mut rule);
+        self.lead_astray(&mut rule);
         self.nat(&mut rule);
         rule(FORWARD, &[Match::SourceIn(SetName::Gated)], Action::Jump(FROM_GATED));
         rule(FORWARD, &[Match::DestinationIn(SetName::Gated)], Action::Jump(TO_GATED));
@@ -285,12 +302,31 @@ impl Ruleset {
         rules
     }
 
+    /// Before tracking: which packets of unregistered hosts are sent elsewhere.
+    fn lead_astray(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
+        let unregistered = Match::SourceIn(SetName::Unregistered);
+        for protocol in [Match::Udp, Match::Tcp] {
+            // Whatever server they ask, the garden's own resolvers too.
+            rule(
+                RAW_PREROUTING,
+                &[protocol, Match::DestinationPort(PORT_DNS), unregistered],
+                Action::LeadAstray,
+            );
+        }
+        let page = [Match::Tcp, Match::DestinationPort(PORT_HTTP), unregistered];
+        if self.portal_redirected {
+            let of_portal = [page.as_slice(), &[Match::Destination(self.portal)]].concat();
+            rule(RAW_PREROUTING, &of_portal, Action::LeadAstray);
+        }
+        let garden = [SetName::Garden, SetName::GardenNames].map(Match::DestinationNotIn);
+        rule(RAW_PREROUTING, &[page.as_slice(), &garden].concat(), Action::LeadAstray);
+    }
+
     /// Before routing: where questions and pages of unregistered hosts really go.
     fn nat(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
-        let unregistered = Match::SourceIn(SetName::Unregistered);
         // Only the first packet of a flow comes here, and what is dropped here is not tracked. Without
         // this, one host that asks a thousand servers in a second fills the table of tracked flows for
-        // everybody, and makes each deletion of flows, which ACKs wait for, take seconds.
+        // everybody, and makes each walk through it take seconds.
         rule(
             NAT_PREROUTING,
             &[
@@ -300,37 +336,18 @@ impl Ruleset {
             ],
             Action::Drop,
         );
-        for protocol in [Match::Udp, Match::Tcp] {
-            // Whatever server they ask, the garden's own resolvers too.
+        // By the zone and not by the set, which may have changed since: in each zone is what belongs there.
+        for (protocol, port, service) in [
+            (Match::Udp, PORT_DNS, self.lying_resolver),
+            (Match::Tcp, PORT_DNS, self.lying_resolver),
+            (Match::Tcp, PORT_HTTP, self.redirect),
+        ] {
             rule(
                 NAT_PREROUTING,
-                &[unregistered, protocol, Match::DestinationPort(PORT_DNS)],
-                Action::SendTo(self.lying_resolver),
+                &[Match::LedAstray, protocol, Match::DestinationPort(port)],
+                Action::SendTo(service),
             );
         }
-        if self.portal_redirected {
-            rule(
-                NAT_PREROUTING,
-                &[
-                    unregistered,
-                    Match::Tcp,
-                    Match::DestinationPort(PORT_HTTP),
-                    Match::Destination(self.portal),
-                ],
-                Action::SendTo(self.redirect),
-            );
-        }
-        rule(
-            NAT_PREROUTING,
-            &[
-                unregistered,
-                Match::Tcp,
-                Match::DestinationPort(PORT_HTTP),
-                Match::DestinationNotIn(SetName::Garden),
-                Match::DestinationNotIn(SetName::GardenNames),
-            ],
-            Action::SendTo(self.redirect),
-        );
     }
 
     /// The services that unregistered hosts are sent to, and the one that tells them that they are
@@ -399,9 +416,8 @@ impl Ruleset {
 
     /// Forwarded, to a gated host. What a host may ask may be answered; nobody else gets to it.
     ///
-    /// Answers are told by where they come from, not by what connection tracking remembers: tracked
-    /// flows are deleted when a host changes sides, and the portal's answer that is on its way then
-    /// must still arrive.
+    /// Answers are told by where they come from, not by what connection tracking remembers: whoever has
+    /// lost an address has no tracked flows any more, and no verdict may hang on that.
     fn forwarded_to(&self, rule: &mut impl FnMut(Chain, &[Match], Action)) {
         let unregistered = Match::DestinationIn(SetName::Unregistered);
         rule(TO_GATED, &[Match::DestinationIn(SetName::Registered)], Action::Return);
@@ -467,6 +483,8 @@ fn raw(rule: &mut impl FnMut(Chain, &[Match], Action)) {
             rule(chain, &[Match::Udp, port], Action::NoTracking);
         }
     }
+    // Nor is it sent elsewhere, which nothing is that is not tracked.
+    rule(RAW_PREROUTING, &[Match::Udp, Match::SourcePort(PORT_DHCP_SERVER)], Action::Return);
     rule(
         RAW_PREROUTING,
         &[Match::DestinationIn(SetName::Servers), Match::Icmp, Match::IcmpType(ICMP_ECHO_REPLY)],

@@ -54,8 +54,9 @@ pub struct GateChange {
     /// The set that it goes into, out of the other one, and for how many milliseconds (at least 1);
     /// `None`: out of both.
     pub side: Option<(Side, u64)>,
-    /// Whether tracked flows of the address are deleted, because its holder or its side is another
-    /// one than before: nothing of an old flow may outlive them.
+    /// Whether what is tracked of the address is nobody's from now on, because it goes out of the sets, or
+    /// its holder may be another one than before. It is deleted at the latest before another holder's
+    /// ACK leaves. A host that changes sides keeps what is its own.
     pub forget_flows: bool,
     /// The Ethernet address of the holder, if it is let through with IPv6 by it for as long as the address
     /// is in the set of the registered. Flows of IPv6 are deleted with the last address that one holds.

@@ -67,6 +67,8 @@ pub struct Book {
     /// Up to where [`Book::sweep`] has come.
     swept: Option<Ipv4Addr>,
     unheard: u64,
+    /// What the kernel held when the agent started is known, and nothing was told to it since.
+    has_found: bool,
 }
 
 /// How many addresses are on each side, as the kernel was told.
@@ -192,6 +194,7 @@ impl Book {
 
     /// Takes in what the kernel holds when the agent starts.
     pub fn found(&mut self, contents: &[(Ipv4Addr, Side, u64)], now: u64) {
+        self.has_found = true;
         for (address, side, life) in contents {
             let ends = now.saturating_add(*life);
             let known = words(&mut self.known, &mut self.unheard, *address);
@@ -231,14 +234,16 @@ impl Book {
     /// The whole of what the sets should hold; from now on it counts as told.
     pub fn contents(&mut self, now: u64) -> Contents {
         let touched = std::mem::take(&mut self.touched);
+        // What came in while there was no agent may be another holder's than what was tracked before.
+        let has_found = std::mem::take(&mut self.has_found);
         let mut contents = Contents::default();
         for (&address, known) in &mut self.known {
             let truth = known.truth(now, self.is_closed);
             let told = known.told(now);
-            let is_other_side = told.is_some_and(|(side, _)| Some(side) != truth.map(|one| one.0));
+            let is_other = told.map(|(side, _)| side) != truth.map(|(side, _)| side);
             let side = truth.map(|(side, ends)| (side, ends - now));
             let holder = known.holder(now, truth);
-            if is_other_side || touched.get(&address) == Some(&true) {
+            if side.is_some() && (has_found && is_other || touched.get(&address) == Some(&true)) {
                 contents.moved.push(GateChange { address, side, forget_flows: true, holder });
             }
             contents.all.elements.extend(side.map(|(side, life)| (address, side, life)));
@@ -256,8 +261,8 @@ impl Book {
             let Some(known) = self.known.get_mut(&address) else { continue };
             let told = known.told(now);
             let truth = known.truth(now, self.is_closed);
-            let is_other_side = told.map(|(side, _)| side) != truth.map(|(side, _)| side);
-            let forget_flows = forget_flows || is_other_side;
+            // Whether it is the same holder that comes back, two servers may not know alike.
+            let forget_flows = forget_flows || told.is_some() != truth.is_some();
             let is_same = match (told, truth) {
                 (None, None) => true,
                 (Some((old, old_ends)), Some((new, ends))) => {
@@ -434,13 +439,19 @@ mod tests {
         let mut book = Book::new();
         let found = [1, 2].map(|last| (address(last), Side::Registered, 60_000));
         book.found(&found, 100);
-        book.snapshot(0, &[Element(address(1), Unregistered, 5000, 0)], 100);
+        let told = [1, 3].map(|last| Element(address(last), Unregistered, 5000, 0));
+        book.snapshot(0, &told, 100);
         let contents = book.contents(100);
-        let expected =
-            [(address(1), Side::Unregistered, 5000), (address(2), Side::Registered, 60_000)];
+        let expected = [
+            (address(1), Side::Unregistered, 5000),
+            (address(2), Side::Registered, 60_000),
+            (address(3), Side::Unregistered, 5000),
+        ];
         assert_eq!(contents.all.elements, expected);
-        // The former agent had let it through.
-        assert_eq!(sides(&contents.moved), [(1, Some((Side::Unregistered, 5000)), true)]);
+        // The former agent had let it through, or another holder of its address.
+        let moved = [1, 3].map(|last| (last, Some((Side::Unregistered, 5000)), true));
+        assert_eq!(sides(&contents.moved), moved);
+        assert_eq!(book.contents(100).moved, [], "the gate knows whom it was told of");
         book.forget_found();
         assert_eq!(sides(&book.changes(100)), [(2, None, true)]);
     }

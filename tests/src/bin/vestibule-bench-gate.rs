@@ -152,7 +152,7 @@ enum Part {
 const SET_MILLISECONDS: u64 = 2000;
 /// How long after their leases phones begin to probe.
 const HEAD_START: Duration = Duration::from_secs(3);
-/// Flows of others that are tracked while an address's flows are forgotten.
+/// Flows of others that are tracked while those of former holders are deleted.
 const FLOWS: [u32; 2] = [0, 10_000];
 /// How long events come, in seconds.
 const EVENT_SECONDS: u32 = 20;

@@ -31,7 +31,8 @@ pub struct SetFigures {
     pub elements: u32,
     /// Changes in a batch.
     pub batch: u32,
-    /// Whether tracked flows of each address are forgotten, too, as when a host registers.
+    /// Whether the hosts that come in are others than those that were there before, so that the flows of these
+    /// are deleted at once.
     pub forget_flows: bool,
     /// Flows of others that are tracked meanwhile.
     pub tracked_flows: u32,
@@ -63,7 +64,8 @@ pub fn measure(
         let change = |number| GateChange {
             address: address(CHANGING + number),
             side: side.map(|side| (side, LIFE_MILLISECONDS)),
-            forget_flows,
+            // Another host than the one that has just gone.
+            forget_flows: forget_flows && side == Some(Side::Unregistered),
             holder: None,
         };
         (0..batch).map(change).collect::<Vec<GateChange>>()

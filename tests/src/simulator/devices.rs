@@ -115,7 +115,7 @@ impl World {
             let scene = gate_scene!(self, &self.committing);
             let verdict = self.checkers.gate.received(scene, address, belief.device);
             self.judge(verdict);
-            self.kernel.talk(address, belief.device, self.life, now);
+            self.kernel.talk(address, belief.device, now);
         }
     }
 

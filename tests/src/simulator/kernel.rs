@@ -4,22 +4,14 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use vestibule_core::{GateChange, Side};
 
-/// A tracked flow: whose it is, and which side its packets met first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flow {
-    /// The device.
-    pub(crate) device: usize,
-    /// The side.
-    pub(crate) side: Side,
-    /// The server's process in whose life it began.
-    pub(crate) life: u64,
-}
-
-/// The two sets, with ends in milliseconds of true time, and the flows of hosts in them.
+/// The two sets, with ends in milliseconds of true time, and whose tracked flows each address has.
+///
+/// A flow harms only whoever gets the address after its device: on the other side it is in another zone. Of
+/// whoever has left nothing is deleted before it has to, as if the thread that does so never had its turn.
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     elements: BTreeMap<Ipv4Addr, (Side, u64)>,
-    flows: BTreeMap<Ipv4Addr, Flow>,
+    flows: BTreeMap<Ipv4Addr, usize>,
     /// Somebody flushed the sets, and nobody has filled them since.
     pub(crate) is_flushed: bool,
     /// The table itself is gone: nothing can be changed in it.
@@ -43,17 +35,19 @@ impl Kernel {
                 }
             }
         }
-        for change in changes.iter().filter(|change| change.forget_flows) {
+        let is_put = |change: &&GateChange| change.side.is_some() && change.forget_flows;
+        for change in changes.iter().filter(is_put) {
             self.flows.remove(&change.address);
         }
     }
 
-    /// The whole of the sets.
+    /// The whole of the sets; flows of addresses in neither are deleted.
     pub(crate) fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)], now: u64) {
         self.elements = elements
             .iter()
             .map(|(address, side, milliseconds)| (*address, (*side, now + milliseconds)))
             .collect();
+        self.flows.retain(|address, _| self.elements.contains_key(address));
         self.is_flushed = false;
         self.is_behind = false;
     }
@@ -72,15 +66,15 @@ impl Kernel {
     }
 
     /// A host begins to talk.
-    pub(crate) fn talk(&mut self, address: Ipv4Addr, device: usize, life: u64, now: u64) {
-        if let Some(side) = self.side(address, now) {
-            self.flows.entry(address).or_insert(Flow { device, side, life });
+    pub(crate) fn talk(&mut self, address: Ipv4Addr, device: usize, now: u64) {
+        if self.side(address, now).is_some() {
+            self.flows.entry(address).or_insert(device);
         }
     }
 
-    /// The flow of an address.
+    /// The device that began the flows of an address.
     #[must_use]
-    pub(crate) fn flow(&self, address: Ipv4Addr) -> Option<Flow> {
+    pub(crate) fn flows_of(&self, address: Ipv4Addr) -> Option<usize> {
         self.flows.get(&address).copied()
     }
 

@@ -61,7 +61,6 @@ macro_rules! gate_scene {
             ahead: $ahead,
             now: $world.now,
             server_now: $world.server_now(),
-            life: $world.life,
         }
     };
 }

@@ -3,6 +3,7 @@
 //! Each test has a network stack of its own (`isolated`), which is the gateway; hosts and the campus
 //! are further namespaces inside it. The program `nft` is used to look and to interfere.
 
+mod flows;
 mod garden;
 
 mod inheritance;
@@ -18,6 +19,7 @@ use vestibule_firewall::{Dialect, FirewallError, Gate, Interference, Ruleset};
 use vestibule_tests::isolated;
 use vestibule_tests::isolated::{attempt, command, until};
 
+use flows::{flows_of, tracked};
 use surroundings::*;
 
 /// The whole table as `nft` shows it, without what changes by itself, and sets and chains in an order
@@ -516,17 +518,25 @@ fn one_source_port_follows_its_host(dialect: Dialect) {
     let mut gate = Gate::open_with(ruleset(10), &unregistered, dialect).unwrap();
     let socket = udp(&host, HOST);
     assert_eq!(ask(&socket, server), "lie");
-    // Why flows must be forgotten: without it the flow is remembered.
-    gate.apply(&[put(HOST, Side::Registered, HOUR_MILLISECONDS)]).unwrap();
-    assert_eq!(ask(&socket, server), "lie");
-    gate.apply(&[forgetting(put(HOST, Side::Registered, HOUR_MILLISECONDS))]).unwrap();
-    assert_eq!(ask(&socket, server), "truth");
-    gate.apply(&[forgetting(put(HOST, Side::Unregistered, HOUR_MILLISECONDS))]).unwrap();
-    assert_eq!(ask(&socket, server), "lie");
-    // A former daemon's flows are known to the next one.
+    // The flow of each side is remembered, and is not met on the other one.
+    for (side, answer) in
+        [(Side::Registered, "truth"), (Side::Unregistered, "lie"), (Side::Registered, "truth")]
+    {
+        gate.apply(&[put(HOST, side, HOUR_MILLISECONDS)]).unwrap();
+        for _ in 0..3 {
+            assert_eq!(ask(&socket, server), answer);
+        }
+    }
+    assert_eq!(flows_of(HOST), 2, "one of each side");
+    // Nor by a change that nobody told this daemon of.
     drop(gate);
-    let mut gate = Gate::open_with(ruleset(10), &[], dialect).unwrap();
+    let unregistered = [(HOST, Side::Unregistered, HOUR_MILLISECONDS)];
+    let mut gate = Gate::open_with(ruleset(10), &unregistered, dialect).unwrap();
+    assert_eq!(ask(&socket, server), "lie");
+    assert_eq!(flows_of(HOST), 2, "its own");
+    // Another holder inherits neither.
     gate.apply(&[forgetting(put(HOST, Side::Registered, HOUR_MILLISECONDS))]).unwrap();
+    assert_eq!(flows_of(HOST), 0);
     assert_eq!(ask(&socket, server), "truth");
 }
 
@@ -538,61 +548,6 @@ fn one_source_port_gets_the_truth_after_registration_and_the_lie_after_eviction(
 #[test]
 fn one_source_port_follows_its_host_on_any_kernel() {
     isolated!(|| one_source_port_follows_its_host(Dialect::Portable));
-}
-
-/// The sources of the flows that the kernel tracks, sorted, each once.
-fn tracked() -> Vec<Ipv4Addr> {
-    let mut sources: Vec<Ipv4Addr> = command("conntrack -L --src-nat --dst-nat -o save")
-        .lines()
-        .chain(command("conntrack -L").lines())
-        .filter_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("src=")))
-        .filter_map(|source| source.parse().ok())
-        .collect();
-    sources.sort_unstable();
-    sources.dedup();
-    sources
-}
-
-#[test]
-fn only_flows_of_the_named_addresses_are_forgotten() {
-    isolated!(|| {
-        let Surroundings { host, .. } = Surroundings::new();
-        for dialect in BOTH_DIALECTS {
-            let hosts: Vec<Ipv4Addr> = (100..140).map(address).collect();
-            for host_address in &hosts {
-                host.command(&format!("ip address replace {host_address}/24 dev uplink"));
-            }
-            let contents: Vec<(Ipv4Addr, Side, u64)> =
-                hosts.iter().map(|&host| (host, Side::Registered, HOUR_MILLISECONDS)).collect();
-            let mut gate = Gate::open_with(ruleset(100), &contents, dialect).unwrap();
-            for &host_address in &hosts {
-                assert_eq!(ask_new(&host, host_address, (OUTSIDE, 4000)), says("outside"));
-                assert_eq!(ask_new(&host, host_address, (RESOLVER_TRUE, 53)), says("truth"));
-            }
-            assert_eq!(tracked(), hosts);
-            // One, a few, many: by filter and by name.
-            let forget = |gate: &mut Gate, gone: &[Ipv4Addr]| {
-                let changes: Vec<GateChange> =
-                    gone.iter().map(|&host| forgetting(out(host))).collect();
-                gate.apply(&changes).unwrap();
-            };
-            forget(&mut gate, &hosts[..1]);
-            assert_eq!(tracked(), hosts[1..]);
-            forget(&mut gate, &hosts[1..4]);
-            assert_eq!(tracked(), hosts[4..]);
-            forget(&mut gate, &hosts[4..30]);
-            assert_eq!(tracked(), hosts[30..]);
-            // A renewal disturbs nothing.
-            gate.apply(&[put(hosts[30], Side::Registered, HOUR_MILLISECONDS)]).unwrap();
-            assert_eq!(tracked(), hosts[30..]);
-            // Of several changes of one address, one that forgets is enough.
-            gate.apply(&[forgetting(out(hosts[30])), put(hosts[30], Side::Registered, 60_000)])
-                .unwrap();
-            assert_eq!(tracked(), hosts[31..]);
-            forget(&mut gate, &hosts[31..]);
-            assert_eq!(tracked(), Vec::<Ipv4Addr>::new());
-        }
-    });
 }
 
 #[test]
@@ -672,7 +627,7 @@ fn dhcp_and_the_ping_check_are_not_tracked() {
         assert_eq!(ask_new(&host, HOST, (SERVER, 67)), says("dhcp"));
         // The server pings an address that nobody should have, and somebody answers.
         command(&format!("ping -n -c 1 -W 10 -I {SERVER} {HOST}"));
-        assert_eq!(tracked(), Vec::<Ipv4Addr>::new());
+        assert_eq!(tracked(), Vec::<(Ipv4Addr, Ipv4Addr)>::new());
         // Others' pings and packets are.
         campus.command(&format!("ping -n -c 1 -W 10 {SERVER}"));
         assert_eq!(tracked().len(), 1);

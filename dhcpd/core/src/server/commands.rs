@@ -6,8 +6,8 @@
 use super::{Server, Step};
 use crate::event::EndCause;
 use crate::{
-    Answer, Command, Effect, GateChange, HardwareAddress, Imported, Record, Registration, Release,
-    Suspension, Ticket, Timestamp, limits,
+    Answer, Command, Effect, HardwareAddress, Imported, Record, Registration, Release, Suspension,
+    Ticket, Timestamp, limits,
 };
 use std::net::Ipv4Addr;
 
@@ -190,7 +190,7 @@ impl Server {
         let old = self.registrations.valid(hardware, self.now).cloned();
         self.registrations.insert(registration.clone());
         step.persist(Record::Registration(registration.clone()));
-        self.tell_gate(hardware, false, step);
+        self.tell_gate(hardware, step);
         self.announce_registration(registration, old.as_ref(), step);
     }
 
@@ -204,15 +204,13 @@ impl Server {
     ) -> bool {
         let Some(registration) = self.registrations.remove(hardware) else { return false };
         step.persist(Record::RegistrationRemoved(hardware));
-        self.tell_gate(hardware, true, step);
+        self.tell_gate(hardware, step);
         self.announce_end(registration, cause, step);
         true
     }
 
-    /// Has the kernel told of every address that the device holds in gated networks. `has_ended`: it may
-    /// have passed until now, also where the book does not know: who was registered before a restart and
-    /// is not after it counts as unregistered from the first step on.
-    fn tell_gate(&mut self, hardware: HardwareAddress, has_ended: bool, step: &mut Step<'_>) {
+    /// Has the kernel told of every address that the device holds in gated networks.
+    fn tell_gate(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) {
         let addresses: Vec<u32> =
             self.book.of_hardware(hardware).map(|lease| lease.address().into()).collect();
         for address in addresses {
@@ -224,10 +222,7 @@ impl Server {
                     address,
                     self.now,
                 );
-                step.gate(change.map(|change| GateChange {
-                    forget_flows: change.forget_flows || has_ended,
-                    ..change
-                }));
+                step.gate(change);
             }
         }
     }

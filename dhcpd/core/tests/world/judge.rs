@@ -484,6 +484,8 @@ impl Judge {
         self.configuration = configuration(other, self.ways);
         let records = self.durable.clone();
         self.server = Server::new(self.configuration.clone(), [SERVER], records, self.now);
+        // Whose ACK has not left has begun no flows.
+        self.decided = self.committed.clone();
         // The shell begins by setting the kernel right.
         self.step(Input::GateLost, None);
         let gate = self.server.gate(self.now);

@@ -1,13 +1,17 @@
-//! What the kernel would hold: two sets whose elements expire by themselves.
+//! What the kernel would hold: two sets whose elements expire by themselves, and tracked flows.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use vestibule_core::{Effect, Side, Timestamp};
+use vestibule_core::{ClientIdentifier, Effect, Record, Side, Timestamp};
 
 /// The gate's two sets, as changes were applied to them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KernelSets {
     elements: BTreeMap<Ipv4Addr, (Side, Timestamp)>,
+    /// Who was granted an address last.
+    holders: BTreeMap<Ipv4Addr, ClientIdentifier>,
+    /// Whose flows there can be: of whoever was in a set. Nothing deletes those of who has left before it has to.
+    flows: BTreeMap<Ipv4Addr, ClientIdentifier>,
 }
 
 impl KernelSets {
@@ -18,14 +22,18 @@ impl KernelSets {
             Timestamp::from_milliseconds(now.milliseconds() + milliseconds)
         };
         match effect {
+            Effect::Persist(Record::Lease(lease)) => {
+                self.holders.insert(lease.address, lease.client.clone());
+            }
             Effect::Gate(change) => match change.side {
                 Some((side, milliseconds)) => {
-                    let element = (side, after(milliseconds));
-                    let old = self.elements.insert(change.address, element);
-                    let old_side = old.filter(|(_, end)| now < *end).map(|(old, _)| old);
+                    self.elements.insert(change.address, (side, after(milliseconds)));
+                    let holder = self.holders.get(&change.address);
+                    let holder = holder.expect("only a lease puts an address in a set");
+                    let former = self.flows.insert(change.address, holder.clone());
                     assert!(
-                        change.forget_flows || old_side == Some(side),
-                        "flows of {} outlive their side: {old_side:?} to {side:?}",
+                        change.forget_flows || former.is_none_or(|former| former == *holder),
+                        "flows of {} outlive their holder",
                         change.address
                     );
                 }
@@ -39,6 +47,8 @@ impl KernelSets {
                     .iter()
                     .map(|(address, side, milliseconds)| (*address, (*side, after(*milliseconds))))
                     .collect();
+                // Whoever is in neither set then has none.
+                self.flows.retain(|address, _| self.elements.contains_key(address));
             }
             _ => {}
         }

@@ -21,9 +21,6 @@ pub(crate) struct Scene<'a> {
     pub(crate) now: u64,
     /// The same on the server's clock.
     pub(crate) server_now: Timestamp,
-    /// The server's process. Flows that began in the life of an earlier one are not judged: which of them
-    /// were to be forgotten died with it.
-    pub(crate) life: u64,
 }
 
 /// See the module.
@@ -93,16 +90,6 @@ impl GateRight {
                     format!("the portal was told {side:?} for {address}, but it is {actual:?}");
                 return Err(Violation::new("P3", what));
             }
-            let flow = kernel.flow(*address).filter(|flow| flow.life == scene.life);
-            if let Some(flow) = flow
-                && is_still_so
-                && actual.is_some()
-                && flow.side != side
-            {
-                let what =
-                    format!("the portal was told {side:?} for {address}, but {flow:?} lives on");
-                return Err(Violation::new("P3", what));
-            }
         }
         Ok(())
     }
@@ -121,12 +108,8 @@ fn wrong(
 }
 
 fn flows(scene: Scene<'_>, when: &str, address: Ipv4Addr, device: usize) -> Verdict {
-    let Scene { kernel, now, life, .. } = scene;
-    let Some(flow) = kernel.flow(address).filter(|flow| flow.life == life) else { return Ok(()) };
-    let side = kernel.side(address, now);
-    if flow.device == device && side.is_none_or(|side| side == flow.side) {
-        return Ok(());
-    }
-    let what = format!("{when} for {address} to device {device} in {side:?}: {flow:?} lives on");
+    let former = scene.kernel.flows_of(address).filter(|former| *former != device);
+    let Some(former) = former else { return Ok(()) };
+    let what = format!("{when} for {address} to device {device}: flows of device {former} live on");
     Err(Violation::new("P3", what))
 }

@@ -135,7 +135,7 @@ impl Pair {
         self.judge(verdict);
         // Its packets may take the way through either.
         for node in &mut self.nodes {
-            node.kernel.talk(address, belief.device, node.life, now);
+            node.kernel.talk(address, belief.device, now);
         }
     }
 
@@ -149,7 +149,6 @@ impl Pair {
             ahead: if with_ahead { &node.committing } else { &[] },
             now: self.now,
             server_now: node.time(self.now),
-            life: node.life,
         }
     }
 

@@ -478,7 +478,7 @@ fn gate_change(
     if old_side.is_none() && new_side.is_none() {
         return None;
     }
-    let forget_flows = old_side != new_side || !same_client;
+    let forget_flows = new_side.is_none() || !same_client;
     Some(GateChange { address: address.into(), side, forget_flows, holder: None })
 }
 
@@ -496,10 +496,15 @@ mod tests {
     fn the_kernel_is_told_of_new_holders_and_new_sides() {
         let held = Standing::Held(Some(Side::Registered));
         let side = Some((Side::Registered, 1000));
-        let renewal = gate_change(1, held, held, side, true).unwrap();
-        assert!(!renewal.forget_flows, "a renewal restarts the clock and disturbs nothing");
-        assert!(gate_change(1, held, held, side, false).unwrap().forget_flows);
-        assert!(gate_change(1, Standing::Ended, held, side, true).unwrap().forget_flows);
+        let forgets = |old, new, side, same_client| {
+            gate_change(1, old, new, side, same_client).unwrap().forget_flows
+        };
+        assert!(!forgets(held, held, side, true), "a renewal restarts the clock");
+        assert!(forgets(held, held, side, false), "its new holder inherits nothing");
+        assert!(forgets(Standing::Ended, held, side, false), "nor if nobody had it meanwhile");
+        assert!(!forgets(Standing::Ended, held, side, true), "its own flows are its own");
+        let unregistered = Standing::Held(Some(Side::Unregistered));
+        assert!(!forgets(unregistered, held, side, true), "another side is another zone");
         let removal = gate_change(1, held, Standing::Ended, None, true).unwrap();
         assert_eq!((removal.side, removal.forget_flows), (None, true));
         assert_eq!(gate_change(1, Standing::Ended, Standing::Declined, None, true), None);

@@ -208,39 +208,6 @@ fn what_happened_while_the_server_was_away_is_told_with_the_first_steps() {
 }
 
 #[test]
-fn a_permit_that_ended_while_the_server_was_away_has_its_flows_forgotten() {
-    let mut bench = Bench::new(100);
-    let register = Register {
-        expires: Some(bench.now.plus_seconds(1)),
-        ..Register::of(RegistrationTarget::Hardware(hardware(1)))
-    };
-    let mut effects = bench.input(Input::Command(Ticket(0), Command::Register(register)));
-    let offer = bench.reply(request(1, MessageType::Discover)).unwrap();
-    let mut select = request(1, MessageType::Request);
-    select.requested_address = Some(offer.yiaddr);
-    select.server_identifier = Some(SERVER);
-    effects.extend(bench.input(Input::Packet(&select)));
-    let records: Vec<Record> = effects
-        .into_iter()
-        .filter_map(|effect| match effect {
-            Effect::Persist(record) => Some(record),
-            _ => None,
-        })
-        .collect();
-    let now = bench.now.plus_seconds(10);
-    let mut bench = Bench { server: Server::new(configuration(100), [SERVER], records, now), now };
-    let changes: Vec<_> = bench
-        .input(Input::Tick)
-        .into_iter()
-        .filter_map(|effect| match effect {
-            Effect::Gate(change) => Some((change.address, change.forget_flows)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(changes, [(offer.yiaddr, true)]);
-}
-
-#[test]
 fn a_device_that_gets_another_address_is_told_of_with_both() {
     let mut bench = Bench::announcing(100);
     let first = bench.lease(1).unwrap();

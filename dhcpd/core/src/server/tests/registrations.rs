@@ -14,7 +14,7 @@ fn registration_moves_the_host_and_its_end_moves_it_back() {
     let effects = bench.input(Input::Command(Ticket(7), register.clone()));
     let changes = gate_changes(&effects);
     assert_eq!(changes[0].side, Some((Side::Registered, 60_000)));
-    assert!(changes[0].forget_flows);
+    assert!(!changes[0].forget_flows, "what it has is its own");
     assert!(effects.iter().any(|effect| matches!(
         effect,
         Effect::Answer {
@@ -36,7 +36,7 @@ fn registration_moves_the_host_and_its_end_moves_it_back() {
     let effects = bench.input(Input::Tick);
     let changes = gate_changes(&effects);
     assert_eq!(changes[0].side, Some((Side::Unregistered, 60_000)));
-    assert!(changes[0].forget_flows);
+    assert!(!changes[0].forget_flows);
     assert_eq!(bench.server.gate(bench.now), [(address, Side::Unregistered, 60_000)]);
 }
 
@@ -119,4 +119,21 @@ fn replacing_a_device_moves_the_permit_in_one_step() {
         .map(|(address, side, _)| (address, side))
         .collect();
     assert_eq!(sides, [(old, Side::Unregistered), (new, Side::Registered)]);
+}
+
+#[test]
+fn a_client_that_comes_back_to_its_address_keeps_its_flows_and_another_one_does_not_inherit_them() {
+    let mut bench = Bench::new(1);
+    let address = bench.lease(1).unwrap();
+    for (number, is_another) in [(1, false), (2, true), (2, false), (1, true)] {
+        // The end of the lease alone: its element has gone by itself, and nothing is told to the kernel.
+        bench.now = bench.now.plus_seconds(121);
+        assert_eq!(gate_changes(&bench.input(Input::Tick)), []);
+        bench.reply(request(number, MessageType::Discover)).unwrap();
+        let mut select = request(number, MessageType::Request);
+        select.requested_address = Some(address);
+        select.server_identifier = Some(SERVER);
+        let changes = gate_changes(&bench.packet(select));
+        assert_eq!(changes[0].forget_flows, is_another, "{number}");
+    }
 }
