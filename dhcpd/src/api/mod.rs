@@ -23,6 +23,7 @@
 //! | `failover` | the pair that this server is half of |
 //! | `events`, `webhooks` | what happened, and how it is brought to others |
 //! | `chunks` | answers without an end, server-sent events |
+//! | `dashboard` | the page for people, and the pictures that it draws |
 //! | `vouchers` | codes that let devices in |
 //! | `view`, `voucher_view` | their JSON |
 //! | `problem` | everything that can go wrong |
@@ -36,6 +37,7 @@ mod body;
 mod captive;
 mod certificate;
 mod chunks;
+mod dashboard;
 mod events;
 mod failover;
 mod forwarded;
@@ -86,6 +88,7 @@ pub use access::{Access, ROUTES};
 pub use captive::CaptivePortal;
 pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
+pub use dashboard::{PICTURE_AGE_MAX, PICTURE_INTERVAL, WATCHERS_MAX};
 pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
 pub use failover::{FailoverView, PairNetworkView, PoolMismatchView};
 pub use gate::GateFeed;
@@ -174,6 +177,7 @@ struct Shared {
     search: Option<Arc<dyn Search>>,
     events: Option<Events>,
     subscribers: Arc<Semaphore>,
+    dashboard: dashboard::Dashboard,
     webhooks: Webhooks,
     timeouts: Timeouts,
     gate_feed: OnceLock<GateFeed>,
@@ -240,6 +244,7 @@ impl ApiState {
                 search,
                 events: None,
                 subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
+                dashboard: dashboard::Dashboard::default(),
                 webhooks: Webhooks::default(),
                 timeouts,
                 gate_feed: OnceLock::new(),
@@ -413,6 +418,9 @@ fn router(state: &ApiState) -> Router {
         .route("/captive", get(captive::captive))
         .route("/healthz", get(status::healthz))
         .route("/metrics", get(status::metrics))
+        .route("/", get(dashboard::page))
+        .route("/dashboard", get(dashboard::picture))
+        .route("/dashboard/live", get(dashboard::live))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.clone(), finish))

@@ -35,19 +35,33 @@ pub(super) async fn healthz(State(state): State<ApiState>) -> Result<Response, P
 
 /// `GET /metrics`
 pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
-    // A sick core is when the other numbers are wanted most.
+    let text = taken(&state).await.exposition;
+    (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+}
+
+/// How the server is at one moment.
+pub(super) struct Taken {
+    /// What `/v1/status` answers; `None`: the core did not answer in time.
+    pub(super) status: Option<StatusView>,
+    /// What `/metrics` answers: a sick core is when the other numbers are wanted most.
+    pub(super) exposition: String,
+}
+
+/// Asks the core once for both.
+pub(super) async fn taken(state: &ApiState) -> Taken {
     let metrics = &state.shared.metrics;
     if let Some(history) = state.shared.history.get() {
         metrics.history().look(&history.health());
     }
-    let text = match core_status(&state, state.shared.timeouts.health).await {
-        Ok(core) => match failover::pair(&state).await {
-            Ok(Some(pair)) => metrics.encode_with_pair(&core, &pair),
-            _ => metrics.encode(&core),
-        },
-        Err(_) => metrics.encode_without_core(),
+    let Ok(core) = core_status(state, state.shared.timeouts.health).await else {
+        return Taken { status: None, exposition: metrics.encode_without_core() };
     };
-    (StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+    let pair = failover::pair(state).await.ok().flatten();
+    let exposition = match &pair {
+        Some(pair) => metrics.encode_with_pair(&core, pair),
+        None => metrics.encode(&core),
+    };
+    Taken { status: Some(view(state, &core, pair.as_deref())), exposition }
 }
 
 pub(super) async fn core_status(
