@@ -9,7 +9,7 @@ use std::time::Duration;
 use vestibule_core::{Lease, Record};
 use vestibule_dhcpd::api::{Timeouts, WATCHERS_MAX};
 
-const WITHOUT_TOKEN: &str = "host: test\r\n";
+const WITHOUT_TOKEN: &str = "";
 
 fn named(name: &str) -> Record {
     let known = lease([10, 20, 0, 17], &mac(1));
@@ -40,7 +40,7 @@ fn the_page_is_whole_and_may_do_nothing_but_ask_this_server() {
         "content-type: text/html; charset=utf-8",
         "cache-control: no-store",
         "x-content-type-options: nosniff",
-        "x-frame-options: DENY",
+        "x-frame-options: deny",
         "referrer-policy: no-referrer",
     ] {
         assert!(page.has_header(line), "{line}");
