@@ -367,3 +367,44 @@ fn every_mistake_is_named_with_its_line() {
     vestibule(&["status", "--config", &file])
         .failed(USAGE, &["does not tell where the API is", "--api"]);
 }
+
+/// The example of the documentation, word for word.
+#[test]
+fn what_a_client_would_get_is_explained_as_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let file = root.join("docs/examples/two-sites.toml").display().to_string();
+    let explain = |more: &[&str]| vestibule(&[&["check", &file, "--explain"], more].concat());
+    let said = explain(&["00:1b:78:00:00:01@10.10.0.1"]).ok();
+    let documentation = std::fs::read_to_string(root.join("docs/configuration.md")).unwrap();
+    assert!(documentation.contains(&said), "{said}");
+
+    let client = "02:00:5e:00:53:01@10.10.0.1";
+    let boots = [client, "--architecture", "7", "--vendor-class", "PXEClient"];
+    let said = explain(&boots).ok();
+    assert!(said.contains("next-server = 10.0.0.69: class uefi-boot"), "{said}");
+    assert!(said.contains("bootfile-name = ipxe.efi: class uefi-boot"), "{said}");
+    let said = explain(&[&boots[..], &["--user-class", "iPXE"]].concat()).ok();
+    assert!(said.contains("bootfile-name = http://boot.campus.example/menu: class ipxe"), "{said}");
+
+    let said = explain(&["02:00:5e:00:53:21@10.10.0.1", "--json"]).ok();
+    let document: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(document["address"], "10.10.0.5");
+    assert_eq!(document["reserved"], true);
+    assert_eq!(document["lifetime"], json!({ "seconds": 604_800, "from": "profile printer" }));
+    let from = |name: &str| {
+        let options = document["options"].as_array().unwrap();
+        options.iter().find(|option| option["name"] == name).unwrap()["from"].clone()
+    };
+    assert_eq!(from("host-name"), "the reservation");
+    assert_eq!(from("domain-name"), "the reservation's profile");
+    assert_eq!(from("routers"), "the subnet");
+
+    let gated = "02:00:5e:00:53:01@10.20.0.1";
+    assert!(explain(&[gated]).ok().contains("for 2m: leases.lifetime-unregistered"));
+    assert!(explain(&[gated, "--registered"]).ok().contains("for 1h: leases.lifetime"));
+    explain(&["02:00:5e:00:53:01@192.0.2.1"]).failed(REFUSED, &["nothing: unknown-network"]);
+    explain(&["02:00:5e:00:53:01"]).failed(USAGE, &["MAC@RELAY"]);
+    explain(&[client, "--circuit-id", "hex:0"]).failed(USAGE, &["hex:0a0b"]);
+    explain(&[client, "--role", "guest"]).failed(USAGE, &["no role guest"]);
+    vestibule(&["check", &file, "--registered"]).failed(USAGE, &["--explain"]);
+}

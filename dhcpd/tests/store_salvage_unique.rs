@@ -11,8 +11,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use store_support::{Random, SimulatedDisk, open, options, segment};
 use vestibule_core::{
     AddressRange, Arrival, Configuration, Effect, Effects, GateBy, HardwareAddress, Input,
-    MessageType, Network, Octets, OptionSet, PerClass, RandomisedAddresses, Reason, Record,
-    RegistrationRules, Request, Server, SocketIndex, Subnet, Timestamp,
+    KeptOptions, MessageType, Network, Octets, OptionSet, PerClass, Policy, RandomisedAddresses,
+    Reason, Record, RegistrationRules, Request, Server, SocketIndex, Subnet, Timestamp,
 };
 use vestibule_dhcpd::store::{SalvageTerms, Store, salvage};
 
@@ -39,6 +39,8 @@ fn configuration() -> Configuration {
                 }],
                 options: OptionSet::new(),
                 class_pools: PerClass::default(),
+                special_pools: Vec::new(),
+                profile: None,
                 class_options: PerClass::default(),
                 reservations: Vec::new(),
             }],
@@ -51,6 +53,7 @@ fn configuration() -> Configuration {
         cache_threshold_percent: 0,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        policy: Policy::default(),
         failover: None,
     }
 }
@@ -83,6 +86,7 @@ fn message(client: u8, message_type: MessageType) -> Request {
         subnet_selection: None,
         rapid_commit: false,
         relay_agent: None,
+        kept_options: KeptOptions::default(),
     }
 }
 

@@ -20,6 +20,8 @@ const GATE_BY_MAX: usize = 16;
 pub(crate) struct PlacedPool {
     /// The class of hosts that it is for; `None`: for anybody.
     pub(crate) class: Option<Class>,
+    /// Whether it has a table of its own.
+    pub(crate) is_special: bool,
     pub(crate) range: Placed<AddressRange>,
 }
 

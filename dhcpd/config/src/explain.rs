@@ -8,9 +8,9 @@ use crate::checked::{
     Api, ApiTls, BuiltinPortal, Captive, Dns, Failover, GardenEntry, Gate, GateMode, GatedIpv6,
     Identify, Server, Tls, Vestibule,
 };
-use crate::explain_networks;
 use crate::value::{duration_in_words, size_in_words};
 use crate::warnings::warnings;
+use crate::{explain_networks, explain_policy};
 use ipnetwork::Ipv6Network;
 use std::fmt::{self, Display, Write as _};
 use vestibule_core::failover::Role;
@@ -30,6 +30,7 @@ fn write_all(text: &mut String, vestibule: &Vestibule) -> fmt::Result {
     server(text, &vestibule.server)?;
     leases(text, &vestibule.core)?;
     registrations(text, &vestibule.core.registration)?;
+    explain_policy::policy(text, vestibule)?;
     for network_configured in &vestibule.core.networks {
         explain_networks::network(text, network_configured, vestibule)?;
     }
@@ -80,6 +81,17 @@ fn leases(text: &mut String, core: &Configuration) -> fmt::Result {
     writeln!(text, "  last {unregistered} for unregistered hosts of gated networks")?;
     let quarantine = duration_in_words(core.decline_quarantine_seconds);
     writeln!(text, "  keep a declined address from everybody for {quarantine}")?;
+    if let Some(pressure) = core.policy.pressure {
+        let lifetime = duration_in_words(pressure.lifetime_seconds);
+        let percent = pressure.threshold_percent;
+        writeln!(text, "  last {lifetime} at most in a pool that is {percent}% in use")?;
+    }
+    if let Some(limit) = core.policy.lease_limits.per_circuit {
+        writeln!(text, "  behind one circuit: {limit} at most")?;
+    }
+    if let Some(limit) = core.policy.lease_limits.per_owner {
+        writeln!(text, "  of one owner's devices: {limit} at most")?;
+    }
     match core.cache_threshold_percent {
         0 => writeln!(text, "  every renewal is written")?,
         percent => writeln!(

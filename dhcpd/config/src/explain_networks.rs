@@ -3,7 +3,7 @@
 use crate::checked::Vestibule;
 use crate::explain::counted;
 use crate::option_definitions::OptionDefinition;
-use crate::option_value::{in_words, name_of};
+use crate::option_value::{NEXT_SERVER, in_words, name_of};
 use crate::value::{duration_in_words, range_in_words};
 use std::fmt::{self, Write as _};
 use vestibule_core::{Class, GateBy, Network, OptionSet, PerClass, RandomisedAddresses, Subnet};
@@ -38,16 +38,34 @@ pub(crate) fn network(text: &mut String, network: &Network, vestibule: &Vestibul
     options(text, names, &network.options, "  ", None)?;
     class_options(text, names, &network.class_options, "  ")?;
     for subnet_configured in &network.subnets {
-        subnet(text, names, subnet_configured)?;
+        subnet(text, vestibule, subnet_configured)?;
     }
     Ok(())
 }
 
-fn subnet(text: &mut String, names: Names<'_>, subnet: &Subnet) -> fmt::Result {
+fn subnet(text: &mut String, vestibule: &Vestibule, subnet: &Subnet) -> fmt::Result {
+    let names = vestibule.option_definitions.as_slice();
     writeln!(text, "  subnet {}", subnet.prefix)?;
-    for (class, pool) in subnet.all_pools() {
+    for (class, pool) in subnet.plain_pools() {
         let size = counted(pool.size(), "address", "addresses");
         writeln!(text, "    pool {}, {size}{}", range_in_words(&pool), for_hosts(class))?;
+    }
+    for pool in &subnet.special_pools {
+        let size = counted(pool.range.size(), "address", "addresses");
+        let (range, hosts) = (range_in_words(&pool.range), for_hosts(pool.class));
+        let classes: Vec<&str> = pool
+            .clients
+            .iter()
+            .filter_map(|index| vestibule.core.policy.classes.get(index))
+            .map(|class| &*class.name)
+            .collect();
+        let clients = if classes.is_empty() {
+            String::new()
+        } else {
+            format!(", for clients of {}", classes.join(", "))
+        };
+        writeln!(text, "    pool {range}, {size}{hosts}{clients}")?;
+        options(text, names, &pool.options, "      ", None)?;
     }
     if subnet.all_pools().next().is_none() {
         writeln!(text, "    no pools")?;
@@ -64,6 +82,11 @@ fn subnet(text: &mut String, names: Names<'_>, subnet: &Subnet) -> fmt::Result {
         write!(text, ", {pooled} in pools, {with_options} with options")?;
     }
     writeln!(text)?;
+    if let Some(profile) =
+        subnet.profile.and_then(|index| vestibule.core.policy.profiles.get(index.0))
+    {
+        writeln!(text, "    uses the profile {}", profile.name)?;
+    }
     options(text, names, &subnet.options, "    ", None)?;
     class_options(text, names, &subnet.class_options, "    ")
 }
@@ -96,6 +119,9 @@ pub(crate) fn options(
     indent: &str,
     class: Option<Class>,
 ) -> fmt::Result {
+    if let Some(address) = options.next_server() {
+        writeln!(text, "{indent}{NEXT_SERVER} = {address}{}", for_hosts(class))?;
+    }
     for (code, contents) in options.iter() {
         let (name, value) = (name_of(names, code), in_words(names, code, contents));
         writeln!(text, "{indent}option {name} = {value}{}", for_hosts(class))?;

@@ -18,7 +18,10 @@ pub const FILE: Section = Section {
     keys: &[
         "server",
         "leases",
+        "options",
         "option",
+        "class",
+        "profile",
         "network",
         "gate",
         "dns",
@@ -49,11 +52,52 @@ pub const LEASES: Section = Section {
         "decline-quarantine",
         "cache-threshold",
         "rapid-commit",
+        "pressure-threshold",
+        "lifetime-under-pressure",
+        "limit-per-circuit",
+        "limit-per-owner",
     ],
 };
 
 /// `[[option]]`
 pub const OPTION: Section = Section { header: "[[option]]", keys: &["name", "code", "type"] };
+
+/// What a class can ask for, in the class itself and in its alternatives.
+macro_rules! with_conditions {
+    ($($key:literal),*) => {
+        &[
+            $($key,)*
+            "vendor-class",
+            "vendor-class-prefix",
+            "user-class",
+            "circuit-id",
+            "circuit-id-prefix",
+            "remote-id",
+            "remote-id-prefix",
+            "mac-prefix",
+            "architecture",
+            "registration",
+            "role",
+            "option",
+        ]
+    };
+}
+
+/// `[[class]]`
+pub const CLASS: Section =
+    Section { header: "[[class]]", keys: with_conditions!("name", "options", "lifetime", "any") };
+
+/// `[[class.any]]`
+pub const CLASS_ALTERNATIVE: Section =
+    Section { header: "[[class.any]]", keys: with_conditions!() };
+
+/// `[[class.option]]`
+pub const CLASS_OPTION: Section =
+    Section { header: "[[class.option]]", keys: &["name", "is", "begins", "contains"] };
+
+/// `[[profile]]`
+pub const PROFILE: Section =
+    Section { header: "[[profile]]", keys: &["name", "options", "lifetime"] };
 
 /// `[[network]]`
 pub const NETWORK: Section = Section {
@@ -83,13 +127,23 @@ pub const SUBNET: Section = Section {
         "options",
         "options-registered",
         "options-unregistered",
+        "profile",
+        "pool",
         "reservation",
     ],
 };
 
 /// `[[network.subnet.reservation]]`
-pub const RESERVATION: Section =
-    Section { header: "[[network.subnet.reservation]]", keys: &["mac", "address", "options"] };
+pub const RESERVATION: Section = Section {
+    header: "[[network.subnet.reservation]]",
+    keys: &["mac", "client-identifier", "circuit-id", "address", "host-name", "profile", "options"],
+};
+
+/// `[[network.subnet.pool]]`
+pub const POOL: Section = Section {
+    header: "[[network.subnet.pool]]",
+    keys: &["ranges", "classes", "registration", "options"],
+};
 
 /// `[gate]`
 pub const GATE: Section = Section {
@@ -222,13 +276,18 @@ pub const FAILOVER: Section = Section {
 };
 
 /// All of them, in the order of the documentation.
-pub const SECTIONS: [Section; 24] = [
+pub const SECTIONS: [Section; 29] = [
     FILE,
     SERVER,
     LEASES,
     OPTION,
+    CLASS,
+    CLASS_ALTERNATIVE,
+    CLASS_OPTION,
+    PROFILE,
     NETWORK,
     SUBNET,
+    POOL,
     RESERVATION,
     GATE,
     PORTAL,

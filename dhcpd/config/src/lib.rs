@@ -15,9 +15,11 @@ mod api;
 mod captive;
 mod checked;
 mod classes;
+mod client_classes;
 mod events;
 mod explain;
 mod explain_networks;
+mod explain_policy;
 mod failover;
 pub mod garden_link;
 pub mod grammar;
@@ -52,12 +54,14 @@ pub use probes::{NameProbe, PageProbe, Probes};
 pub use token::{Credential, Token, TokenError};
 pub use warnings::warnings;
 
+use client_classes::Names;
 use mistake::Complaint;
 use reader::{Reader, Table};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use toml::de::DeTable;
+use vestibule_core::Policy;
 
 /// Seconds of a duration as the file writes it, as in `1h30m`, for what a command line says.
 ///
@@ -67,6 +71,23 @@ pub fn parse_duration(text: &str) -> Result<u32, String> {
     value::duration(text).map_err(|Complaint { message, remedy }| {
         remedy.map_or_else(|| message.clone(), |remedy| format!("{message}: {remedy}"))
     })
+}
+
+/// Bytes as the file writes them: `hex:…` and the like, or else the text itself.
+///
+/// # Errors
+/// What is wrong with them, and how they are written.
+pub fn parse_bytes(text: &str) -> Result<Vec<u8>, String> {
+    client_classes::bytes_or_text(text).map_err(|Complaint { message, remedy }| {
+        remedy.map_or_else(|| message.clone(), |remedy| format!("{message}: {remedy}"))
+    })
+}
+
+/// Name and contents of an option as they are written in the file.
+#[must_use]
+pub fn option_in_words(vestibule: &Vestibule, code: u8, contents: &[u8]) -> (String, String) {
+    let names = &vestibule.option_definitions;
+    (option_value::name_of(names, code), option_value::in_words(names, code, contents))
 }
 
 /// A duration as [`parse_duration`] reads it.
@@ -210,7 +231,14 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
     let leases = sections::leases(reader, file);
     let option_definitions = option_definitions::definitions(reader, file);
     reader.define(&option_definitions);
-    let (mut networks, gated_ipv6) = networks::networks(reader, file);
+    let options = option_value::options(reader, file);
+    let profiles = client_classes::profiles(reader, file);
+    let classes = client_classes::classes(reader, file);
+    let names = Names {
+        classes: classes.iter().map(|class| class.name.clone()).collect(),
+        profiles: profiles.iter().map(|profile| profile.name.clone()).collect(),
+    };
+    let (mut networks, gated_ipv6) = networks::networks(reader, file, &names);
     let dns = sections::dns(reader, file);
     let gate = sections::gate(reader, file, dns.as_ref());
     let captive = captive::captive(reader, file);
@@ -233,6 +261,13 @@ fn assemble(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Vestibule> {
         cache_threshold_percent: leases.cache_threshold_percent,
         rapid_commit: leases.rapid_commit,
         registration,
+        policy: Policy {
+            options,
+            classes,
+            profiles,
+            lease_limits: leases.limits,
+            pressure: leases.pressure,
+        },
         failover: failover.as_ref().map(Failover::core),
     };
     Some(Vestibule {

@@ -32,6 +32,18 @@ pub const RESERVATIONS_MAX: usize = 262_144;
 /// Bytes of one option's contents. More than 255 are split over several options (RFC 3396).
 pub const OPTION_LENGTH_MAX: usize = 1024;
 
+/// Profiles in one file.
+pub const PROFILES_MAX: usize = 1024;
+
+/// Values of one condition of a class, and alternatives of a class.
+pub const CLASS_VALUES_MAX: usize = 256;
+
+/// The least part of a pool in use, in percent, that can be called pressure.
+pub const PRESSURE_PERCENT_MIN: u8 = 50;
+
+/// The highest limit of leases for a circuit or an owner.
+pub const LEASE_LIMIT_MAX: u32 = 65_535;
+
 /// Options that one file gives names of its own.
 pub const OPTION_DEFINITIONS_MAX: usize = 128;
 

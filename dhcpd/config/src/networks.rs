@@ -7,6 +7,7 @@
 
 use crate::checked::GatedIpv6;
 use crate::classes::{self, Gated, PlacedPool};
+use crate::client_classes::{self, Names};
 use crate::grammar;
 use crate::ipv6;
 use crate::limits::{
@@ -20,8 +21,10 @@ use crate::value;
 use ipnetwork::Ipv4Network;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use vestibule_core::options::code;
 use vestibule_core::{
-    AddressRange, Class, HardwareAddress, Network, PerClass, Reservation, Subnet,
+    AddressRange, Class, HardwareAddress, Holder, Network, PerClass, Reservation, SpecialPool,
+    Subnet,
 };
 
 /// What is remembered across the file, to find what stands twice and what is too much.
@@ -36,7 +39,11 @@ struct Seen {
 }
 
 /// Reads every `[[network]]`.
-pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> (Vec<Network>, GatedIpv6) {
+pub(crate) fn networks(
+    reader: &mut Reader<'_>,
+    file: &Table<'_>,
+    names: &Names,
+) -> (Vec<Network>, GatedIpv6) {
     let tables = reader.tables(file, "network", &grammar::NETWORK);
     if !file.has("network") {
         reader.missing(file, "network", "a DHCP server needs one [[network]] at least");
@@ -48,7 +55,7 @@ pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> (Vec<Networ
     }
     let mut seen = Seen::default();
     let networks: Vec<Network> =
-        tables.iter().filter_map(|table| network(reader, table, &mut seen)).collect();
+        tables.iter().filter_map(|table| network(reader, table, names, &mut seen)).collect();
     refuse_overlapping_prefixes(reader, seen.prefixes);
     for (what, count, limit) in [
         ("subnets", seen.subnets as u64, SUBNETS_MAX as u64),
@@ -64,7 +71,12 @@ pub(crate) fn networks(reader: &mut Reader<'_>, file: &Table<'_>) -> (Vec<Networ
     (networks, seen.gated_ipv6)
 }
 
-fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Option<Network> {
+fn network(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    names: &Names,
+    seen: &mut Seen,
+) -> Option<Network> {
     let name = reader.parsed(table, "name", value::name);
     if !table.has("name") {
         reader.missing(table, "name", "it stands in logs and metrics, as in name = \"halls\"");
@@ -129,8 +141,10 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
     }
     let subnets = reader.tables(table, "subnet", &grammar::SUBNET);
     let mut devices = BTreeMap::new();
-    let subnets =
-        subnets.iter().filter_map(|table| subnet(reader, table, by, seen, &mut devices)).collect();
+    let subnets = subnets
+        .iter()
+        .filter_map(|table| subnet(reader, table, (by, names), seen, &mut devices))
+        .collect();
     let network = Network {
         name: name?.value,
         gated: gated?,
@@ -147,9 +161,9 @@ fn network(reader: &mut Reader<'_>, table: &Table<'_>, seen: &mut Seen) -> Optio
 fn subnet(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
-    network: Gated,
+    (network, names): (Gated, &Names),
     seen: &mut Seen,
-    devices: &mut BTreeMap<HardwareAddress, usize>,
+    devices: &mut BTreeMap<Holder, usize>,
 ) -> Option<Subnet> {
     seen.subnets += 1;
     let prefix = reader.parsed(table, "prefix", host_prefix);
@@ -160,13 +174,22 @@ fn subnet(
     for class in [None].into_iter().chain(Class::ALL.map(Some)) {
         let key = classes::pools_key(class);
         let ranges = reader.parsed_list(table, key, POOLS_MAX, value::range).unwrap_or_default();
-        placed.extend(ranges.into_iter().map(|range| PlacedPool { class, range }));
+        placed.extend(ranges.into_iter().map(|range| PlacedPool {
+            class,
+            is_special: false,
+            range,
+        }));
     }
+    let mut special_pools = Vec::new();
+    for table in tables_of_pools(reader, table) {
+        special_pools.extend(special_pool(reader, &table, (network, names), &mut placed));
+    }
+    special_pools.sort_by_key(|pool: &SpecialPool| pool.range);
     classes::refuse_useless_pools(reader, table, network);
     check_pools(reader, table, prefix.as_ref(), &mut placed);
     seen.pool_addresses += placed.iter().map(|pool| pool.range.value.size()).sum::<u64>();
     let pools_for = |class| {
-        let of_class = placed.iter().filter(move |pool| pool.class == class);
+        let of_class = placed.iter().filter(move |pool| pool.class == class && !pool.is_special);
         of_class.map(|pool| pool.range.value).collect::<Vec<AddressRange>>()
     };
     let options = option_value::options(reader, table);
@@ -176,9 +199,11 @@ fn subnet(
     seen.reservations += tables.len();
     let mut reservations = Vec::with_capacity(tables.len());
     for table in &tables {
-        let reservation = reservation(reader, table, prefix.as_ref(), &mut addresses, devices);
+        let reservation =
+            reservation(reader, table, names, prefix.as_ref(), &mut addresses, devices);
         reservations.extend(reservation);
     }
+    let profile = client_classes::profile_named(reader, table, names);
     let prefix = prefix?;
     seen.prefixes.push((prefix, table.path_of("prefix")));
     Some(Subnet {
@@ -191,35 +216,113 @@ fn subnet(
         options,
         class_options,
         reservations,
+        special_pools,
+        profile,
     })
+}
+
+/// The `[[network.subnet.pool]]` of a subnet. Ranges under that key were meant for `pools`.
+fn tables_of_pools<'d>(reader: &mut Reader<'_>, table: &Table<'d>) -> Vec<Table<'d>> {
+    let first = table.get("pool").map(|value| match value.get_ref().as_array() {
+        Some(entries) => entries.first().unwrap_or(value),
+        None => value,
+    });
+    if let Some(value) = first.filter(|value| value.get_ref().is_str()) {
+        let message = "a pool with rules of its own is a table, not text";
+        let complaint = Complaint::new(message, "ranges go into `pools`");
+        reader.complain_about(table, "pool", value.span().start, complaint);
+        return Vec::new();
+    }
+    reader.tables(table, "pool", &grammar::POOL)
+}
+
+/// Reads one `[[network.subnet.pool]]`: a range of it each.
+fn special_pool(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    (network, names): (Gated, &Names),
+    placed: &mut Vec<PlacedPool>,
+) -> Vec<SpecialPool> {
+    let ranges = reader.parsed_list(table, "ranges", POOLS_MAX, value::range).unwrap_or_default();
+    if !table.has("ranges") {
+        reader.missing(table, "ranges", "as in ranges = [\"10.20.0.10-10.20.0.99\"]");
+    }
+    let clients = client_classes::classes_named(reader, table, "classes", names);
+    let class = reader.parsed(table, "registration", client_classes::registration);
+    let class = class.map(|placed| placed.value);
+    if class.is_some() && !network.gate_by.pools {
+        let complaint = Complaint::new(
+            "this network is not gated by pools: all its pools are for registered hosts and others",
+            "leave registration out, or give the network gate-by = [\"sets\", \"pools\"] or [\"pools\"]",
+        );
+        reader.complain_about(table, "registration", table.place_of("registration"), complaint);
+    }
+    let options = option_value::options(reader, table);
+    let mut pools = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        placed.push(PlacedPool { class, is_special: true, range });
+        pools.push(SpecialPool { range: range.value, class, clients, options: options.clone() });
+    }
+    pools
+}
+
+/// Whom a reservation is for.
+fn holder(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    devices: &mut BTreeMap<Holder, usize>,
+) -> Option<Holder> {
+    let said = ["mac", "client-identifier", "circuit-id"].map(|key| table.has(key));
+    match said.into_iter().filter(|is_said| *is_said).count() {
+        0 => {
+            reader.missing(table, "mac", "as in mac = \"02:00:5e:00:53:01\"");
+            return None;
+        }
+        1 => {}
+        _ => {
+            let message = "mac, client-identifier and circuit-id do not go together";
+            let complaint = Complaint::new(message, "keep one of them");
+            reader.complain(table.at, table.path.clone(), complaint);
+            return None;
+        }
+    }
+    let of_bytes = |make: fn(Box<[u8]>) -> Holder| {
+        move |text: &str| Ok(make(client_classes::bytes_or_text(text)?.into()))
+    };
+    let hardware = reader.parsed(table, "mac", |text| device(text).map(Holder::Hardware));
+    let client = reader.parsed(table, "client-identifier", of_bytes(Holder::Client));
+    let circuit = reader.parsed(table, "circuit-id", of_bytes(Holder::Circuit));
+    let (key, Placed { value: holder, at }) = hardware
+        .map(|it| ("mac", it))
+        .or_else(|| client.map(|it| ("client-identifier", it)))
+        .or_else(|| circuit.map(|it| ("circuit-id", it)))?;
+    if let Some(first) = devices.get(&holder).copied() {
+        let line = reader.line(first);
+        let shown = match &holder {
+            Holder::Hardware(hardware) => quoted(&hardware.to_string()),
+            Holder::Client(_) | Holder::Circuit(_) => "this".to_owned(),
+        };
+        let message = format!("{shown} already has a reservation in this network, on line {line}");
+        let remedy = "a device gets one address in each network";
+        reader.complain_about(table, key, at, Complaint::new(message, remedy));
+    } else {
+        devices.insert(holder.clone(), at);
+    }
+    Some(holder)
 }
 
 fn reservation(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
+    names: &Names,
     prefix: Option<&Placed<Ipv4Network>>,
     addresses: &mut BTreeMap<Ipv4Addr, usize>,
-    devices: &mut BTreeMap<HardwareAddress, usize>,
+    devices: &mut BTreeMap<Holder, usize>,
 ) -> Option<Reservation> {
-    let hardware = reader.parsed(table, "mac", device);
+    let holder = holder(reader, table, devices);
     let address = reader.parsed(table, "address", value::address);
-    for (key, why) in
-        [("mac", "as in mac = \"02:00:5e:00:53:01\""), ("address", "as in address = \"10.20.0.5\"")]
-    {
-        if !table.has(key) {
-            reader.missing(table, key, why);
-        }
-    }
-    if let Some(Placed { value: hardware, at }) = hardware {
-        if let Some(first) = devices.get(&hardware).copied() {
-            let line = reader.line(first);
-            let message =
-                format!("`{hardware}` already has a reservation in this network, on line {line}");
-            let remedy = "a device gets one address in each network";
-            reader.complain_about(table, "mac", at, Complaint::new(message, remedy));
-        } else {
-            devices.insert(hardware, at);
-        }
+    if !table.has("address") {
+        reader.missing(table, "address", "as in address = \"10.20.0.5\"");
     }
     if let Some(Placed { value: address, at }) = address {
         if let Some(first) = addresses.get(&address).copied() {
@@ -240,8 +343,15 @@ fn reservation(
             }
         }
     }
-    let options = option_value::options(reader, table);
-    Some(Reservation { hardware: hardware?.value, address: address?.value, options })
+    let mut options = option_value::options(reader, table);
+    if let Some(name) = reader.parsed(table, "host-name", client_classes::host_name)
+        && options.insert(code::HOST_NAME, name.value.as_bytes()).is_some()
+    {
+        let complaint = Complaint::plain("the host name is said twice, here and in options");
+        reader.complain_about(table, "host-name", name.at, complaint);
+    }
+    let profile = client_classes::profile_named(reader, table, names);
+    Some(Reservation { holder: holder?, address: address?.value, options, profile })
 }
 
 /// Brings the pools into ascending order, and notes those that lie outside, on the edge or over one
@@ -252,7 +362,7 @@ fn check_pools(
     prefix: Option<&Placed<Ipv4Network>>,
     pools: &mut [PlacedPool],
 ) {
-    for PlacedPool { class, range: pool } in pools.iter() {
+    for PlacedPool { class, is_special, range: pool } in pools.iter() {
         let Some(Placed { value: prefix, at: prefix_at }) = prefix else { break };
         let shown = value::range_in_words(&pool.value);
         let complaint = if !prefix.contains(pool.value.first) || !prefix.contains(pool.value.last) {
@@ -279,12 +389,13 @@ fn check_pools(
                 Complaint::new(message, format!("write \"{}\"", value::range_in_words(&range)))
             }
         };
-        reader.complain_about(table, classes::pools_key(*class), pool.at, complaint);
+        let key = if *is_special { "pool" } else { classes::pools_key(*class) };
+        reader.complain_about(table, key, pool.at, complaint);
     }
     pools.sort_by_key(|pool| (pool.range.value, pool.range.at));
     // In ascending order, the pool that reaches highest so far is the one that may be run into.
     let mut highest: Option<Placed<AddressRange>> = None;
-    for PlacedPool { class, range: pool } in pools.iter() {
+    for PlacedPool { class, is_special, range: pool } in pools.iter() {
         if let Some(other) = highest.filter(|other| other.value.last >= pool.value.first) {
             let (earlier, later) = if other.at < pool.at { (other, *pool) } else { (*pool, other) };
             let message = format!(
@@ -293,7 +404,7 @@ fn check_pools(
                 value::range_in_words(&earlier.value),
                 reader.line(earlier.at),
             );
-            let key = classes::pools_key(*class);
+            let key = if *is_special { "pool" } else { classes::pools_key(*class) };
             reader.complain_about(table, key, later.at, Complaint::plain(message));
         }
         if highest.is_none_or(|other| pool.value.last > other.value.last) {

@@ -17,10 +17,14 @@ use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 use toml::de::DeValue;
 use vestibule_core::OptionSet;
+use vestibule_core::options::code;
 
 /// Names of NetBIOS node types with their values (RFC 2132 section 8.7).
 const NETBIOS_NODE_TYPES: [(&str, u8); 4] =
     [("b-node", 1), ("p-node", 2), ("m-node", 4), ("h-node", 8)];
+
+/// What stands among options and is a field of the message.
+pub(crate) const NEXT_SERVER: &str = "next-server";
 
 /// Entries of one option's list: no list of more can be encoded within the limit.
 const ENTRIES_MAX: usize = OPTION_LENGTH_MAX;
@@ -44,6 +48,14 @@ pub(crate) fn options_under(reader: &mut Reader<'_>, table: &Table<'_>, key: &st
     };
     for (key, value) in entries.iter() {
         let path = format!("{path}.{}", key.get_ref());
+        if key.get_ref() == NEXT_SERVER {
+            let text = reader.text_of(value, &path);
+            let address = text.and_then(|text| reader.accept(text, &path, value::address));
+            if let Some(address) = address {
+                set.set_next_server(address.value);
+            }
+            continue;
+        }
         match identify(reader.definitions(), key.get_ref()) {
             Ok((code, kind)) => {
                 let Some(bytes) = encode(reader, value, kind, &path) else { continue };
@@ -67,14 +79,18 @@ pub(crate) fn options_under(reader: &mut Reader<'_>, table: &Table<'_>, key: &st
 /// The name under which an option of a code is configured.
 pub(crate) fn name_of(definitions: &[OptionDefinition], code: u8) -> String {
     let own = || definitions.iter().find(|option| option.code == code).map(|option| &*option.name);
-    let name = by_code(code).map(|option| option.name).or_else(own);
+    let computed = || COMPUTED.iter().find(|option| option.code == code).map(|it| it.name);
+    let name = by_code(code).map(|option| option.name).or_else(own).or_else(computed);
     name.map_or_else(|| format!("option-{code}"), str::to_owned)
 }
 
 /// An option's contents in words.
 pub(crate) fn in_words(definitions: &[OptionDefinition], code: u8, contents: &[u8]) -> String {
     let own = || definitions.iter().find(|option| option.code == code).map(|option| option.kind);
-    let kind = by_code(code).map(|option| option.kind).or_else(own).unwrap_or(Kind::Bytes);
+    // The only computed option that is shown.
+    let of_mask = || (code == code::SUBNET_MASK).then_some(Kind::Address);
+    let kind = by_code(code).map(|option| option.kind).or_else(own).or_else(of_mask);
+    let kind = kind.unwrap_or(Kind::Bytes);
     decode(kind, contents).unwrap_or_else(|| hexadecimal(contents))
 }
 

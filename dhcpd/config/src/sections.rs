@@ -6,11 +6,11 @@ use crate::grammar;
 use crate::limits::{
     CACHE_THRESHOLD_PERCENT_DEFAULT, CACHE_THRESHOLD_PERCENT_MAX,
     DECLINE_QUARANTINE_SECONDS_DEFAULT, DECLINE_QUARANTINE_SECONDS_MIN, DNS_ADDRESSES_MAX,
-    DNS_PORT, INTERFACE_NAME_LENGTH_MAX, INTERFACES_MAX, LIE_TTL_SECONDS_DEFAULT,
+    DNS_PORT, INTERFACE_NAME_LENGTH_MAX, INTERFACES_MAX, LEASE_LIMIT_MAX, LIE_TTL_SECONDS_DEFAULT,
     LIE_TTL_SECONDS_MAX, LIE_TTL_SECONDS_MIN, LIFETIME_SECONDS_DEFAULT,
-    LIFETIME_UNREGISTERED_SECONDS_DEFAULT, PATH_LENGTH_MAX, RECEIVE_BUFFER_BYTES_DEFAULT,
-    RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_BYTES_MIN, RELAY_LISTEN_MAX, STATE_DIR_DEFAULT,
-    WALLED_GARDEN_MAX,
+    LIFETIME_UNREGISTERED_SECONDS_DEFAULT, PATH_LENGTH_MAX, PRESSURE_PERCENT_MIN,
+    RECEIVE_BUFFER_BYTES_DEFAULT, RECEIVE_BUFFER_BYTES_MAX, RECEIVE_BUFFER_BYTES_MIN,
+    RELAY_LISTEN_MAX, STATE_DIR_DEFAULT, WALLED_GARDEN_MAX,
 };
 use crate::mistake::{Complaint, quoted};
 use crate::reader::{Placed, Reader, Table};
@@ -21,6 +21,7 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use vestibule_core::limits::{LIFETIME_SECONDS_MAX, LIFETIME_SECONDS_MIN};
+use vestibule_core::{LeaseLimits, Pressure};
 
 /// Reads `[server]`. `None` only if a mistake was noted.
 pub(crate) fn server(reader: &mut Reader<'_>, file: &Table<'_>) -> Option<Server> {
@@ -71,6 +72,8 @@ pub(crate) struct Leases {
     pub(crate) decline_quarantine_seconds: u32,
     pub(crate) cache_threshold_percent: u8,
     pub(crate) rapid_commit: bool,
+    pub(crate) pressure: Option<Pressure>,
+    pub(crate) limits: LeaseLimits,
 }
 
 impl Default for Leases {
@@ -81,6 +84,8 @@ impl Default for Leases {
             decline_quarantine_seconds: DECLINE_QUARANTINE_SECONDS_DEFAULT,
             cache_threshold_percent: CACHE_THRESHOLD_PERCENT_DEFAULT,
             rapid_commit: false,
+            pressure: None,
+            limits: LeaseLimits::default(),
         }
     }
 }
@@ -105,7 +110,35 @@ pub(crate) fn leases(reader: &mut Reader<'_>, file: &Table<'_>) -> Leases {
         leases.cache_threshold_percent = placed.value;
     }
     leases.rapid_commit = reader.flag(&table, "rapid-commit").unwrap_or(false);
+    leases.pressure = pressure(reader, &table);
+    leases.limits = LeaseLimits {
+        per_circuit: reader.number(&table, "limit-per-circuit", 1, LEASE_LIMIT_MAX),
+        per_owner: reader.number(&table, "limit-per-owner", 1, LEASE_LIMIT_MAX),
+    };
     leases
+}
+
+/// What leases last at most in pools that are nearly full.
+fn pressure(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Pressure> {
+    let keys = ["pressure-threshold", "lifetime-under-pressure"];
+    if let [true, false] | [false, true] = keys.map(|key| table.has(key)) {
+        let missing = keys.into_iter().find(|key| !table.has(key))?;
+        let why = "pressure-threshold and lifetime-under-pressure go together";
+        reader.missing(table, missing, why);
+        return None;
+    }
+    let threshold = reader.parsed(table, "pressure-threshold", |text| {
+        let percent = value::percent_within(text, 100)?;
+        if percent < PRESSURE_PERCENT_MIN {
+            let message = format!("{} is less than {PRESSURE_PERCENT_MIN}%", quoted(text));
+            return Err(Complaint::new(message, "shorten leases.lifetime instead"));
+        }
+        Ok(percent)
+    });
+    let lifetime = reader.parsed(table, "lifetime-under-pressure", |text| {
+        value::duration_within(text, LIFETIME_SECONDS_MIN, LIFETIME_SECONDS_MAX)
+    });
+    Some(Pressure { threshold_percent: threshold?.value, lifetime_seconds: lifetime?.value })
 }
 
 /// Reads `[dns]`. `None` if there is none, or a mistake was noted.

@@ -8,7 +8,7 @@ fn examples() -> PathBuf {
 
 #[test]
 fn every_example_is_taken() {
-    for name in ["campus", "lan", "pools", "residence"] {
+    for name in ["campus", "lan", "pools", "residence", "two-sites"] {
         let path = examples().join(name).with_extension("toml");
         if let Err(mistakes) = vestibule_config::load(&path) {
             panic!("{mistakes}");
@@ -16,11 +16,18 @@ fn every_example_is_taken() {
     }
 }
 
+/// What a campus of two sites needs: classes, boot servers, reservations and a gate.
+#[test]
+fn two_sites_fit_in_eighty_lines() {
+    let text = std::fs::read_to_string(examples().join("two-sites.toml")).expect("it is there");
+    assert!(text.lines().count() <= 80, "{} lines", text.lines().count());
+}
+
 /// Prints what is understood of each example; `UPDATE_EXPLAINED=1` writes it into the expected files
 /// instead, to be read before it is committed.
 #[test]
 fn every_example_is_understood_as_it_is_meant() {
-    for name in ["campus", "lan", "pools", "residence"] {
+    for name in ["campus", "lan", "pools", "residence", "two-sites"] {
         let vestibule = match vestibule_config::load(&examples().join(name).with_extension("toml"))
         {
             Ok(vestibule) => vestibule,

@@ -291,6 +291,7 @@ mod tests {
             subnet_selection: None,
             rapid_commit: false,
             relay_agent: None,
+            kept_options: crate::KeptOptions::default(),
         }
     }
 

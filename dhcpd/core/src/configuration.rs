@@ -6,7 +6,7 @@
 //! wrong configuration cannot make two clients hold one address.
 
 use crate::failover::FailoverConfiguration;
-use crate::{HardwareAddress, OptionSet};
+use crate::{ClassSet, HardwareAddress, OptionSet, Policy, ProfileIndex};
 use ipnetwork::Ipv4Network;
 use std::net::Ipv4Addr;
 
@@ -28,6 +28,8 @@ pub struct Configuration {
     pub rapid_commit: bool,
     /// What holds for registrations.
     pub registration: RegistrationRules,
+    /// Options, classes of clients, profiles and limits that hold across networks.
+    pub policy: Policy,
     /// The pair that this server is half of; `None`: it is alone.
     pub failover: Option<FailoverConfiguration>,
 }
@@ -218,11 +220,35 @@ pub struct Subnet {
     pub class_options: PerClass<OptionSet>,
     /// Addresses that are kept for one device each.
     pub reservations: Vec<Reservation>,
+    /// Ranges of addresses with rules of their own, in ascending order.
+    pub special_pools: Vec<SpecialPool>,
+    /// The profile that it uses.
+    pub profile: Option<ProfileIndex>,
+}
+
+/// A range of addresses with rules of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecialPool {
+    /// The range.
+    pub range: AddressRange,
+    /// The class of hosts that it is for, registered or not; `None`: both. Only gated networks have any.
+    pub class: Option<Class>,
+    /// The classes of clients that it is for; empty: for all. Who is in one of them is given an address
+    /// here before one that is for everybody; who has an address here keeps it while they renew.
+    pub clients: ClassSet,
+    /// Options for hosts in it; they win over the subnet's.
+    pub options: OptionSet,
 }
 
 impl Subnet {
     /// Every pool with the class that it is for; `None`: for anybody.
     pub fn all_pools(&self) -> impl Iterator<Item = (Option<Class>, AddressRange)> + '_ {
+        let special = self.special_pools.iter().map(|pool| (pool.class, pool.range));
+        self.plain_pools().chain(special)
+    }
+
+    /// Those without rules of their own.
+    pub fn plain_pools(&self) -> impl Iterator<Item = (Option<Class>, AddressRange)> + '_ {
         let for_anybody = self.pools.iter().map(|range| (None, *range));
         let for_class = Class::ALL.into_iter().flat_map(|class| {
             self.class_pools.of(class).iter().map(move |range| (Some(class), *range))
@@ -254,13 +280,27 @@ impl AddressRange {
     }
 }
 
-/// An address that is kept for one device.
+/// An address that is kept for one device, or for whoever is at one circuit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// The device.
-    pub hardware: HardwareAddress,
-    /// Its address, inside the subnet's prefix; it may lie in a pool, and then nobody else gets it.
+    /// Whose it is.
+    pub holder: Holder,
+    /// The address, inside the subnet's prefix; it may lie in a pool, and then nobody else gets it.
     pub address: Ipv4Addr,
-    /// Options for this device; they win over the subnet's.
+    /// Options for it; they win over all others.
     pub options: OptionSet,
+    /// The profile that it uses; its options win over all but the reservation's own.
+    pub profile: Option<ProfileIndex>,
+}
+
+/// Whom a reservation is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// The device with this hardware address.
+    Hardware(HardwareAddress),
+    /// The client that sends this as option 61.
+    Client(Box<[u8]>),
+    /// Whoever is at this circuit (option 82, sub-option 1). An address that one device holds goes to
+    /// another one at the same circuit when the lease has ended.
+    Circuit(Box<[u8]>),
 }

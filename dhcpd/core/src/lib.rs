@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod client_class;
 pub mod configuration;
 pub mod effect;
 pub mod event;
@@ -28,6 +29,7 @@ pub mod lease_token;
 pub mod limits;
 pub mod octets;
 pub mod options;
+pub mod policy;
 pub mod reason;
 pub mod record;
 pub mod registration;
@@ -40,9 +42,10 @@ pub mod time;
 pub mod voucher;
 
 pub use admission::Admission;
+pub use client_class::{ClassSet, ClientClass};
 pub use configuration::{
-    AddressRange, Class, Configuration, GateBy, Network, PerClass, RandomisedAddresses,
-    RegistrationRules, Reservation, Role, Subnet,
+    AddressRange, Class, Configuration, GateBy, Holder, Network, PerClass, RandomisedAddresses,
+    RegistrationRules, Reservation, Role, SpecialPool, Subnet,
 };
 pub use effect::{
     Answer, Device, Effect, Effects, GateChange, GateContents, Imported, Notice, Release, Sequence,
@@ -58,14 +61,15 @@ pub use input::{
 pub use lease::{BindingState, Lease};
 pub use lease_token::{LeaseToken, LeaseTokenRefusal, LeaseTokens};
 pub use octets::Octets;
-pub use options::OptionSet;
+pub use options::{Codes, KeptOptions, OptionSet};
+pub use policy::{LeaseLimits, Policy, Pressure, Profile, ProfileIndex};
 pub use reason::{Fault, Reason};
 pub use record::Record;
 pub use registration::{Registration, RegistrationState, Suspension};
 pub use relay_agent::RelayAgentInformation;
 pub use reply::{Destination, Reply};
 pub use request::{Arrival, MessageType, Request, SocketIndex};
-pub use server::{HashKey, Server};
+pub use server::{Explanation, HashKey, LifetimeSource, OptionLevel, Server};
 pub use sieve::Sieve;
 pub use time::Timestamp;
 pub use voucher::{

@@ -80,6 +80,9 @@ pub const ROLES_MAX: usize = 64;
 /// The highest device limit that can be configured.
 pub const DEVICE_LIMIT_MAX: u32 = 1000;
 
+/// Classes of clients that can be configured.
+pub const CLIENT_CLASSES_MAX: usize = 64;
+
 /// Devices that an answer names at most.
 pub const DEVICES_NAMED_MAX: usize = 64;
 

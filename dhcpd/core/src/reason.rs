@@ -117,6 +117,8 @@ reasons! {
     SourceMismatch = "source-mismatch", Client;
     /// The device holds as many leases as one device may.
     TooManyLeases = "too-many-leases", Client;
+    /// As many leases are held behind its circuit, or by its owner's devices, as may be.
+    LeaseLimit = "lease-limit", Client;
     /// RELEASE or DECLINE of an address that the client does not hold.
     NotTheHolder = "not-the-holder", Client;
     /// A RELEASE was carried out; it gets no reply.

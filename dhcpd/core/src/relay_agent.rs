@@ -49,15 +49,7 @@ impl RelayAgentInformation {
     /// The contents of the first sub-option with this code.
     #[must_use]
     pub fn sub_option(&self, wanted: u8) -> Option<&[u8]> {
-        let mut rest: &[u8] = &self.raw;
-        while let [code, length, tail @ ..] = rest {
-            let (contents, tail) = tail.split_at_checked(usize::from(*length))?;
-            if *code == wanted {
-                return Some(contents);
-            }
-            rest = tail;
-        }
-        None
+        find(&self.raw, wanted)
     }
 
     /// The subnet that the relay wants an address from (RFC 3527).
@@ -83,4 +75,18 @@ impl RelayAgentInformation {
         let bytes: [u8; 4] = self.sub_option(code)?.try_into().ok()?;
         Some(Ipv4Addr::from(bytes)).filter(|address| !address.is_unspecified())
     }
+}
+
+/// The contents of the first sub-option with this code in the contents of an option 82.
+#[must_use]
+pub fn find(raw: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut rest = raw;
+    while let [code, length, tail @ ..] = rest {
+        let (contents, tail) = tail.split_at_checked(usize::from(*length))?;
+        if *code == wanted {
+            return Some(contents);
+        }
+        rest = tail;
+    }
+    None
 }

@@ -1,6 +1,6 @@
 //! A decoded message of a client, as the core takes it.
 
-use crate::{ClientIdentifier, HardwareAddress, Octets, RelayAgentInformation};
+use crate::{ClientIdentifier, HardwareAddress, KeptOptions, Octets, RelayAgentInformation};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// DHCP message types (RFC 2132 section 9.6).
@@ -122,6 +122,8 @@ pub struct Request {
     pub rapid_commit: bool,
     /// Option 82 (RFC 3046).
     pub relay_agent: Option<RelayAgentInformation>,
+    /// Options that classes of clients look at.
+    pub kept_options: KeptOptions,
 }
 
 impl Request {

@@ -7,8 +7,8 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use vestibule_core::{
-    Answer, Command, Configuration, Effect, Effects, HardwareAddress, Input, Record, Register,
-    RegistrationRules, RegistrationTarget, Release, Server, Ticket, Timestamp, Voucher,
+    Answer, Command, Configuration, Effect, Effects, HardwareAddress, Input, Policy, Record,
+    Register, RegistrationRules, RegistrationTarget, Release, Server, Ticket, Timestamp, Voucher,
     VoucherHash, VoucherRefusal, limits,
 };
 
@@ -78,6 +78,7 @@ fn configuration() -> Configuration {
         decline_quarantine_seconds: 600,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        policy: Policy::default(),
         failover: None,
     }
 }

@@ -1,20 +1,25 @@
 //! `vestibule check`: what a configuration file means, or every mistake in it.
 
+use super::explain_client::{self, ExplainArguments};
 use super::{Failure, show};
 use crate::api;
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 
-/// Reads the file as the server would.
+/// Reads the file as the server would, and explains what a client would get of it if one is named.
 pub(super) fn check(
     file: &Path,
+    wanted: &ExplainArguments,
     json: bool,
     out: &mut dyn Write,
     complaints: &mut dyn Write,
 ) -> Result<(), Failure> {
     match vestibule_config::load(file) {
         Ok(configuration) => {
+            if let Some(client) = wanted.client() {
+                return explain_client::explain(&configuration, client, wanted, json, out);
+            }
             // Not a mistake in the file: whoever checks it may not be who runs the server.
             let token_warning = configuration.api.read_tokens().err().map(|(_, error)| {
                 format!("vestibule-dhcpd would not start on this host as this user: {error}")

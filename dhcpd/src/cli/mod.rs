@@ -14,6 +14,7 @@ mod check_store;
 mod client;
 mod commands;
 mod events;
+mod explain_client;
 mod failover;
 mod import;
 mod import_isc;
@@ -139,6 +140,8 @@ enum Command {
     Check {
         /// The configuration
         file: PathBuf,
+        #[command(flatten)]
+        wanted: Box<explain_client::ExplainArguments>,
     },
 }
 
@@ -421,7 +424,7 @@ fn execute(
     let Arguments { global, command } = arguments;
     let json = global.json;
     match command {
-        Command::Check { file } => check::check(&file, json, out, complaints),
+        Command::Check { file, wanted } => check::check(&file, &wanted, json, out, complaints),
         Command::ImportIsc(wanted) => import_isc::import_isc(&wanted, json, out),
         Command::CheckStore(wanted) => check_store::check_store(&global.config, &wanted, json, out),
         Command::CheckIndex { copy, state_dir } => check_store::check_index(&copy, &state_dir, out),

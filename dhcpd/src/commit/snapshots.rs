@@ -299,6 +299,8 @@ mod tests {
             }],
             options: OptionSet::new(),
             class_pools: PerClass::default(),
+            special_pools: Vec::new(),
+            profile: None,
             class_options: PerClass::default(),
             reservations: Vec::new(),
         };
@@ -319,6 +321,7 @@ mod tests {
             decline_quarantine_seconds: 600,
             rapid_commit: false,
             registration: RegistrationRules::default(),
+            policy: vestibule_core::Policy::default(),
             failover: None,
         };
         Server::new(configuration, [], records, NOW)

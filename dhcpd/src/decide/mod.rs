@@ -38,8 +38,8 @@ pub use told::Told;
 use vestibule_core::options::code;
 use vestibule_core::sieve::LOOK_MILLISECONDS;
 use vestibule_core::{
-    Admission, Answer, Effect, Effects, Input, Notice, Reason, Release, Reply, Request, Sequence,
-    Server, Sieve, Ticket, Timestamp, Unanswered,
+    Admission, Answer, Codes, Effect, Effects, Input, Notice, Reason, Release, Reply, Request,
+    Sequence, Server, Sieve, Ticket, Timestamp, Unanswered,
 };
 
 /// Calls that are served between two batches of packets at most.
@@ -111,6 +111,7 @@ impl Decide {
         } = self;
         let now = clock.now();
         let mut turn = Turn {
+            kept_options: server.kept_options(),
             server,
             clock,
             now,
@@ -140,6 +141,8 @@ impl Decide {
 /// The state of the loop.
 struct Turn {
     server: Server,
+    /// The options that the classes of the configuration look at.
+    kept_options: Codes,
     clock: Clock,
     /// The time of this turn.
     now: Timestamp,
@@ -241,10 +244,11 @@ impl Turn {
     /// to the limit of a turn. What cannot be decided in this turn, by rule, waits.
     fn receive(&mut self, receiver: &mut Receiver, requests: &mut Vec<Request>) {
         let metrics = &self.metrics;
+        let kept = self.kept_options;
         let mut received = 0;
         loop {
             let count = receiver.receive(|bytes, arrival| {
-                match bytes.and_then(|bytes| wire::decode(bytes, arrival)) {
+                match bytes.and_then(|bytes| wire::decode_keeping(bytes, arrival, &kept)) {
                     Ok(request) => {
                         metrics.received(request.message_type);
                         requests.push(request);

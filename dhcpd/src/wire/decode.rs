@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use vestibule_core::limits::HOST_NAME_LENGTH_MAX;
 use vestibule_core::options::code;
 use vestibule_core::{
-    Arrival, HardwareAddress, MessageType, Octets, Reason, RelayAgentInformation, Request,
+    Arrival, Codes, HardwareAddress, MessageType, Octets, Reason, RelayAgentInformation, Request,
 };
 
 /// Bytes of the fixed part with the cookie (RFC 2131 section 2): the least that a message has.
@@ -37,6 +37,14 @@ const CLIENT_IDENTIFIER_LENGTH_MAX: usize = 255;
 /// length, op, hardware length, cookie, hops, options overrun, message type, lengths of options,
 /// option 82, identity.
 pub fn decode(bytes: &[u8], arrival: Arrival) -> Result<Request, Reason> {
+    decode_keeping(bytes, arrival, &Codes::default())
+}
+
+/// The same, and keeps the options that classes of clients look at.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_keeping(bytes: &[u8], arrival: Arrival, kept: &Codes) -> Result<Request, Reason> {
     if bytes.len() > MESSAGE_LENGTH_MAX {
         return Err(Reason::Oversized);
     }
@@ -97,6 +105,7 @@ pub fn decode(bytes: &[u8], arrival: Arrival) -> Result<Request, Reason> {
         // With contents it is not the option of RFC 4039; the client then gets an offer as ever.
         rapid_commit: fields.find(code::RAPID_COMMIT).is_some_and(|option| option.len() == 0),
         relay_agent: relay_agent(fields)?,
+        kept_options: fields.keep(kept),
     };
     if request.relay_agent.is_some() && request.giaddr.is_unspecified() && arrival.attached {
         return Err(Reason::RelayAgentInformationWithoutRelay);

@@ -13,5 +13,5 @@ mod decode;
 mod encode;
 mod options;
 
-pub use decode::{HOPS_MAX, MESSAGE_LENGTH_MAX, MESSAGE_LENGTH_MIN, decode};
+pub use decode::{HOPS_MAX, MESSAGE_LENGTH_MAX, MESSAGE_LENGTH_MIN, decode, decode_keeping};
 pub use encode::{Fit, MANDATORY, MESSAGE_LENGTH_PADDED, append, encode, encode_reporting};

@@ -8,7 +8,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use vestibule_core::options::code;
-use vestibule_core::{Octets, Reason};
+use vestibule_core::{Codes, KeptOptions, Octets, Reason};
 
 const PAD: u8 = 0;
 const END: u8 = 255;
@@ -111,6 +111,23 @@ impl<'a> OptionFields<'a> {
     fn pieces(&self) -> impl Iterator<Item = (u8, &'a [u8])> {
         // Every piece is `Ok`: `check` has walked the same bytes.
         self.fields.into_iter().flat_map(|field| Pieces { rest: field }.map_while(Result::ok))
+    }
+
+    /// The options of these codes that are there, pieces joined.
+    pub(super) fn keep(&self, wanted: &Codes) -> KeptOptions {
+        if wanted.is_empty() {
+            return KeptOptions::default();
+        }
+        let mut joined: Vec<(u8, Vec<u8>)> = Vec::new();
+        for (code, contents) in self.pieces().filter(|(code, _)| wanted.has(*code)) {
+            match joined.iter_mut().find(|(other, _)| *other == code) {
+                Some((_, pieces)) => pieces.extend_from_slice(contents),
+                None => joined.push((code, contents.to_vec())),
+            }
+        }
+        let options: Vec<(u8, &[u8])> =
+            joined.iter().map(|(code, contents)| (*code, contents.as_slice())).collect();
+        KeptOptions::of(&options)
     }
 
     /// One of the [remembered](REMEMBERED) options. Its pieces, if there are several, count as one

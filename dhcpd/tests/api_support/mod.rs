@@ -18,7 +18,8 @@ use vestibule_core::event::PoolUsage;
 use vestibule_core::{
     AddressRange, Answer, BindingState, ClientIdentifier, Configuration, Effect, Effects, Event,
     GateBy, Happening, HardwareAddress, Input, Lease, LeaseTokens, Network, OptionSet, PerClass,
-    RandomisedAddresses, Record, RegistrationRules, Release, Server, Subnet, Ticket, Timestamp,
+    Policy, RandomisedAddresses, Record, RegistrationRules, Release, Server, Subnet, Ticket,
+    Timestamp,
 };
 use vestibule_dhcpd::api::{
     ApiState, CaptivePortal, Certificate, GateFeed, Listener, Search, Timeouts,
@@ -236,6 +237,8 @@ pub fn configuration() -> Configuration {
             pools: vec![AddressRange { first: first.into(), last: last.into() }],
             options: OptionSet::default(),
             class_pools: PerClass::default(),
+            special_pools: Vec::new(),
+            profile: None,
             class_options: PerClass::default(),
             reservations: Vec::new(),
         }],
@@ -254,6 +257,7 @@ pub fn configuration() -> Configuration {
         decline_quarantine_seconds: 3600,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        policy: Policy::default(),
         failover: None,
     }
 }

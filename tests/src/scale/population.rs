@@ -6,9 +6,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_core::{
-    AddressRange, Arrival, BindingState, Configuration, GateBy, HardwareAddress, Lease,
-    MessageType, Network, OptionSet, PerClass, RandomisedAddresses, RegistrationRules,
-    RelayAgentInformation, Request, SocketIndex, Subnet, Timestamp,
+    AddressRange, Arrival, BindingState, Configuration, GateBy, HardwareAddress, KeptOptions,
+    Lease, MessageType, Network, OptionSet, PerClass, Policy, RandomisedAddresses,
+    RegistrationRules, RelayAgentInformation, Request, SocketIndex, Subnet, Timestamp,
 };
 
 /// Networks, each with one subnet.
@@ -59,6 +59,8 @@ pub fn configuration() -> Configuration {
                 }],
                 options: OptionSet::new(),
                 class_pools: PerClass::default(),
+                special_pools: Vec::new(),
+                profile: None,
                 class_options: PerClass::default(),
                 reservations: Vec::new(),
             }],
@@ -74,6 +76,7 @@ pub fn configuration() -> Configuration {
         decline_quarantine_seconds: 86_400,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        policy: Policy::default(),
         failover: None,
     }
 }
@@ -204,6 +207,7 @@ pub fn request(device: u32, message_type: MessageType) -> Request {
         subnet_selection: None,
         rapid_commit: false,
         relay_agent: RelayAgentInformation::parse(&relay_agent(device)),
+        kept_options: KeptOptions::default(),
     }
 }
 

@@ -6,7 +6,8 @@
 use super::rules::Rules;
 use std::net::Ipv4Addr;
 use vestibule_core::{
-    Configuration, HardwareAddress, Network, OptionSet, PerClass, Reservation, Subnet,
+    Configuration, HardwareAddress, Holder, Network, OptionSet, PerClass, Policy, Reservation,
+    Subnet,
 };
 use vestibule_load::message::Hardware;
 use vestibule_load::random::Random;
@@ -218,9 +219,10 @@ impl Plan {
             .map(|network| {
                 let (pools, class_pools) = self.rules.pools(network);
                 let reserved = Reservation {
-                    hardware: hardware(0),
+                    holder: Holder::Hardware(hardware(0)),
                     address: Ipv4Addr::from(u32::from(relay(network)) + 1),
                     options: OptionSet::new(),
+                    profile: None,
                 };
                 let subnet = Subnet {
                     prefix: prefix_text(network)
@@ -229,6 +231,8 @@ impl Plan {
                     pools,
                     options: OptionSet::new(),
                     class_pools,
+                    special_pools: Vec::new(),
+                    profile: None,
                     class_options: PerClass::default(),
                     reservations: if self.reservation { vec![reserved] } else { Vec::new() },
                 };
@@ -251,6 +255,7 @@ impl Plan {
             decline_quarantine_seconds: 30,
             rapid_commit: false,
             registration: self.rules.registration(),
+            policy: Policy::default(),
             failover: None,
         }
     }

@@ -49,7 +49,11 @@ pub(crate) fn play(case: &Case, configurations: &Path) -> Result<Vec<Vec<String>
 
 impl Player {
     fn packet(&mut self, incoming: &Incoming) -> Result<Vec<String>, String> {
-        let request = match wire::decode(&incoming.bytes, incoming.arrival) {
+        let request = match wire::decode_keeping(
+            &incoming.bytes,
+            incoming.arrival,
+            &self.server.kept_options(),
+        ) {
             Ok(request) => request,
             Err(reason) => return Ok(vec![format!("nothing: {reason}")]),
         };

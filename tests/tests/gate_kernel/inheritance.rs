@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use vestibule_core::{
     AddressRange, BindingState, ClientIdentifier, Command, Configuration, Effect, Effects, GateBy,
-    GateChange, HardwareAddress, Input, Lease, Network, OptionSet, PerClass, RandomisedAddresses,
-    Record, Registration, RegistrationRules, Server, Side, Subnet, Ticket, Timestamp,
+    GateChange, HardwareAddress, Input, Lease, Network, OptionSet, PerClass, Policy,
+    RandomisedAddresses, Record, Registration, RegistrationRules, Server, Side, Subnet, Ticket,
+    Timestamp,
 };
 use vestibule_firewall::Gate;
 use vestibule_tests::isolated;
@@ -175,6 +176,8 @@ fn core(hardware: HardwareAddress, now: Timestamp) -> Server {
             pools: vec![AddressRange { first: HOST, last: HOST_SECOND }],
             options: OptionSet::new(),
             class_pools: PerClass::default(),
+            special_pools: Vec::new(),
+            profile: None,
             class_options: PerClass::default(),
             reservations: Vec::new(),
         }],
@@ -189,6 +192,7 @@ fn core(hardware: HardwareAddress, now: Timestamp) -> Server {
         decline_quarantine_seconds: 600,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        policy: Policy::default(),
         failover: None,
     };
     let records = [Record::Lease(lease), Record::Registration(Registration::of(hardware, now))];

@@ -6,9 +6,10 @@
 //! it keeps the one that it holds.
 
 use super::book::Entry;
+use super::pools::WantedPools;
 use super::topology::NetworkIndex;
 use super::{Place, Server, Step, reply};
-use crate::{Class, ClientIdentifier, MessageType, Reason, Release, Request, limits};
+use crate::{Class, ClassSet, ClientIdentifier, MessageType, Reason, Release, Request, limits};
 
 impl Server {
     pub(super) fn discover(&mut self, request: &Request, step: &mut Step<'_>) {
@@ -28,6 +29,9 @@ impl Server {
         });
         if !holds_one_here && !self.has_room(request.hardware) {
             return step.unanswered(request, Reason::TooManyLeases);
+        }
+        if !holds_one_here && self.limit_is_reached(request, &client) {
+            return step.unanswered(request, Reason::LeaseLimit);
         }
         let Some(address) = self.choose(request, &client, place, step) else {
             if self.hold_off().is_some() {
@@ -56,13 +60,14 @@ impl Server {
     ) -> Option<u32> {
         let network = place.network;
         let class = self.class_of(request.hardware);
+        let clients = self.clients_of(request);
         self.choose_of_class(request, client, place, class, step).or_else(|| {
             self.book
                 .of_client(client)
                 .filter(|lease| lease.is_held(self.now))
                 .map(|lease| lease.address().into())
                 .filter(|address| self.is_misplaced(class, network, *address))
-                .find(|address| self.is_usable(request, client, network, *address))
+                .find(|address| self.is_usable(request, client, clients, network, *address))
         })
     }
 
@@ -71,10 +76,12 @@ impl Server {
         &self,
         request: &Request,
         client: &ClientIdentifier,
+        clients: ClassSet,
         network: NetworkIndex,
         address: u32,
     ) -> bool {
         self.may_have(request, network, address)
+            && self.is_open_to(clients, address)
             && self.is_available(request, client, address)
             && !self.is_open(address)
             && self.pair_allows(client, address)
@@ -100,8 +107,9 @@ impl Server {
         for address in &known {
             self.settle(*address, step);
         }
+        let clients = self.clients_of(request);
         let usable = |address: &u32| {
-            self.is_usable(request, client, network, *address)
+            self.is_usable(request, client, clients, network, *address)
                 && !self.is_misplaced(class, network, *address)
         };
         let holds =
@@ -119,7 +127,7 @@ impl Server {
         }
         if let Some(wanted) = request.requested_address.map(u32::from) {
             self.settle(wanted, step);
-            if self.is_usable(request, client, network, wanted)
+            if self.is_usable(request, client, clients, network, wanted)
                 && !self.is_misplaced(class, network, wanted)
             {
                 return Some(wanted);
@@ -129,7 +137,7 @@ impl Server {
         if self.hold_off().is_some() {
             return None;
         }
-        self.next_free(client, place, class)
+        self.next_free(client, place, class, clients)
     }
 
     /// The address that is reserved for the device in this network and that nobody else keeps it from.
@@ -139,33 +147,55 @@ impl Server {
         client: &ClientIdentifier,
         network: NetworkIndex,
     ) -> Option<u32> {
-        self.topology
-            .reserved_addresses(network, request.hardware)
-            .iter()
-            .copied()
+        self.reservations_of(request, network)
             .find(|address| self.is_available(request, client, *address) && !self.is_open(*address))
     }
 
     /// The address that has been free longest: in the subnet that the packet points to, else in another
-    /// one of the same network; in the pools for the client's class, else in those for anybody.
-    fn next_free(&mut self, client: &ClientIdentifier, place: Place, class: Class) -> Option<u32> {
+    /// one of the same network; in the pools that are meant for the client most.
+    fn next_free(
+        &mut self,
+        client: &ClientIdentifier,
+        place: Place,
+        class: Class,
+        clients: ClassSet,
+    ) -> Option<u32> {
         if self.failover.is_some() {
-            let address = self.take_next_of_pair(place, class)?;
+            let address = self.take_next_of_pair(place, class, clients)?;
             self.note_offer(client, place.network, address, true);
             return Some(address);
         }
+        let wanted = self.wanted_pools(place.network, class, clients);
         let Self { topology, pools, .. } = self;
         let subnets = || {
             let others = topology.subnets(place.network).filter(|subnet| *subnet != place.subnet);
             std::iter::once(place.subnet).chain(others)
         };
         let mut next =
-            |class| subnets().find_map(|subnet| pools.take_next(topology, subnet, class));
-        let of_class =
-            if topology.has_class_pools(place.network) { next(Some(class)) } else { None };
-        let address = of_class.or_else(|| next(None))?;
+            |wanted| subnets().find_map(|subnet| pools.take_next(topology, subnet, wanted));
+        let address = wanted.into_iter().flatten().find_map(&mut next)?;
         self.note_offer(client, place.network, address, true);
         Some(address)
+    }
+
+    /// Which pools of a network a client gets an address of, the first choice first: those for a class
+    /// that it is in before those for all, and those for its side of the gate before those for both.
+    pub(super) fn wanted_pools(
+        &self,
+        network: NetworkIndex,
+        class: Class,
+        clients: ClassSet,
+    ) -> [Option<WantedPools>; 4] {
+        let by_class = self.topology.has_class_pools(network);
+        let by_clients = self.topology.has_client_pools(network) && !clients.is_empty();
+        let wanted = |class, clients| Some(WantedPools { class, clients });
+        let none = ClassSet::NONE;
+        [
+            if by_clients && by_class { wanted(Some(class), clients) } else { None },
+            if by_clients { wanted(None, clients) } else { None },
+            if by_class { wanted(Some(class), none) } else { None },
+            wanted(None, none),
+        ]
     }
 
     /// Keeps an address for a client until it asks for it.

@@ -78,11 +78,11 @@ impl Server {
         if is_nobodys && prefix.prefix() < 31 {
             return step.unanswered(request, Reason::InformWithoutAddress);
         }
-        step.reply(
-            reply::inform(&self.topology, request, self.class_of(request.hardware)),
-            Release::Immediately,
-            None,
-        );
+        let address = u32::from(request.ciaddr);
+        let is_own = self.is_reserved_for(address, request);
+        let class = self.class_of(request.hardware);
+        let levels = self.topology.levels(address, is_own, class, self.clients_of(request));
+        step.reply(reply::inform(levels, request), Release::Immediately, None);
     }
 
     fn is_holder(&self, request: &Request, address: u32) -> bool {

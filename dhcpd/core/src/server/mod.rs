@@ -12,6 +12,8 @@
 //! | `offers` | offers that wait for their REQUEST |
 //! | `discover`, `request`, `farewell` | what each message of a client gets |
 //! | `class` | who is registered, and which addresses are for whom |
+//! | `clients` | classes, circuits, reservations and lifetimes of a client |
+//! | `levels`, `explanation` | which of the configured options a host gets, and why |
 //! | `caching` | early renewals that need no write |
 //! | `reply` | how replies are put together |
 //! | `step` | what one step collects |
@@ -26,12 +28,15 @@ mod announce;
 mod book;
 mod caching;
 mod class;
+mod clients;
 mod commands;
 mod discover;
+mod explanation;
 mod failover;
 mod farewell;
 mod guesses;
 mod lease_tokens;
+mod levels;
 mod offers;
 mod pools;
 mod queries;
@@ -45,11 +50,14 @@ mod topology;
 mod vouchers;
 
 use crate::{
-    Arrival, BindingState, Class, ClientIdentifier, Configuration, Effect, Effects, GateContents,
+    Arrival, BindingState, ClientIdentifier, Configuration, Effect, Effects, GateContents,
     HardwareAddress, HoldOff, Input, Lease, LeaseTokens, MessageType, Notice, Reason, Record,
     Request, Sequence, Side, Timestamp, limits,
 };
 pub use book::HashKey;
+pub use clients::LifetimeSource;
+pub use explanation::Explanation;
+pub use levels::OptionLevel;
 
 use book::{Book, Entry, Standing};
 use caching::Changes;
@@ -385,18 +393,13 @@ impl Server {
         network: NetworkIndex,
         address: u32,
     ) -> reply::Terms {
-        let configuration = self.topology.configuration();
         let class = self.class_of(request.hardware);
-        let is_short = (self.topology.network(network).gated && class == Class::Unregistered)
-            || self.is_misplaced(class, network, address);
-        let configured = if is_short {
-            configuration.lifetime_unregistered_seconds
-        } else {
-            configuration.lifetime_seconds
-        };
+        let clients = self.clients_of(request);
+        let is_own = self.is_reserved_for(address, request);
+        let (configured, _) = self.configured_lifetime(network, address, class, clients, is_own);
         let wanted = request.requested_lifetime_seconds.unwrap_or(configured);
         let lifetime_seconds = wanted.max(limits::LIFETIME_SECONDS_MIN).min(configured);
-        reply::Terms { lifetime_seconds, class }
+        reply::Terms { lifetime_seconds, class, clients, is_own }
     }
 
     /// Whether this client may have this address by configuration: it is reserved for its device, or
@@ -406,7 +409,7 @@ impl Server {
             return false;
         }
         match self.topology.reserved_for(address) {
-            Some(hardware) => hardware == request.hardware,
+            Some(_) => self.is_reserved_for(address, request),
             None => self.topology.pool_of(address).is_some(),
         }
     }
@@ -422,8 +425,8 @@ impl Server {
         else {
             return true;
         };
-        let own_reservation = self.topology.reserved_for(address) == Some(request.hardware)
-            && lease.hardware() == request.hardware;
+        let own_reservation =
+            lease.hardware() == request.hardware && self.is_reserved_for(address, request);
         lease.state() == BindingState::Active && (lease.has_client(client) || own_reservation)
     }
 

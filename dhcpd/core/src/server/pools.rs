@@ -10,7 +10,7 @@
 //! free, and whose, is for the pair to say (`failover`).
 
 use super::topology::{PoolPlace, SubnetIndex, Topology};
-use crate::{Class, Timestamp};
+use crate::{Class, ClassSet, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -65,6 +65,26 @@ impl Pool {
     }
 }
 
+/// Which pools an address is wanted of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WantedPools {
+    /// Those for this class of hosts; `None`: those for anybody.
+    pub(super) class: Option<Class>,
+    /// Those for one of these classes of clients; empty: those for all.
+    pub(super) clients: ClassSet,
+}
+
+impl WantedPools {
+    pub(super) fn has(&self, pool: &PoolPlace) -> bool {
+        let is_for_clients = if self.clients.is_empty() {
+            pool.clients.is_empty()
+        } else {
+            !pool.clients.and(self.clients).is_empty()
+        };
+        pool.class == self.class && is_for_clients
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pools {
@@ -104,6 +124,12 @@ impl Pools {
         self.pools[pool].size()
     }
 
+    /// Addresses of a pool that are free, with no failover partner.
+    pub(super) fn free(&self, pool: usize) -> u64 {
+        let pool = &self.pools[pool];
+        pool.size().saturating_sub(pool.taken)
+    }
+
     /// Addresses of a pool that nobody ever touched.
     pub(super) fn untouched(&self, pool: usize) -> u64 {
         self.pools[pool].untouched_count
@@ -124,16 +150,15 @@ impl Pools {
         Some(address)
     }
 
-    /// Takes the address that comes next in the pools of a subnet that are for a class of hosts, or for
-    /// anybody (`None`).
+    /// Takes the address that comes next in those pools of a subnet that are wanted.
     pub(super) fn take_next(
         &mut self,
         topology: &Topology,
         subnet: SubnetIndex,
-        class: Option<Class>,
+        wanted: WantedPools,
     ) -> Option<u32> {
         let pools = &mut self.pools[topology.pools_of(subnet)];
-        for pool in pools.iter_mut().filter(|pool| pool.place.class == class) {
+        for pool in pools.iter_mut().filter(|pool| wanted.has(&pool.place)) {
             if let Some(address) = pool.take_untouched() {
                 pool.taken += 1;
                 return Some(address);
@@ -141,7 +166,7 @@ impl Pools {
         }
         let longest_free = pools
             .iter_mut()
-            .filter(|pool| pool.place.class == class && !pool.returned.is_empty())
+            .filter(|pool| wanted.has(&pool.place) && !pool.returned.is_empty())
             .min_by_key(|pool| pool.returned.first().copied());
         let pool = longest_free?;
         let (_, address) = pool.returned.pop_first()?;

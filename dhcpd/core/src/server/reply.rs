@@ -1,8 +1,9 @@
 //! How a reply is put together: its fields, its options and their order, and where it goes.
 
+use super::levels::Levels;
 use super::topology::Topology;
-use crate::options::code;
-use crate::{Class, Destination, MessageType, Reply, Request, limits};
+use crate::options::{Codes, code};
+use crate::{Class, ClassSet, Destination, MessageType, Reply, Request, limits};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// UDP port of DHCP servers and relays.
@@ -17,6 +18,10 @@ pub(super) struct Terms {
     pub(super) lifetime_seconds: u32,
     /// Whose options it gets.
     pub(super) class: Class,
+    /// The classes of clients that it is in.
+    pub(super) clients: ClassSet,
+    /// Whether the address is reserved for this client.
+    pub(super) is_own: bool,
 }
 
 impl Terms {
@@ -134,19 +139,20 @@ pub(super) fn grant(
     {
         reply.options.push((code::RAPID_COMMIT, [].into()));
     }
-    push_configured(topology, request, address, terms.class, &mut reply);
+    let levels = topology.levels(address.into(), terms.is_own, terms.class, terms.clients);
+    push_configured(levels, request, &mut reply);
     push_echoes(request, &mut reply);
     reply
 }
 
 /// The ACK to an INFORM: parameters, and neither an address nor a lifetime (RFC 2131 section 4.3.5).
 /// It goes straight to the client, also when the INFORM came through a relay.
-pub(super) fn inform(topology: &Topology, request: &Request, class: Class) -> Reply {
+pub(super) fn inform(levels: Option<Levels<'_>>, request: &Request) -> Reply {
     let mut reply = empty(request, MessageType::Ack, Destination::Client(request.ciaddr));
     reply.ciaddr = request.ciaddr;
     // The relay does not see this reply, so its information has nobody to go back to.
     reply.relay_agent = None;
-    push_configured(topology, request, request.ciaddr, class, &mut reply);
+    push_configured(levels, request, &mut reply);
     push_echoes(request, &mut reply);
     reply
 }
@@ -154,37 +160,15 @@ pub(super) fn inform(topology: &Topology, request: &Request, class: Class) -> Re
 /// The configured options for an address, in the order in which the client asks for them (RFC 2132
 /// section 9.8); all of them if it asks for none in particular. What is configured for this device
 /// itself is sent whether it asks or not (RFC 2131 section 4.3.1).
-fn push_configured(
-    topology: &Topology,
-    request: &Request,
-    address: Ipv4Addr,
-    class: Class,
-    reply: &mut Reply,
-) {
-    let Some(subnet_index) = topology.subnet_of(address) else { return };
-    let subnet = topology.subnet(subnet_index);
-    let network = topology.network(subnet_index.network);
-    let mask = subnet.prefix.mask().octets();
-    let own = topology
-        .reserved_for(address.into())
-        .filter(|hardware| *hardware == request.hardware)
-        .and_then(|_| topology.reservation_options(address.into()));
-    // What is said for a class is meant to hold for all of it: it wins over what a narrower place says
-    // for anybody.
-    let [of_subnet, of_network] =
-        [&subnet.class_options, &network.class_options].map(|options| options.of(class));
-    let find = |code: u8| {
-        own.and_then(|options| options.get(code))
-            .or_else(|| of_subnet.get(code))
-            .or_else(|| of_network.get(code))
-            .or_else(|| subnet.options.get(code))
-            .or_else(|| network.options.get(code))
-            .or_else(|| (code == code::SUBNET_MASK).then_some(mask.as_slice()))
-    };
-    let mut there = Codes::of(reply);
+fn push_configured(levels: Option<Levels<'_>>, request: &Request, reply: &mut Reply) {
+    let Some(levels) = levels else { return };
+    if let Some((next_server, _)) = levels.next_server() {
+        reply.siaddr = next_server;
+    }
+    let mut there = codes_of(reply);
     let mut push = |code: u8, reply: &mut Reply| {
         if !there.has(code)
-            && let Some(contents) = find(code)
+            && let Some(contents) = levels.find(code)
         {
             there.add(code);
             reply.options.push((code, contents.into()));
@@ -200,36 +184,22 @@ fn push_configured(
     }
     if request.parameter_request_list.is_empty() {
         push(code::SUBNET_MASK, reply);
-        for options in [&subnet.options, &network.options, of_subnet, of_network] {
-            for (code, _) in options.iter() {
-                push(code, reply);
-            }
+        for code in levels.shared_codes() {
+            push(code, reply);
         }
     }
-    for (code, _) in own.into_iter().flat_map(crate::OptionSet::iter) {
+    for code in levels.own_codes() {
         push(code, reply);
     }
 }
 
-/// Which options a reply has: a bit for each code.
-struct Codes([u128; 2]);
-
-impl Codes {
-    fn of(reply: &Reply) -> Self {
-        let mut codes = Self([0; 2]);
-        for (code, _) in &reply.options {
-            codes.add(*code);
-        }
-        codes
+/// Which options a reply has.
+fn codes_of(reply: &Reply) -> Codes {
+    let mut codes = Codes::default();
+    for (code, _) in &reply.options {
+        codes.add(*code);
     }
-
-    const fn add(&mut self, code: u8) {
-        self.0[(code >> 7) as usize] |= 1 << (code & 127);
-    }
-
-    const fn has(&self, code: u8) -> bool {
-        self.0[(code >> 7) as usize] >> (code & 127) & 1 != 0
-    }
+    codes
 }
 
 fn push_echoes(request: &Request, reply: &mut Reply) {

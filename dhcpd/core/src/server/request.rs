@@ -112,7 +112,7 @@ impl Server {
             return Err(Refusal::Silence(Reason::HoldOff));
         }
         if let State::InitReboot(_) | State::RenewingOrRebinding(_) = state {
-            let takes_over = self.topology.reserved_for(address) == Some(request.hardware)
+            let takes_over = self.is_reserved_for(address, request)
                 && self
                     .book
                     .entry(address)
@@ -122,6 +122,9 @@ impl Server {
             }
         }
         if !self.may_have(request, network, address) {
+            return Err(Refusal::Nak(Reason::AddressNotServed));
+        }
+        if !is_own_now && !self.is_open_to(self.clients_of(request), address) {
             return Err(Refusal::Nak(Reason::AddressNotServed));
         }
         // A reservation that waits for its device draws it away from any other address.
@@ -149,6 +152,9 @@ impl Server {
         }
         if !is_own_now && !self.has_room(request.hardware) {
             return Err(Refusal::Silence(Reason::TooManyLeases));
+        }
+        if !is_own_now && self.limit_is_reached(request, client) {
+            return Err(Refusal::Silence(Reason::LeaseLimit));
         }
         Ok(())
     }

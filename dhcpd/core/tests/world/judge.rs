@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use vestibule_core::options::code;
 use vestibule_core::{
-    Class, ClientIdentifier, Command, Configuration, CoreStatus, Effect, Effects, Input,
+    Class, ClientIdentifier, Command, Configuration, CoreStatus, Effect, Effects, Holder, Input,
     LeaseFilter, LeaseView, MessageType, Query, QueryAnswer, Reason, Record, Register,
     RegistrationState, RegistrationTarget, Release, Replaces, Reply, Request, Sequence, Server,
     Side, Subnet, Ticket, Timestamp,
@@ -376,7 +376,9 @@ impl Judge {
             .iter()
             .flat_map(|network| &network.subnets)
             .flat_map(|subnet| &subnet.reservations)
-            .any(|kept| kept.address == reply.yiaddr && kept.hardware == request.hardware);
+            .any(|kept| {
+                kept.address == reply.yiaddr && kept.holder == Holder::Hardware(request.hardware)
+            });
         let left = ADDRESSES
             .into_iter()
             .filter(|other| {

@@ -11,8 +11,9 @@ pub(crate) mod ledger;
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use vestibule_core::{
-    AddressRange, Arrival, Configuration, GateBy, HardwareAddress, MessageType, Network, OptionSet,
-    PerClass, RandomisedAddresses, RegistrationRules, Request, Reservation, SocketIndex, Subnet,
+    AddressRange, Arrival, Configuration, GateBy, HardwareAddress, Holder, KeptOptions,
+    MessageType, Network, OptionSet, PerClass, Policy, RandomisedAddresses, RegistrationRules,
+    Request, Reservation, SocketIndex, Subnet,
 };
 
 /// The address of the server under test.
@@ -91,14 +92,17 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
             last: Ipv4Addr::new(10, third, 0, last),
         }],
         class_pools: PerClass::default(),
+        special_pools: Vec::new(),
+        profile: None,
         options: OptionSet::new(),
         class_options: PerClass::default(),
         reservations,
     };
     let reservation = |number: u8, address: Ipv4Addr| Reservation {
-        hardware: hardware(number),
+        holder: Holder::Hardware(hardware(number)),
         address,
         options: OptionSet::new(),
+        profile: None,
     };
     let in_pool = if other { Ipv4Addr::new(10, 1, 0, 12) } else { Ipv4Addr::new(10, 1, 0, 11) };
     let beside = Ipv4Addr::new(10, 1, 0, 100);
@@ -141,6 +145,7 @@ pub(crate) fn configuration(other: bool, ways: Ways) -> Configuration {
         decline_quarantine_seconds: QUARANTINE_SECONDS,
         rapid_commit: ways.rapid_commit,
         registration: RegistrationRules::default(),
+        policy: Policy::default(),
         failover: None,
     }
 }
@@ -281,6 +286,7 @@ impl Packet {
             subnet_selection: None,
             rapid_commit: self.rapid_commit,
             relay_agent: None,
+            kept_options: KeptOptions::default(),
         }
     }
 }

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use vestibule_core::failover::{BalanceSettings, FailoverConfiguration, HashBuckets, Role};
 use vestibule_core::{
-    AddressRange, Configuration, GateBy, Network, OptionSet, PerClass, RandomisedAddresses,
-    RegistrationRules, Reservation, Subnet,
+    AddressRange, Configuration, GateBy, Holder, Network, OptionSet, PerClass, Policy,
+    RandomisedAddresses, RegistrationRules, Reservation, Subnet,
 };
 use vestibule_load::random::Random;
 
@@ -255,15 +255,17 @@ impl Plan {
             decline_quarantine_seconds: self.quarantine_seconds,
             rapid_commit: false,
             registration: RegistrationRules::default(),
+            policy: Policy::default(),
             failover: Some(failover),
         }
     }
 
     fn network(&self, network: usize) -> Network {
         let reserved = Reservation {
-            hardware: crate::simulator::plan::hardware(0),
+            holder: Holder::Hardware(crate::simulator::plan::hardware(0)),
             address: Ipv4Addr::from(u32::from(relay(network)) + 1),
             options: OptionSet::new(),
+            profile: None,
         };
         let [a, b, ..] = relay(network).octets();
         let prefix = format!("{a}.{b}.0.0/16");
@@ -273,6 +275,8 @@ impl Plan {
             pools,
             options: OptionSet::new(),
             class_pools,
+            special_pools: Vec::new(),
+            profile: None,
             class_options: PerClass::default(),
             reservations: if self.reservation { vec![reserved] } else { Vec::new() },
         };

@@ -10,9 +10,11 @@
 //! | `entry`, `blocks` | a lease in few bytes |
 //! | `table` | where entries stand, and which address has which |
 //! | `finder`, `siphash` | entries by client and by hardware address |
+//! | `circuits` | how many are held behind each circuit |
 //! | `ends` | which lease ends next |
 
 mod blocks;
+mod circuits;
 mod ends;
 mod entry;
 mod finder;
@@ -30,8 +32,10 @@ use crate::{
     BindingState, Class, ClientIdentifier, EthernetAddress, GateChange, HardwareAddress, Lease,
     PerClass, Registration, RegistrationState, Request, Side, Timestamp, limits,
 };
+use circuits::Circuits;
 use ends::Ends;
 use finder::{By, Finder};
+use std::net::Ipv4Addr;
 use table::{SlotId, Table};
 
 /// How an address stands, as the pools, the counters and the gate were last told.
@@ -92,6 +96,8 @@ pub(super) struct Book {
     finder: Finder,
     ends: Ends,
     counters: Vec<Counters>,
+    /// Only if there is a limit for them.
+    circuits: Option<Circuits>,
 }
 
 /// The valid registration of a device if it lets the device pass: it is not suspended, nor in a
@@ -147,7 +153,18 @@ impl Book {
             finder: Finder::new(key),
             ends: Ends::default(),
             counters: vec![Counters::default(); topology.configuration().networks.len()],
+            circuits: topology
+                .configuration()
+                .policy
+                .lease_limits
+                .per_circuit
+                .map(|_| Circuits::new(key)),
         }
+    }
+
+    /// Leases that are held behind the circuit that a relay names; 0 if they are not counted.
+    pub(super) fn held_at_circuit(&self, relay: Ipv4Addr, relay_agent: &[u8]) -> u32 {
+        self.circuits.as_ref().map_or(0, |circuits| circuits.held(relay, relay_agent))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -280,6 +297,9 @@ impl Book {
             if standing != Standing::Ended {
                 self.ends.insert(&mut self.table, id);
             }
+            if let Some(circuits) = &mut self.circuits {
+                circuits.add(self.table.entry(id), standing);
+            }
             self.count(topology, address, standing, |number| number + 1);
         }
         for id in ended {
@@ -313,6 +333,9 @@ impl Book {
             if !is_linked {
                 self.unlink(id);
             }
+            if let Some(circuits) = &mut self.circuits {
+                circuits.take(self.table.entry(id), old_standing);
+            }
             self.table.replace(id, lease);
             self.count(topology, address, old_standing, |number| number - 1);
             id
@@ -330,6 +353,9 @@ impl Book {
             pools.give_back(topology, address, lease.ends);
         }
         self.table.slot_mut(id).set_standing(standing);
+        if let Some(circuits) = &mut self.circuits {
+            circuits.add(self.table.entry(id), standing);
+        }
         self.count(topology, address, standing, |number| number + 1);
         if standing != Standing::Ended {
             self.ends.insert(&mut self.table, id);
@@ -366,6 +392,10 @@ impl Book {
             self.ends.let_change(&mut self.table, id);
         }
         self.table.slot_mut(id).set_standing(standing);
+        if let Some(circuits) = &mut self.circuits {
+            circuits.take(self.table.entry(id), old);
+            circuits.add(self.table.entry(id), standing);
+        }
         self.count(topology, address, old, |number| number - 1);
         self.count(topology, address, standing, |number| number + 1);
         // A lease that has run out took its elements with it: they carry the same time. What is tracked of

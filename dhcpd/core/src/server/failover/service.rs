@@ -4,9 +4,10 @@ use super::{Failover, owner_of, seconds};
 use crate::failover::{
     BindingStatus, LeaseTime, PoolCount, Role, Service, State, lease_time, load_balance,
 };
+use crate::server::pools::WantedPools;
 use crate::server::topology::{NetworkIndex, SubnetIndex};
 use crate::server::{Place, Server};
-use crate::{Class, ClientIdentifier, MessageType, Request};
+use crate::{Class, ClassSet, ClientIdentifier, MessageType, Request};
 
 /// Addresses of the partner's that one choice looks at, at most, for one that nobody can hold any more.
 const PARTNERS_LOOKED_AT_MAX: usize = 64;
@@ -34,9 +35,9 @@ impl Server {
         );
         is_for_pool
             && failover.service() == Service::None
-            && self.place(request).is_none_or(|place| {
-                self.topology.reserved_addresses(place.network, request.hardware).is_empty()
-            })
+            && self
+                .place(request)
+                .is_none_or(|place| self.reservations_of(request, place.network).next().is_none())
     }
 
     /// Whether a DISCOVER is left to the partner (RFC 3074): the client is of its buckets and has not
@@ -52,7 +53,7 @@ impl Server {
         if failover.service() != Service::Balanced
             || seconds_max == 0
             || request.secs > seconds_max
-            || !self.topology.reserved_addresses(place.network, request.hardware).is_empty()
+            || self.reservations_of(request, place.network).next().is_some()
         {
             return false;
         }
@@ -116,16 +117,16 @@ impl Server {
         &mut self,
         place: Place,
         class: Class,
+        clients: ClassSet,
     ) -> Option<u32> {
         let others = self.topology.subnets(place.network).filter(|subnet| *subnet != place.subnet);
         let subnets: Vec<SubnetIndex> = std::iter::once(place.subnet).chain(others).collect();
-        let has_class_pools = self.topology.has_class_pools(place.network);
-        let classes = [has_class_pools.then_some(Some(class)), Some(None)];
+        let choices = self.wanted_pools(place.network, class, clients);
         let role = self.failover.as_deref()?.role();
         for owner in [role, role.other()] {
-            for class in classes.into_iter().flatten() {
+            for wanted in choices.into_iter().flatten() {
                 for subnet in &subnets {
-                    if let Some(address) = self.take_next_of(owner, *subnet, class) {
+                    if let Some(address) = self.take_next_of(owner, *subnet, wanted) {
                         return Some(address);
                     }
                 }
@@ -138,7 +139,7 @@ impl Server {
         &mut self,
         owner: Role,
         subnet: SubnetIndex,
-        class: Option<Class>,
+        wanted: WantedPools,
     ) -> Option<u32> {
         let now = seconds(self.now);
         let failover = self.failover.as_deref()?;
@@ -148,7 +149,7 @@ impl Server {
         }
         let pools = || {
             let places = self.topology.pools_of(subnet);
-            places.filter(|pool| self.topology.pools()[*pool].class == class)
+            places.filter(|pool| wanted.has(&self.topology.pools()[*pool]))
         };
         let may_touch = is_own || failover.is_taken_over(0, now);
         if owner == Role::Primary
@@ -184,19 +185,29 @@ impl Server {
                 .map(|subnet| self.pools.count(&self.topology, subnet, class))
                 .fold((0, 0), |sum, (size, free)| (sum.0 + size, sum.1 + free));
         };
-        let is_alone =
-            failover.state() == State::PartnerDown && seconds(self.now) >= failover.promises_end(0);
         self.pools_of_network(network)
             .filter(|pool| self.topology.pools()[*pool].class == class)
-            .map(|pool| {
-                let PoolCount { free, backup } = self.count_pool(failover, pool);
-                let (own, partners) = match failover.role() {
-                    Role::Primary => (free, backup),
-                    Role::Secondary => (backup, free),
-                };
-                let free = u64::from(own) + if is_alone { u64::from(partners) } else { 0 };
-                (self.pools.size(pool), free)
-            })
+            .map(|pool| self.count_free_of_shared_pool(failover, pool))
             .fold((0, 0), |sum, (size, free)| (sum.0 + size, sum.1 + free))
+    }
+
+    /// The same of one pool, by its place in the topology.
+    pub(in crate::server) fn count_free_of_pool(&self, pool: usize) -> (u64, u64) {
+        match self.failover.as_deref() {
+            Some(failover) => self.count_free_of_shared_pool(failover, pool),
+            None => (self.pools.size(pool), self.pools.free(pool)),
+        }
+    }
+
+    fn count_free_of_shared_pool(&self, failover: &Failover, pool: usize) -> (u64, u64) {
+        let is_alone =
+            failover.state() == State::PartnerDown && seconds(self.now) >= failover.promises_end(0);
+        let PoolCount { free, backup } = self.count_pool(failover, pool);
+        let (own, partners) = match failover.role() {
+            Role::Primary => (free, backup),
+            Role::Secondary => (backup, free),
+        };
+        let free = u64::from(own) + if is_alone { u64::from(partners) } else { 0 };
+        (self.pools.size(pool), free)
     }
 }

@@ -31,10 +31,10 @@ mod vouchers;
 
 use super::*;
 use crate::{
-    AddressRange, Answer, Command, Destination, GateBy, GateChange, HardwareAddress, LeaseFilter,
-    Network, OptionSet, PerClass, Query, QueryAnswer, RandomisedAddresses, Register,
-    RegistrationRules, RegistrationTarget, RelayAgentInformation, Release, Replaces, Reply,
-    Reservation, SocketIndex, Subnet, Ticket,
+    AddressRange, Answer, Command, Destination, GateBy, GateChange, HardwareAddress, Holder,
+    KeptOptions, LeaseFilter, Network, OptionSet, PerClass, Policy, Query, QueryAnswer,
+    RandomisedAddresses, Register, RegistrationRules, RegistrationTarget, RelayAgentInformation,
+    Release, Replaces, Reply, Reservation, SocketIndex, Subnet, Ticket,
 };
 use std::net::SocketAddrV4;
 
@@ -58,11 +58,14 @@ fn configuration(pool_size: u8) -> Configuration {
                 }],
                 options,
                 class_pools: PerClass::default(),
+                special_pools: Vec::new(),
+                profile: None,
                 class_options: PerClass::default(),
                 reservations: vec![Reservation {
-                    hardware: hardware(200),
+                    holder: Holder::Hardware(hardware(200)),
                     address: Ipv4Addr::new(10, 20, 0, 200),
                     options: OptionSet::new(),
+                    profile: None,
                 }],
             }],
             options: OptionSet::new(),
@@ -74,6 +77,7 @@ fn configuration(pool_size: u8) -> Configuration {
         decline_quarantine_seconds: 600,
         rapid_commit: false,
         registration: RegistrationRules::default(),
+        policy: Policy::default(),
         failover: None,
     }
 }
@@ -110,6 +114,7 @@ fn request(number: u8, message_type: MessageType) -> Request {
         subnet_selection: None,
         rapid_commit: false,
         relay_agent: None,
+        kept_options: KeptOptions::default(),
     }
 }
 
