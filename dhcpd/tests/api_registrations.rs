@@ -254,7 +254,9 @@ fn nothing_but_the_open_paths_answers_without_the_token() {
 #[test]
 fn wrong_paths_and_methods_are_problems_too() {
     let api = Api::with(Vec::new());
-    for path in ["/nothing", "/dashboard/", "/v1", "/v2/leases", "/v1/leases/10.20.0.17/x", "/v1/registrations/"] {
+    for path in
+        ["/dashboard/", "/v1", "/v2/leases", "/v1/leases/10.20.0.17/x", "/v1/registrations/"]
+    {
         api.get(path).assert_problem(404, "unknown-path");
     }
     for (method, path, allowed) in [
