@@ -5,10 +5,11 @@
 //! its wait for packets. A command's answer comes only when what it promises is durable and in the
 //! kernel; a query's answer shows the core between two packets. The packet path never waits here.
 
+use crate::trace::{Moment, Told, TooManyFollowers};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-use vestibule_core::{Answer, Command, Query, QueryAnswer};
+use vestibule_core::{Answer, Command, HardwareAddress, Query, QueryAnswer};
 
 /// Calls that wait for the decide thread at most; a caller beyond it is told [`DoorError::Busy`].
 pub const CALLS_WAITING_MAX: usize = 4096;
@@ -20,6 +21,15 @@ pub enum Call {
     Command(Command, oneshot::Sender<Answer>),
     /// Ask something.
     Query(Query, oneshot::Sender<QueryAnswer>),
+    /// Give the last moments of a client, and tell the next ones from now on.
+    Trace {
+        /// The client.
+        hardware: HardwareAddress,
+        /// Who wants to be told; `None`: nobody.
+        follow: Option<mpsc::Sender<Told>>,
+        /// The last moments, oldest first.
+        answer: oneshot::Sender<Result<Vec<Moment>, TooManyFollowers>>,
+    },
     /// Tell when everything that was decided before is durable and in the kernel.
     Barrier(oneshot::Sender<()>),
 }
@@ -79,6 +89,20 @@ impl Door {
         let (sender, answer) = oneshot::channel();
         self.put(Call::Query(query, sender))?;
         answer.await.map_err(|_| DoorError::Closed)
+    }
+
+    /// The last moments of a client, oldest first; whoever follows is told the next ones.
+    ///
+    /// # Errors
+    /// [`DoorError`] if there is no answer.
+    pub async fn trace(
+        &self,
+        hardware: HardwareAddress,
+        follow: Option<mpsc::Sender<Told>>,
+    ) -> Result<Result<Vec<Moment>, TooManyFollowers>, DoorError> {
+        let (answer, answered) = oneshot::channel();
+        self.put(Call::Trace { hardware, follow, answer })?;
+        answered.await.map_err(|_| DoorError::Closed)
     }
 
     /// As [`Door::query`], from a thread outside the runtime.

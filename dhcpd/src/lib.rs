@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod net;
 pub mod portal;
 pub mod store;
+pub mod trace;
 pub mod voucher_code;
 pub mod webhook;
 pub mod wire;

@@ -72,6 +72,7 @@ const TABLE: &[Row] = &[
     ("GET", "/v1/leases", "/v1/leases", "", [false, false, true, true]),
     ("GET", "/v1/leases/{ip}", "/v1/leases/10.20.0.17", "", [true, false, true, true]),
     ("GET", "/v1/history", "/v1/history?ip=10.20.0.17", "", [false, false, true, true]),
+    ("GET", "/v1/trace/{mac}", "/v1/trace/02:00:00:00:00:01", "", [false, false, false, true]),
     ("GET", "/v1/gate", "/v1/gate", "", [false, true, true, true]),
     ("GET", "/v1/status", "/v1/status", "", [false, false, true, true]),
     ("GET", "/v1/failover", "/v1/failover", "", [false, false, true, true]),

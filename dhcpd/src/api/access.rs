@@ -52,6 +52,7 @@ pub const ROUTES: &[Access] = &[
     access("GET", "/v1/leases", READERS),
     access("GET", "/v1/leases/{ip}", ALL),
     access("GET", "/v1/history", READERS),
+    access("GET", "/v1/trace/{mac}", OPERATORS),
     access("GET", "/v1/gate", FOLLOWERS),
     access("GET", "/v1/status", READERS),
     access("GET", "/v1/failover", READERS),

@@ -16,6 +16,7 @@
 //! | `auth`, `access` | bearer tokens, and what their scopes may ask |
 //! | `registrations`, `leases`, `whoami`, `status` | the resources |
 //! | `history` | who held which address, and when |
+//! | `trace` | what was decided about a client |
 //! | `gate` | the gate feed, for those who enforce it elsewhere |
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `idempotency` | requests that were answered before |
@@ -55,6 +56,7 @@ mod registrations;
 mod serve;
 mod status;
 mod stream;
+mod trace;
 mod view;
 mod voucher_view;
 mod vouchers;
@@ -112,6 +114,7 @@ pub use serve::{
     Timeouts, serve, serve_captive_until_stopped, serve_portal_until_stopped, serve_until_stopped,
     serve_with_tls_until_stopped,
 };
+pub use trace::{MomentView, TraceView};
 pub use view::{
     DeviceView, GateView, ImportView, LeaseView, LeasesPage, NetworkView, PortableRegistration,
     RegistrationView, RegistrationWithAddresses, RegistrationsPage, SocketView, StatusView,
@@ -410,6 +413,7 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/webhooks/{name}/test", post(webhooks::test))
         .route("/v1/gate", get(gate::gate))
         .route("/v1/history", get(history::history))
+        .route("/v1/trace/{mac}", get(trace::trace))
         .route_layer(middleware::from_fn_with_state(state.clone(), idempotency::answer_once))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     Router::new()

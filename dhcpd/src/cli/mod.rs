@@ -21,6 +21,7 @@ mod import_isc;
 mod portable;
 mod registrations;
 mod show;
+mod trace;
 mod vouchers;
 mod who;
 mod zone;
@@ -90,6 +91,8 @@ enum Command {
     Leases(LeasesArguments),
     /// Show who held an address at a time, or what a device, an owner, a circuit held
     Who(who::WhoArguments),
+    /// Show why a client got what it got, or nothing: the last decisions, then every one as it comes
+    Trace(trace::TraceArguments),
     /// Register a device: it may pass the gate
     Register(RegisterArguments),
     /// End a device's registration
@@ -435,6 +438,7 @@ fn execute(
         Command::Webhooks(wanted) => events::webhooks(&client(&global)?, &wanted, json, out),
         Command::Leases(wanted) => commands::leases(&client(&global)?, &wanted, json, out),
         Command::Who(wanted) => who::who(&global, &wanted, json, out, complaints),
+        Command::Trace(wanted) => trace::trace(&client(&global)?, &wanted, json, out, complaints),
         Command::Register(wanted) => commands::register(&client(&global)?, &wanted, json, out),
         Command::Suspend { mac, reason } => {
             registrations::suspend(&client(&global)?, mac, reason.as_deref(), json, out)

@@ -18,6 +18,7 @@ mod overload;
 mod partner;
 mod quiet;
 mod told;
+mod traced;
 
 use crate::clock::Clock;
 use crate::commit::{Envelope, GateReplacement, HeldAnswer, Outbox, Work};
@@ -25,6 +26,7 @@ use crate::door::Call;
 use crate::failover::FromPartner;
 use crate::metrics::Metrics;
 use crate::net::{Outgoing, Receiver, Sender};
+use crate::trace::Traces;
 use crate::wire;
 use partner::Partner;
 pub(crate) use quiet::Quiet;
@@ -35,6 +37,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 pub use told::Told;
+use traced::Subject;
 use vestibule_core::options::code;
 use vestibule_core::sieve::LOOK_MILLISECONDS;
 use vestibule_core::{
@@ -131,6 +134,8 @@ impl Decide {
             wake: None,
             committed: Sequence::default(),
             partner: Partner::default(),
+            traces: Traces::default(),
+            subject: Subject::default(),
             quiet: Quiet::default(),
             barrier_is_gone: false,
         };
@@ -167,6 +172,9 @@ struct Turn {
     wake: Option<Timestamp>,
     committed: Sequence,
     partner: Partner,
+    traces: Traces,
+    /// Whom the step is about that is being taken.
+    subject: Subject,
     quiet: Quiet,
     barrier_is_gone: bool,
 }
@@ -290,6 +298,11 @@ impl Turn {
                     self.step(Input::Command(ticket, command));
                 }
                 Call::Barrier(done) => self.work.barriers.push(done),
+                Call::Trace { hardware, follow, answer } => {
+                    let last = self.traces.last(hardware);
+                    let follows = follow.map(|to| self.traces.follow(hardware, to)).transpose();
+                    let _gone = answer.send(follows.map(|_| last));
+                }
             }
         }
         true
@@ -297,13 +310,17 @@ impl Turn {
 
     /// One step of the core, and what follows from it.
     fn step(&mut self, input: Input<'_>) {
+        self.subject = Subject::of(&input);
         let mut effects = std::mem::take(&mut self.effects);
         let sequence = self.server.step(self.now, input, &mut effects);
         let (gate_before, replies_before) = (self.work.gate.len(), self.work.replies.len());
         for effect in effects.drain() {
             match effect {
                 Effect::Persist(record) => self.work.records.push(record),
-                Effect::Gate(change) => self.work.gate.push(change),
+                Effect::Gate(change) => {
+                    self.note_gate(&change);
+                    self.work.gate.push(change);
+                }
                 Effect::GateReplace(contents) => {
                     let changes_before = self.work.gate.len();
                     self.work.gate_replace = Some(GateReplacement { changes_before, contents });
@@ -328,6 +345,7 @@ impl Turn {
             }
         }
         self.effects = effects;
+        self.note_end();
         if self.work.gate.len() > gate_before {
             self.work.replies.need_gate(replies_before);
         }
@@ -351,6 +369,7 @@ impl Turn {
             Ok(_) => {}
             Err(reason) => return self.too_large(reply, reason),
         }
+        self.note_reply(reply, reason);
         if let Some(reason) = reason {
             self.metrics.nak(reason);
         }
@@ -377,6 +396,12 @@ impl Turn {
     }
 
     fn too_large(&mut self, reply: &Reply, reason: Reason) {
+        self.note_unanswered(&Unanswered {
+            reason,
+            message_type: reply.message_type,
+            hardware: reply.hardware,
+            giaddr: reply.giaddr,
+        });
         self.metrics.unanswered(reason);
         let message = "the reply does not fit into the client's message size; configure fewer or shorter options";
         if self.quiet.may_say("reply-too-large") {
@@ -385,6 +410,7 @@ impl Turn {
     }
 
     fn unanswered(&mut self, unanswered: Unanswered) {
+        self.note_unanswered(&unanswered);
         let Unanswered { reason, message_type, hardware, giaddr } = unanswered;
         self.metrics.unanswered(reason);
         let is_shed = [Reason::Overload, Reason::DuplicateWaiting, Reason::DiscoverTooOld];

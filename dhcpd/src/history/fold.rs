@@ -123,8 +123,8 @@ impl Fold {
     ) -> Option<u32> {
         let over: Vec<(Ipv4Addr, Open)> = self
             .table
-            .iter_from(from)
-            .filter(|(_, open)| !open.is_over && open.ends < before)
+            .open_from(from)
+            .filter(|(_, open)| open.ends < before)
             .take(count_max)
             .collect();
         let is_all = over.len() < count_max;

@@ -168,6 +168,22 @@ impl Table {
         }
     }
 
+    /// Every interval that goes on, from this address on, in order. What is over costs one look.
+    pub(super) fn open_from(&self, address: u32) -> impl Iterator<Item = (Ipv4Addr, Open)> + '_ {
+        let pages = self.pages.range(address >> 8..);
+        pages
+            .flat_map(|(number, (_, page))| {
+                let open = page.iter().enumerate().filter(|(_, packed)| {
+                    packed.last().is_some_and(|kind| matches!(*kind, OURS | PARTNERS))
+                });
+                open.filter_map(move |(last, packed)| {
+                    let last = u32::try_from(last).ok()?;
+                    Some((Ipv4Addr::from(number << 8 | last), Open::unpack(packed)?))
+                })
+            })
+            .filter(move |(found, _)| u32::from(*found) >= address)
+    }
+
     /// Every entry from this address on, in order.
     pub(super) fn iter_from(&self, address: u32) -> impl Iterator<Item = (Ipv4Addr, Open)> + '_ {
         let pages = self.pages.range(address >> 8..);

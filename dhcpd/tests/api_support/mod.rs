@@ -29,6 +29,7 @@ use vestibule_dhcpd::door::{Call, Door};
 use vestibule_dhcpd::events::{EventLog, Retention};
 use vestibule_dhcpd::metrics::Metrics;
 use vestibule_dhcpd::portal::Portal;
+use vestibule_dhcpd::trace::Traces;
 use vestibule_dhcpd::webhook::{Courier, Webhook};
 
 /// The time that the core of every test begins with: 2026-11-20T13:00:00Z.
@@ -132,6 +133,8 @@ pub struct Core {
     hold_commits: bool,
     held: Vec<(Release, Answer, oneshot::Sender<Answer>)>,
     barriers_held: Vec<oneshot::Sender<()>>,
+    /// What was decided about each client, as the test says it.
+    pub traces: Traces,
     /// Every effect, in order, answers not among them.
     pub effects: Vec<Effect>,
 }
@@ -151,6 +154,7 @@ impl Core {
         Self {
             server,
             now: NOW,
+            traces: Traces::default(),
             tickets: 0,
             hold_commits,
             held: Vec::new(),
@@ -182,6 +186,11 @@ impl Core {
                 if !self.hold_commits {
                     self.commit();
                 }
+            }
+            Call::Trace { hardware, follow, answer } => {
+                let last = self.traces.last(hardware);
+                let follows = follow.map(|to| self.traces.follow(hardware, to)).transpose();
+                let _ = answer.send(follows.map(|_| last));
             }
             Call::Barrier(done) if self.held.is_empty() => {
                 let _ = done.send(());

@@ -66,7 +66,7 @@ pub fn beside_a_snapshot(directory: &Path, residents: u32) -> Result<Groups, Dae
                 Call::Barrier(done) => {
                     let _gone = done.send(());
                 }
-                Call::Command(..) => {}
+                Call::Command(..) | Call::Trace { .. } => {}
             }
         }
     });
