@@ -40,7 +40,7 @@ struct Client {
     heard: u64,
     moments: [Packed; MOMENTS_PER_CLIENT],
     /// How many there were ever, in this place.
-    count: u32,
+    count: usize,
 }
 
 /// What a follower is told.
@@ -104,14 +104,13 @@ impl Traces {
             (client.hardware, client.count) = (hardware, 0);
         }
         client.heard = count;
-        if let Some(place) = client.moments.get_mut(client.count as usize % MOMENTS_PER_CLIENT) {
+        if let Some(place) = client.moments.get_mut(client.count % MOMENTS_PER_CLIENT) {
             *place = moment.pack();
         }
         // Beyond the ring only the remainder counts.
-        let ring = MOMENTS_PER_CLIENT as u32;
         client.count += 1;
-        if client.count >= 2 * ring {
-            client.count -= ring;
+        if client.count >= 2 * MOMENTS_PER_CLIENT {
+            client.count -= MOMENTS_PER_CLIENT;
         }
     }
 
@@ -122,7 +121,7 @@ impl Traces {
         let places = self.clients.get(start..start + WAYS).unwrap_or_default();
         let found = places.iter().find(|place| place.heard > 0 && place.hardware == hardware);
         let Some(client) = found else { return Vec::new() };
-        let count = client.count as usize;
+        let count = client.count;
         let first = count.saturating_sub(MOMENTS_PER_CLIENT);
         let moments =
             (first..count).filter_map(|number| client.moments.get(number % MOMENTS_PER_CLIENT));
@@ -219,15 +218,15 @@ mod tests {
     fn a_flood_of_clients_takes_no_more_memory_and_spares_who_is_heard_of() {
         let mut traces = Traces::default();
         let capacity = traces.clients.capacity();
-        for number in 0..10 * CLIENTS_MAX as u32 {
+        let clients = 10 * u32::try_from(CLIENTS_MAX).unwrap();
+        for number in 0..clients {
             traces.note(client(number), &moment(number.into()));
             // Heard of as often as all others together.
             traces.note(client(u32::MAX), &moment(number.into()));
         }
         assert_eq!((traces.clients.len(), traces.clients.capacity()), (CLIENTS_MAX, capacity));
         assert_eq!(traces.last(client(u32::MAX)).len(), MOMENTS_PER_CLIENT);
-        let kept =
-            (0..10 * CLIENTS_MAX as u32).filter(|number| !traces.last(client(*number)).is_empty());
+        let kept = (0..clients).filter(|number| !traces.last(client(*number)).is_empty());
         assert!(kept.count() < CLIENTS_MAX);
     }
 
