@@ -343,7 +343,7 @@ pub(super) fn keeps(state: &State, interval: &Interval, now: Timestamp) -> bool 
         // Nor is the version that says how it ended too old.
         return true;
     }
-    if interval.ended().is_none() && goes_on(state, interval) {
+    if interval.ended().is_none() && goes_on(state, interval, now) {
         return true;
     }
     // A registration without an end that goes on no more has ended in a newer version.
@@ -351,15 +351,19 @@ pub(super) fn keeps(state: &State, interval: &Interval, now: Timestamp) -> bool 
     is_known && state.policy.keeps(interval, now)
 }
 
-/// Whether a holding that is not said to have ended still goes on, or a registration.
-fn goes_on(state: &State, interval: &Interval) -> bool {
+/// Whether what is not said to have ended still goes on, or ran out so lately that it is kept.
+fn goes_on(state: &State, interval: &Interval, now: Timestamp) -> bool {
     match interval {
-        Interval::Holding(holding) => {
-            state.fold.table.open(holding.address).is_some_and(|open| open.from == holding.from)
-        }
+        Interval::Holding(holding) => state.fold.table.open(holding.address).is_some_and(|open| {
+            open.from == holding.from && open.ends >= state.policy.oldest(now, false)
+        }),
         Interval::Ownership(ownership) => {
             let newest = ownerships_of(&state.recent, &state.archives, ownership.hardware).pop();
-            newest.is_some_and(|newest| newest.ended.is_none() && newest.from == ownership.from)
+            newest.is_some_and(|newest| {
+                newest.ended.is_none()
+                    && newest.from == ownership.from
+                    && newest.until >= state.policy.oldest(now, true)
+            })
         }
     }
 }
