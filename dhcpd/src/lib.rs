@@ -9,7 +9,7 @@
 //!
 //! Beside that way, and never in it: [`api`], which asks the core through the [`door`]; [`events`], which
 //! tells what happened, and [`webhook`], which brings it to others; the messages of the [`failover`]
-//! link; and the codes of vouchers ([`voucher_code`]). Before the first packet: [`isc`], which takes over what
+//! link, and the [`exchange`] beside it; and the codes of vouchers ([`voucher_code`]). Before the first packet: [`isc`], which takes over what
 //! an ISC dhcpd has written.
 
 pub mod api;
@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod decide;
 pub mod door;
 pub mod events;
+pub mod exchange;
 pub mod failover;
 pub mod feed;
 pub mod history;

@@ -7,11 +7,13 @@
 //! happened yet. It never drops a count, and never decides anything.
 
 mod counters;
+mod exchange;
 mod exposition;
 mod families;
 mod pair;
 mod table;
 
+use crate::exchange::ExchangeCounts;
 use crate::failover::LinkCounts;
 use crate::feed::FeedCounts;
 use crate::history::HistoryCounts;
@@ -116,6 +118,7 @@ pub struct Metrics {
     feed: FeedCounts,
     history: HistoryCounts,
     link: Arc<LinkCounts>,
+    exchange: Arc<ExchangeCounts>,
     captive_answers: [AtomicU64; 2],
     captive_connections: AtomicU64,
     captive_connections_refused: AtomicU64,
@@ -187,6 +190,7 @@ impl Metrics {
             feed: FeedCounts::default(),
             history: HistoryCounts::default(),
             link: Arc::default(),
+            exchange: Arc::default(),
             captive_answers: [AtomicU64::new(0), AtomicU64::new(0)],
             captive_connections: AtomicU64::new(0),
             captive_connections_refused: AtomicU64::new(0),
@@ -506,6 +510,12 @@ impl Metrics {
     #[must_use]
     pub fn unanswered_count(&self, reason: Reason) -> u64 {
         self.unanswered.get(reason_index(reason)).map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// How the exchange with the failover partner goes.
+    #[must_use]
+    pub fn exchange(&self) -> Arc<ExchangeCounts> {
+        Arc::clone(&self.exchange)
     }
 
     /// What is counted of the failover link.

@@ -11,92 +11,99 @@ use vestibule_core::Record;
 use vestibule_dhcpd::api::ROUTES;
 
 /// Method, path as the server knows it, path that is asked, body, and whether a portal, a follower of the gate,
-/// a reader and an operator may.
-type Row = (&'static str, &'static str, &'static str, &'static str, [bool; 4]);
+/// a failover partner, a reader and an operator may.
+type Row = (&'static str, &'static str, &'static str, &'static str, [bool; 5]);
 
 const TABLE: &[Row] = &[
-    ("GET", "/v1/whoami", "/v1/whoami?ip=10.20.0.17", "", [true, false, true, true]),
-    ("GET", "/v1/registrations", "/v1/registrations", "", [false, false, true, true]),
+    ("GET", "/v1/whoami", "/v1/whoami?ip=10.20.0.17", "", [true, false, false, true, true]),
+    ("GET", "/v1/registrations", "/v1/registrations", "", [false, false, false, true, true]),
     (
         "POST",
         "/v1/registrations",
         "/v1/registrations",
         r#"{"mac":"02:00:00:00:00:09"}"#,
-        [true, false, false, true],
+        [true, false, false, false, true],
     ),
     (
         "POST",
         "/v1/registrations/import",
         "/v1/registrations/import",
         r#"{"registrations":[]}"#,
-        [false, false, false, true],
+        [false, false, false, false, true],
     ),
     (
         "GET",
         "/v1/registrations/{mac}",
         "/v1/registrations/02:00:00:00:00:01",
         "",
-        [true, false, true, true],
+        [true, false, false, true, true],
     ),
     (
         "DELETE",
         "/v1/registrations/{mac}",
         "/v1/registrations/02:00:00:00:00:01",
         "",
-        [true, false, false, true],
+        [true, false, false, false, true],
     ),
     (
         "POST",
         "/v1/registrations/{mac}/suspend",
         "/v1/registrations/02:00:00:00:00:01/suspend",
         "",
-        [false, false, false, true],
+        [false, false, false, false, true],
     ),
     (
         "POST",
         "/v1/registrations/{mac}/resume",
         "/v1/registrations/02:00:00:00:00:01/resume",
         "",
-        [false, false, false, true],
+        [false, false, false, false, true],
     ),
-    ("GET", "/v1/vouchers", "/v1/vouchers", "", [false, false, false, true]),
-    ("POST", "/v1/vouchers", "/v1/vouchers", "{}", [false, false, false, true]),
-    ("GET", "/v1/vouchers/{id}", "/v1/vouchers/0123456789abcdef", "", [false, false, false, true]),
+    ("GET", "/v1/vouchers", "/v1/vouchers", "", [false, false, false, false, true]),
+    ("POST", "/v1/vouchers", "/v1/vouchers", "{}", [false, false, false, false, true]),
+    (
+        "GET",
+        "/v1/vouchers/{id}",
+        "/v1/vouchers/0123456789abcdef",
+        "",
+        [false, false, false, false, true],
+    ),
     (
         "DELETE",
         "/v1/vouchers/{id}",
         "/v1/vouchers/0123456789abcdef",
         "",
-        [false, false, false, true],
+        [false, false, false, false, true],
     ),
-    ("GET", "/v1/leases", "/v1/leases", "", [false, false, true, true]),
-    ("GET", "/v1/leases/{ip}", "/v1/leases/10.20.0.17", "", [true, false, true, true]),
-    ("GET", "/v1/history", "/v1/history?ip=10.20.0.17", "", [false, false, true, true]),
-    ("GET", "/v1/trace/{mac}", "/v1/trace/02:00:00:00:00:01", "", [false, false, false, true]),
-    ("GET", "/v1/gate", "/v1/gate", "", [false, true, true, true]),
-    ("GET", "/v1/status", "/v1/status", "", [false, false, true, true]),
-    ("GET", "/v1/failover", "/v1/failover", "", [false, false, true, true]),
+    ("GET", "/v1/leases", "/v1/leases", "", [false, false, false, true, true]),
+    ("GET", "/v1/leases/{ip}", "/v1/leases/10.20.0.17", "", [true, false, false, true, true]),
+    ("GET", "/v1/history", "/v1/history?ip=10.20.0.17", "", [false, false, false, true, true]),
+    ("GET", "/v1/trace/{mac}", "/v1/trace/02:00:00:00:00:01", "", [false, false, false, false, true]),
+    ("GET", "/v1/gate", "/v1/gate", "", [false, true, false, true, true]),
+    ("GET", "/v1/exchange", "/v1/exchange", "", [false, false, true, false, true]),
+    ("GET", "/v1/status", "/v1/status", "", [false, false, false, true, true]),
+    ("GET", "/v1/failover", "/v1/failover", "", [false, false, false, true, true]),
     (
         "POST",
         "/v1/failover/partner-down",
         "/v1/failover/partner-down",
         "{}",
-        [false, false, false, true],
+        [false, false, false, false, true],
     ),
     (
         "GET",
         "/v1/events",
         "/v1/events?type=gap&since=oldest&follow=false",
         "",
-        [false, false, true, true],
+        [false, false, false, true, true],
     ),
-    ("GET", "/v1/webhooks", "/v1/webhooks", "", [false, false, true, true]),
+    ("GET", "/v1/webhooks", "/v1/webhooks", "", [false, false, false, true, true]),
     (
         "POST",
         "/v1/webhooks/{name}/test",
         "/v1/webhooks/away/test",
         "{}",
-        [false, false, false, true],
+        [false, false, false, false, true],
     ),
 ];
 
@@ -110,7 +117,7 @@ fn every_route_has_a_row_here_and_in_the_documentation() {
     let document = std::fs::read_to_string(document).unwrap();
     let words = |may: bool| if may { "yes" } else { "no" };
     let mut wanted =
-        "| | `portal` | `gate` | `reader` | `operator` |\n| --- | --- | --- | --- | --- |\n"
+        "| | `portal` | `gate` | `partner` | `reader` | `operator` |\n| --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
     for (method, path, _, _, may) in TABLE {
         let may = may.map(words).join(" | ");

@@ -16,7 +16,7 @@
 //! The way through the files: [`Ruleset`] (what the table says; `sets`, `ranges`), `message` and `expression` (nf_tables
 //! messages), `holders` and `neighbours` (who is let through with IPv6 by an Ethernet address), `wire` and `netlink` (framing, the socket), `channel` (a transaction's way to the kernel), `existing` (what the
 //! kernel has), [`Gate`], `flows` (whose tracked flows go, and when; `tenure` and `tracking` under it), [`Garden`] (what names in the garden lead to), [`Watch`]. [`feed`] is how
-//! a server tells other hosts what to enforce, and [`agent`] how one of them does.
+//! a server tells other hosts what to enforce, [`source`] how such a stream is followed, and [`agent`] how one of them enforces it.
 
 pub mod agent;
 mod channel;
@@ -37,6 +37,7 @@ mod ranges;
 mod ruleset;
 mod second_look;
 mod sets;
+pub mod source;
 mod tenure;
 mod tracking;
 mod watch;

@@ -116,21 +116,42 @@ impl Ground {
         gateway.write("/etc/vestibule/authority.pem", authority).unwrap();
         gateway.write("/etc/vestibule/agent.token", AGENT_TOKEN).unwrap();
         gateway.ok("chmod 600 /etc/vestibule/agent.token").unwrap();
-        gateway
-            .write(
-                "/etc/hosts",
-                "10.0.0.67 captive.campus.example\n10.0.0.68 register.campus.example\n",
-            )
-            .unwrap();
-        gateway.write("/etc/nsswitch.conf", "hosts: files\n").unwrap();
+        servers.write("/etc/vestibule/authority.pem", authority).unwrap();
+        let names = "10.0.0.67 captive.campus.example\n10.0.0.68 register.campus.example\n";
+        for host in [gateway, servers] {
+            host.write("/etc/hosts", names).unwrap();
+            host.write("/etc/nsswitch.conf", "hosts: files\n").unwrap();
+        }
         let outside = campus.start_outside(80).unwrap();
         Self { campus, running: vec![outside] }
     }
 
     fn start_server(&self, server: &Server, lifetime: &str) -> Process {
+        self.start_configured(server, &server.toml(lifetime))
+    }
+
+    /// One half of a pair that serves the same network and exchanges registrations.
+    fn start_half(&self, server: &Server, partner: &Server, of_the_role: &str) -> Process {
+        let alike = Server { site: A.site, ..*server };
+        let toml = format!(
+            "{}\n[[api.token]]\nname = \"partner\"\nfile = \"/etc/vestibule/{}.token\"\nscope = \"partner\"\n\
+             [failover]\nname = \"pair\"\naddress = \"{}\"\npeer = \"{}\"\n{of_the_role}\n\
+             registrations = \"{}\"\ntoken-file = \"/etc/vestibule/{}.token\"\n\
+             ca-file = \"/etc/vestibule/authority.pem\"\n",
+            alike.toml("1h"),
+            partner.name,
+            server.address,
+            partner.address,
+            partner.url(),
+            server.name,
+        );
+        self.start_configured(server, &toml)
+    }
+
+    fn start_configured(&self, server: &Server, toml: &str) -> Process {
         program("vestibule-dhcpd").unwrap();
         let path = format!("/etc/vestibule/{}.toml", server.name);
-        self.campus.servers.write(&path, &server.toml(lifetime)).unwrap();
+        self.campus.servers.write(&path, toml).unwrap();
         let line = format!("vestibule-dhcpd --config {path}");
         let mut dhcpd = self.campus.servers.start(server.name, &line).unwrap();
         dhcpd.wait_line("ready").unwrap();
@@ -425,6 +446,72 @@ fn two_servers_for_different_networks_are_followed_and_one_does_without_the_othe
     assert!(answer.ends_with("200"), "{answer}");
     ground.wait_in(Some("unregistered"), &other_address);
     ground.wait_in(Some("registered"), &one_address);
+}
+
+/// What is registered, suspended or ended at either half of a failover pair holds at both, and at the gateway
+/// that follows both, whoever granted the lease.
+#[test]
+fn a_failover_pair_has_one_truth_about_who_is_registered() {
+    let mut ground = Ground::new(&[Site::HALLS]);
+    for name in ["dhcp-a", "dhcp-b"] {
+        let path = format!("/etc/vestibule/{name}.token");
+        ground.campus.servers.write(&path, &format!("the-token-that-{name}-shows")).unwrap();
+        ground.campus.servers.ok(&format!("chmod 600 {path}")).unwrap();
+    }
+    ground.relay(&A);
+    ground.configure(&[A, B], "");
+    let primary = "role = \"primary\"\nmclt = \"60s\"";
+    let mut first = ground.start_half(&A, &B, primary);
+    let mut second = ground.start_half(&B, &A, "role = \"secondary\"");
+    first.wait_line("registrations are heard from the failover partner").unwrap();
+    second.wait_line("registrations are heard from the failover partner").unwrap();
+    let _agent = ground.start_agent();
+    let answers = |server: &Server, path: &str, wanted: &str| {
+        until_ok(&format!("{} answers {path} with {wanted}", server.name), || {
+            let answer = ground.api(server, &format!("API/{path}"));
+            if answer.contains(wanted) { Ok(()) } else { Err(answer) }
+        })
+        .unwrap();
+    };
+
+    // The primary grants it: the relay asks nobody else.
+    let hardware = "02:00:5e:00:53:01";
+    let (laptop, _client, address) = ground.laptop(&Site::HALLS, "laptop", hardware);
+    answers(&B, &format!("leases/{address}"), "\"state\":\"active\"");
+    ground.wait_in(Some("unregistered"), &address);
+    ground.register(&B, &address);
+    ground.wait_in(Some("registered"), &address);
+    assert!(gets_out(&laptop));
+    let registration = format!("registrations/{hardware}");
+    answers(&A, &registration, "\"state\":\"active\"");
+
+    let answer = ground.api(&A, &format!("-X POST API/{registration}/suspend"));
+    assert!(answer.ends_with("200"), "{answer}");
+    ground.wait_in(Some("unregistered"), &address);
+    assert!(!gets_out(&laptop));
+    answers(&B, &registration, "\"state\":\"suspended\"");
+    let answer = ground.api(&B, &format!("-X POST API/{registration}/resume"));
+    assert!(answer.ends_with("200"), "{answer}");
+    ground.wait_in(Some("registered"), &address);
+
+    // What happens while one is away holds when it is back, and is not undone by what it remembers.
+    first.kill().unwrap();
+    answers(&B, "failover", "\"connected\":false");
+    let answer = ground.api(&B, &format!("-X DELETE API/{registration}"));
+    assert!(answer.ends_with("200"), "{answer}");
+    ground.wait_in(Some("unregistered"), &address);
+    let _first = ground.start_half(&A, &B, primary);
+    answers(&A, &registration, "not-registered");
+    answers(&A, "failover", "\"behind\":0");
+    answers(&B, &registration, "not-registered");
+    ground.wait_in(Some("unregistered"), &address);
+    assert!(!gets_out(&laptop));
+    let token = "the-token-that-dhcp-b-shows";
+    assert!(!second.log().contains(token), "{}", second.log());
+    let shown =
+        ground.campus.servers.ok("vestibule failover status --config /etc/vestibule/dhcp-b.toml");
+    let shown = shown.unwrap();
+    assert!(shown.contains("registrations are heard; 0 changes behind"), "{shown}");
 }
 
 #[test]

@@ -161,7 +161,8 @@ fn servers(reader: &mut Reader<'_>, agent: &Table<'_>) -> Vec<AgentServer> {
     servers
 }
 
-fn place(text: &str) -> Result<AgentPlace, Complaint> {
+/// Where the API of a server is that a token is shown to.
+pub(crate) fn place(text: &str) -> Result<AgentPlace, Complaint> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_socket(path).map(AgentPlace::Unix);
     }
@@ -170,7 +171,10 @@ fn place(text: &str) -> Result<AgentPlace, Complaint> {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if !["", "/"].contains(&path) {
         let message = format!("{} has a path or a query", quoted(text));
-        return Err(Complaint::new(message, "name the server only: the feed is at /v1/gate"));
+        return Err(Complaint::new(
+            message,
+            "name the server only, as in https://dhcp-a.campus.example:8443",
+        ));
     }
     // A checked URL: what stands after the last colon outside of brackets is a port.
     let after_host = authority.rsplit_once(']').map_or(authority, |(_, after)| after);

@@ -79,7 +79,7 @@ fn tokens(reader: &mut Reader<'_>, api: &Table<'_>, operators: &Path) -> Vec<Api
             ("file", "holds the token, as in file = \"/etc/vestibule/portal.token\""),
             (
                 "scope",
-                "what the token lets in to: \"portal\", \"gate\", \"reader\" or \"operator\"",
+                "what the token lets in to: \"portal\", \"gate\", \"partner\", \"reader\" or \"operator\"",
             ),
         ] {
             if !table.has(key) {
@@ -115,7 +115,10 @@ fn tokens(reader: &mut Reader<'_>, api: &Table<'_>, operators: &Path) -> Vec<Api
 fn scope(text: &str) -> Result<Scope, Complaint> {
     Scope::ALL.into_iter().find(|scope| scope.name() == text).ok_or_else(|| {
         let message = format!("{} is no scope", quoted(text));
-        Complaint::new(message, "known are \"portal\", \"gate\", \"reader\" and \"operator\"")
+        Complaint::new(
+            message,
+            "known are \"portal\", \"gate\", \"partner\", \"reader\" and \"operator\"",
+        )
     })
 }
 

@@ -1,6 +1,7 @@
 //! The checked configuration: what the daemons work by.
 
 use crate::agent::Agent;
+use crate::agent::AgentServer;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -326,6 +327,8 @@ pub enum Scope {
     Portal,
     /// Who enforces the gate elsewhere: the gate feed.
     Gate,
+    /// The other half of a failover pair: what is exchanged with it.
+    Partner,
     /// Everything that changes nothing.
     Reader,
     /// Everything.
@@ -334,7 +337,8 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 4] = [Self::Portal, Self::Gate, Self::Reader, Self::Operator];
+    pub const ALL: [Self; 5] =
+        [Self::Portal, Self::Gate, Self::Partner, Self::Reader, Self::Operator];
 
     /// Its name in the file, in problems and in the log.
     #[must_use]
@@ -342,6 +346,7 @@ impl Scope {
         match self {
             Self::Portal => "portal",
             Self::Gate => "gate",
+            Self::Partner => "partner",
             Self::Reader => "reader",
             Self::Operator => "operator",
         }
@@ -458,6 +463,8 @@ pub struct Failover {
     pub min_balance_seconds: u32,
     /// The longest, in seconds. At least as long.
     pub max_balance_seconds: u32,
+    /// The partner's API, where its registrations and vouchers are followed; `None`: they are not exchanged.
+    pub registrations: Option<AgentServer>,
 }
 
 /// As it is written in the file.

@@ -318,6 +318,9 @@ fn failover(text: &mut String, failover: Option<&Failover>) -> fmt::Result {
             duration_in_words(seconds)
         )?,
     }
+    if let Some(registrations) = &failover.registrations {
+        writeln!(text, "  exchanges registrations and vouchers with {}", registrations.url)?;
+    }
     let (min, max) = (failover.min_balance_seconds, failover.max_balance_seconds);
     writeln!(
         text,

@@ -4,10 +4,11 @@
 //! configuration takes, with its defaults and meanings, and what only the primary says said by the
 //! primary only. It never looks whether the address is this host's: the daemon does when it listens.
 
+use crate::agent::{self, AgentServer};
 use crate::checked::Failover;
 use crate::grammar;
 use crate::limits::{
-    AUTO_PARTNER_DOWN_SECONDS_MIN, BALANCE_SECONDS_MAX, FAILOVER_PORT_DEFAULT,
+    AUTO_PARTNER_DOWN_SECONDS_MIN, BALANCE_SECONDS_MAX, CA_FILE_DEFAULT, FAILOVER_PORT_DEFAULT,
     LOAD_BALANCE_SECONDS_LIMIT, MAX_BALANCE_SECONDS_DEFAULT, MAX_LEASE_MISBALANCE_PERCENT_DEFAULT,
     MAX_LEASE_OWNERSHIP_PERCENT_DEFAULT, MAX_RESPONSE_DELAY_SECONDS_DEFAULT,
     MAX_RESPONSE_DELAY_SECONDS_MAX, MAX_RESPONSE_DELAY_SECONDS_MIN, MAX_UNACKED_UPDATES_DEFAULT,
@@ -16,8 +17,10 @@ use crate::limits::{
 };
 use crate::mistake::{Complaint, quoted};
 use crate::reader::{Placed, Reader, Table};
+use crate::sections::absolute_path;
 use crate::value;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use vestibule_core::failover::{BalanceSettings, FailoverConfiguration, HashBuckets, Role};
 use vestibule_core::limits::LIFETIME_SECONDS_MAX;
 
@@ -107,6 +110,7 @@ pub(crate) fn failover(
         let at = table.place_of("min-balance");
         reader.complain_about(&table, "min-balance", at, complaint);
     }
+    let registrations = registrations(reader, &table);
     if rapid_commit {
         let complaint = Complaint::new(
             "leases.rapid-commit is on: both servers of a pair would answer a DISCOVER with an ACK",
@@ -132,11 +136,38 @@ pub(crate) fn failover(
             .and_then(|seconds| u16::try_from(seconds).ok())
             .unwrap_or(0),
         auto_partner_down_seconds: auto_partner_down,
+        registrations,
         misbalance_percent,
         ownership_percent,
         min_balance_seconds: min_balance,
         max_balance_seconds: max_balance,
     })
+}
+
+/// Where registrations are exchanged. `None` if they are not, or a mistake was noted.
+fn registrations(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<AgentServer> {
+    let place = |text: &str| Ok((Box::<str>::from(text), agent::place(text)?));
+    let place = reader.parsed(table, "registrations", place);
+    let token_file = reader.parsed(table, "token-file", absolute_path);
+    let ca_file = reader.parsed(table, "ca-file", absolute_path);
+    if !table.has("registrations") {
+        for key in ["token-file", "ca-file"].into_iter().filter(|key| table.has(key)) {
+            let complaint = Complaint::new(
+                "it is for exchanging registrations with the partner, and `registrations` is missing",
+                "say where the partner's API is, as in registrations = \"https://dhcp-b.campus.example:8443\"",
+            );
+            reader.complain_about(table, key, table.place_of(key), complaint);
+        }
+        return None;
+    }
+    if !table.has("token-file") {
+        let why = "holds a token of the scope \"partner\" at the partner, as in \
+                   token-file = \"/etc/vestibule/partner.token\"";
+        reader.missing(table, "token-file", why);
+    }
+    let (url, place) = place?.value;
+    let ca_file = ca_file.map_or_else(|| PathBuf::from(CA_FILE_DEFAULT), |placed| placed.value);
+    Some(AgentServer { url, place, token_file: token_file?.value, ca_file })
 }
 
 fn seconds(
@@ -199,6 +230,7 @@ impl Failover {
             balance_seconds_min: self.min_balance_seconds,
             balance_seconds_max: self.max_balance_seconds,
             auto_partner_down_seconds: self.auto_partner_down_seconds,
+            exchanges_registrations: self.registrations.is_some(),
         }
     }
 }

@@ -272,6 +272,9 @@ pub const FAILOVER: Section = Section {
         "max-lease-ownership",
         "min-balance",
         "max-balance",
+        "registrations",
+        "token-file",
+        "ca-file",
     ],
 };
 

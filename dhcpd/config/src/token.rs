@@ -3,7 +3,7 @@
 //! It promises that a token has at least [`TOKEN_LENGTH_MIN`] printable characters, came from a
 //! file that not everybody on the host may read, and never appears in a message or in a debug print.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentServer};
 use crate::checked::{Api, Scope, Webhook};
 use crate::limits::{OPERATOR_NAME, TOKEN_FILE_BYTES_MAX, TOKEN_LENGTH_MIN};
 use std::fmt;
@@ -188,6 +188,16 @@ impl Agent {
         numbered
             .map(|(number, server)| read(&server.token_file).map_err(|error| (number, error)))
             .collect()
+    }
+}
+
+impl AgentServer {
+    /// Reads the token that it is shown.
+    ///
+    /// # Errors
+    /// [`TokenError`] if there is none that can be used.
+    pub fn read_token(&self) -> Result<Token, TokenError> {
+        read(&self.token_file)
     }
 }
 

@@ -4,6 +4,7 @@
 //! may leave are committed as one group: gate changes first, then records with one sync, then the
 //! replies and answers that are held for it (DESIGN section 3).
 
+use crate::exchange::Merged;
 use crate::failover::{FailoverNotice, PartnerEffect};
 use crate::{
     Class, EthernetAddress, Event, HardwareAddress, LeaseTokenRefusal, MessageType, Reason, Record,
@@ -140,6 +141,8 @@ pub enum Answer {
     },
     /// The registrations are in, or would be.
     Imported(Imported),
+    /// The partner's words are taken over, and the kernel knows.
+    Merged(Merged),
     /// The vouchers are made.
     VouchersCreated {
         /// As they are now, in the order of the command.

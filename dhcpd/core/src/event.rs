@@ -97,6 +97,9 @@ pub enum EndCause {
     Command,
     /// This device took its place.
     ReplacedBy(HardwareAddress),
+    /// Its owner had one device too many: each half of a failover pair had let them have their last one while
+    /// it could not hear the other. The oldest go.
+    DeviceLimit,
 }
 
 /// Why a voucher is no more.

@@ -1,5 +1,6 @@
 //! What goes through the core's door, and what may be asked of it.
 
+use crate::exchange::{ExchangeKey, ExchangeRecord, Exchanged};
 use crate::failover::{FailoverRecord, FailoverStatus, PairBinding, PartnerInput};
 use crate::{
     Class, EthernetAddress, GateBy, HardwareAddress, Lease, LeaseToken, LeaseTokenRefusal,
@@ -67,6 +68,16 @@ pub enum Command {
         /// The operator knows that this server has lost its leases, and that it may give addresses that are
         /// held to others. Without that, a server that has not yet got them back refuses.
         leases_lost: bool,
+    },
+    /// Take over what the failover partner says of registrations and vouchers; whoever sends this has checked
+    /// that each is one that could be made here. At most
+    /// [`EXCHANGE_RECORDS_MAX`](crate::limits::EXCHANGE_RECORDS_MAX).
+    Merge {
+        /// Its words.
+        records: Vec<Exchanged>,
+        /// Whether this server knows with them all that the partner knew at one moment: then owners are looked
+        /// at who got their last device at both.
+        is_whole: bool,
     },
     /// Make vouchers, all or none. When they were made and who uses them is not taken from here. One whose
     /// hash is known stays as it is. [`Timestamp::FOREVER`] as its end stands for
@@ -198,6 +209,21 @@ pub enum Query {
     Status,
     /// The failover pair as an operator sees it.
     Failover,
+    /// What the failover partner is told of registrations and vouchers after a number, in the order of the last
+    /// changes. At most [`EXCHANGE_RECORDS_MAX`](crate::limits::EXCHANGE_RECORDS_MAX).
+    Exchange {
+        /// What is known already; 0: nothing.
+        after: u64,
+        /// How many at most.
+        limit: usize,
+    },
+    /// What a snapshot takes of registrations in place of [`Query::Registrations`], if they are exchanged.
+    ExchangeBook {
+        /// Where the page before ended; `None` for the first page.
+        after: Option<ExchangeKey>,
+        /// How many at most.
+        limit: usize,
+    },
     /// What the failover pair has to keep, in the order of the addresses, from above `after`: what a
     /// snapshot takes besides leases and registrations.
     PairBindings {
@@ -263,6 +289,24 @@ pub enum QueryAnswer {
     Status(CoreStatus),
     /// To [`Query::Failover`]; `None`: this server is alone.
     Failover(Option<Box<FailoverStatus>>),
+    /// To [`Query::Exchange`].
+    Exchange {
+        /// The page.
+        records: Vec<Exchanged>,
+        /// The number of the last of them.
+        through: u64,
+        /// The number of the last change.
+        newest: u64,
+    },
+    /// To [`Query::ExchangeBook`].
+    ExchangeBook {
+        /// Whether registrations are exchanged. Else there is nothing.
+        is_kept: bool,
+        /// The page.
+        records: Vec<ExchangeRecord>,
+        /// What to ask for next; `None` if that was all.
+        next: Option<ExchangeKey>,
+    },
     /// To [`Query::PairBindings`].
     PairBindings {
         /// The states; `None`: this server is alone.
@@ -339,6 +383,19 @@ pub struct CoreStatus {
     pub offers: u64,
     /// Until when addresses whose fate is unknown are held off, because records were lost.
     pub hold_off_until: Option<Timestamp>,
+    /// What is exchanged with a failover partner beside leases; `None`: nothing.
+    pub exchange: Option<ExchangeStatus>,
+}
+
+/// Numbers of what is exchanged with a failover partner beside leases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExchangeStatus {
+    /// The number of the last change; numbers begin anew with each start.
+    pub sequence: u64,
+    /// Ends of registrations and vouchers that are remembered.
+    pub ends_remembered: u64,
+    /// Registrations that were ended here because their owner had got a last device at both halves.
+    pub conflicts_ended: u64,
 }
 
 /// Numbers of one network.

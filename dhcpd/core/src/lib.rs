@@ -20,6 +20,7 @@ pub mod client_class;
 pub mod configuration;
 pub mod effect;
 pub mod event;
+pub mod exchange;
 pub mod failover;
 pub mod hold_off;
 pub mod identity;
@@ -55,8 +56,9 @@ pub use event::{Announcements, Event, EventKind, Happening};
 pub use hold_off::HoldOff;
 pub use identity::{ClientIdentifier, EthernetAddress, HardwareAddress, ParseHardwareAddressError};
 pub use input::{
-    Command, CoreStatus, GateElement, Input, LeaseFilter, LeaseView, NetworkStatus, PoolStatus,
-    Query, QueryAnswer, Register, RegistrationTarget, RegistrationView, Replaces, Ticket,
+    Command, CoreStatus, ExchangeStatus, GateElement, Input, LeaseFilter, LeaseView, NetworkStatus,
+    PoolStatus, Query, QueryAnswer, Register, RegistrationTarget, RegistrationView, Replaces,
+    Ticket,
 };
 pub use lease::{BindingState, Lease};
 pub use lease_token::{LeaseToken, LeaseTokenRefusal, LeaseTokens};

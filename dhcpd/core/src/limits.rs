@@ -117,6 +117,20 @@ pub const VOUCHER_GUESS_INTERVAL_MILLISECONDS: u64 = 10;
 /// Devices whose wrong codes are kept in mind; one more takes the place of who waits for the least.
 pub const VOUCHER_GUESSERS_KEPT_MAX: usize = 4096;
 
+/// Words of a failover partner that one command takes over at most: together they are one step, and packets
+/// wait for it.
+pub const EXCHANGE_RECORDS_MAX: usize = 256;
+
+/// Seconds for which the end of a registration is remembered for the failover partner: longer than a half of a
+/// pair is away, 90 days.
+pub const TOMBSTONE_SECONDS: u64 = 90 * 24 * 60 * 60;
+
+/// Ends that are remembered at once; of more, the oldest are forgotten early.
+pub const TOMBSTONES_MAX: usize = 1_000_000;
+
+/// Seconds by which the partner's clock may be ahead, for its times to move this server's hybrid clock: a day.
+pub const EXCHANGE_AHEAD_SECONDS_MAX: u64 = 24 * 60 * 60;
+
 /// Leases in one answer to a query.
 pub const QUERY_LEASES_MAX: usize = 1000;
 

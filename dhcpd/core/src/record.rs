@@ -3,6 +3,7 @@
 //! A record is the full image of one thing, so replaying a record twice, or an older one before a
 //! newer one, ends in the same book.
 
+use crate::exchange::ExchangeRecord;
 use crate::failover::{FailoverRecord, PairBinding};
 use crate::{HardwareAddress, HoldOff, Lease, Registration, Timestamp, Voucher, VoucherHash};
 use std::net::Ipv4Addr;
@@ -30,4 +31,7 @@ pub enum Record {
     Voucher(Voucher),
     /// The voucher was revoked, or its time is over.
     VoucherRemoved(VoucherHash),
+    /// What a pair that exchanges registrations keeps, in place of [`Record::Registration`] and
+    /// [`Record::RegistrationRemoved`].
+    Exchange(ExchangeRecord),
 }

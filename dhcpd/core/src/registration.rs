@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A registration is *valid* until it expires or is ended. It *lets its device pass* the gate if it is
 /// valid, not suspended, and its role is no quarantine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Registration {
     /// The device.
@@ -32,7 +32,7 @@ pub struct Registration {
 }
 
 /// That a registered device is held back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Suspension {
     /// Since when.

@@ -4,8 +4,9 @@
 //! journal, a snapshot or a list cannot use it. It promises that one device counts once, however often it
 //! sends the code, and that a device that comes again gets the end that it got the first time.
 
-use crate::{HardwareAddress, Timestamp};
+use crate::{HardwareAddress, Timestamp, limits};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -122,7 +123,7 @@ pub struct Voucher {
 }
 
 /// That a device used a voucher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VoucherUse {
     /// The device.
     pub hardware: HardwareAddress,
@@ -143,6 +144,30 @@ impl Voucher {
     #[must_use]
     pub fn use_of(&self, hardware: HardwareAddress) -> Option<&VoucherUse> {
         self.uses.iter().find(|one| one.hardware == hardware)
+    }
+
+    /// What two halves of a pair know of one voucher, taken together: every device that used it at either,
+    /// once, as it did first; of more than [`VOUCHER_USES_MAX`](limits::VOUCHER_USES_MAX) those that came first.
+    #[must_use]
+    pub fn joined(&self, other: &Self) -> Self {
+        let mut first: BTreeMap<HardwareAddress, VoucherUse> = BTreeMap::new();
+        for one in self.uses.iter().chain(&other.uses) {
+            let kept = first.entry(one.hardware).or_insert(*one);
+            *kept = (*kept).min(*one);
+        }
+        let mut uses: Vec<VoucherUse> = first.into_values().collect();
+        uses.sort_unstable_by_key(|one| (one.since, one.hardware));
+        uses.truncate(limits::VOUCHER_USES_MAX.into());
+        // The rest is the same at both, unless one of them is wrong.
+        let fixed = if other.fixed() > self.fixed() { other } else { self };
+        Self { uses, ..fixed.clone() }
+    }
+
+    /// What does not change while it is used.
+    #[allow(clippy::type_complexity, reason = "compared, and nothing else")]
+    fn fixed(&self) -> (Timestamp, Timestamp, u16, Option<u32>, Option<&str>, Option<&str>) {
+        let Self { role, note, lifetime_seconds, uses_max, created, expires, .. } = self;
+        (*expires, *created, *uses_max, *lifetime_seconds, role.as_deref(), note.as_deref())
     }
 
     /// The owner of registrations that are made with it and name none.

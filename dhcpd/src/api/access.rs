@@ -5,7 +5,7 @@
 
 use axum::http::Method;
 use vestibule_config::Scope;
-use vestibule_config::Scope::{Gate, Operator, Portal, Reader};
+use vestibule_config::Scope::{Gate, Operator, Partner, Portal, Reader};
 
 /// One path and method, and who may ask it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub const ROUTES: &[Access] = &[
     access("GET", "/v1/history", READERS),
     access("GET", "/v1/trace/{mac}", OPERATORS),
     access("GET", "/v1/gate", FOLLOWERS),
+    access("GET", "/v1/exchange", &[Partner, Operator]),
     access("GET", "/v1/status", READERS),
     access("GET", "/v1/failover", READERS),
     access("POST", "/v1/failover/partner-down", OPERATORS),

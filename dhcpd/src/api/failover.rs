@@ -2,6 +2,7 @@
 
 use super::problem::{Problem, ProblemKind};
 use super::{ApiState, answer_mismatch, body, json};
+use crate::exchange::ExchangeCounts;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -51,6 +52,50 @@ pub struct FailoverView {
     pub pool_mismatch: PoolMismatchView,
     /// By network, in the order of the configuration.
     pub networks: Vec<PairNetworkView>,
+    /// How registrations and vouchers are exchanged with the partner; `null`: they are not.
+    #[serde(default)]
+    pub registrations: Option<ExchangeView>,
+}
+
+/// How registrations and vouchers are heard from the partner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExchangeView {
+    /// Where the partner's API is.
+    pub url: String,
+    /// Whether its stream is followed now.
+    pub connected: bool,
+    /// What it calls itself; `null` if it was not heard since this server started.
+    pub server: Option<String>,
+    /// What was taken over last; `null` if nothing was.
+    pub cursor: Option<String>,
+    /// Changes that it has told of and that are still to be taken over, or fewer.
+    pub behind: u64,
+    /// Seconds since this server last held all that it had told of; `null` if it never did.
+    pub lag_seconds: Option<u64>,
+    /// Changes that were taken over since this server started.
+    pub taken: u64,
+    /// Changes that a limit kept out.
+    pub refused: u64,
+    /// Why the stream is not followed; `null` if it is.
+    pub error: Option<String>,
+}
+
+impl ExchangeView {
+    fn new(counts: &ExchangeCounts) -> Option<Self> {
+        let state = counts.state()?;
+        Some(Self {
+            behind: state.behind(),
+            lag_seconds: state.lag().map(|lag| lag.as_secs()),
+            url: state.url.into(),
+            connected: state.is_connected,
+            server: state.server.map(Into::into),
+            cursor: state.cursor.map(|cursor| cursor.to_string()),
+            taken: counts.taken(),
+            refused: counts.refused(),
+            error: state.error,
+        })
+    }
 }
 
 /// Addresses that are in the pools of one half only.
@@ -82,7 +127,7 @@ pub struct PairNetworkView {
 }
 
 impl FailoverView {
-    fn new(status: &FailoverStatus) -> Self {
+    fn new(status: &FailoverStatus, exchange: &ExchangeCounts) -> Self {
         let time = |seconds: u32| {
             (seconds > 0)
                 .then(|| json::time_text(Timestamp::from_seconds(seconds.into())))
@@ -114,6 +159,7 @@ impl FailoverView {
             addresses_refused: status.addresses_refused,
             pool_mismatch: PoolMismatchView::new(&status.mismatch),
             networks: status.networks.iter().map(PairNetworkView::new).collect(),
+            registrations: ExchangeView::new(exchange),
         }
     }
 }
@@ -143,7 +189,10 @@ impl PairNetworkView {
 /// `GET /v1/failover`
 pub(super) async fn failover(State(state): State<ApiState>) -> Result<Response, Problem> {
     match pair(&state).await? {
-        Some(status) => Ok(json::response(StatusCode::OK, &FailoverView::new(&status))),
+        Some(status) => {
+            let view = FailoverView::new(&status, &state.shared.metrics.exchange());
+            Ok(json::response(StatusCode::OK, &view))
+        }
         None => Err(not_paired()),
     }
 }

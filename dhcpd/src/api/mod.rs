@@ -21,7 +21,7 @@
 //! | `captive`, `forwarded` | the captive portal API (RFC 8908), and for whom a proxy asks it |
 //! | `idempotency` | requests that were answered before |
 //! | `refusal` | what the core refuses, as problems |
-//! | `failover` | the pair that this server is half of |
+//! | `failover`, `exchange` | the pair that this server is half of, and what it is told of registrations |
 //! | `events`, `webhooks` | what happened, and how it is brought to others |
 //! | `chunks` | answers without an end, server-sent events |
 //! | `dashboard` | the page for people, and the pictures that it draws |
@@ -40,6 +40,7 @@ mod certificate;
 mod chunks;
 mod dashboard;
 mod events;
+mod exchange;
 mod failover;
 mod forwarded;
 mod gate;
@@ -92,7 +93,8 @@ pub(crate) use certificate::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use certificate::{Certificate, CertificateError};
 pub use dashboard::{PICTURE_AGE_MAX, PICTURE_INTERVAL, WATCHERS_MAX};
 pub use events::{HEARTBEAT_INTERVAL, SUBSCRIBERS_MAX};
-pub use failover::{FailoverView, PairNetworkView, PoolMismatchView};
+pub use exchange::ExchangeFeed;
+pub use failover::{ExchangeView, FailoverView, PairNetworkView, PoolMismatchView};
 pub use gate::GateFeed;
 pub use history::{HISTORY_QUESTIONS_MAX, HistoryPage, HoldingView, OwnershipView, holding_view};
 pub use idempotency::{KEY_LENGTH_MAX, KEY_LIFETIME, KEYS_KEPT_MAX};
@@ -186,6 +188,7 @@ struct Shared {
     gate_feed: OnceLock<GateFeed>,
     history: OnceLock<Arc<History>>,
     asking_history: Arc<Semaphore>,
+    exchange_feed: OnceLock<ExchangeFeed>,
     /// Who was told in the log to have been refused.
     refused: Mutex<Quiet>,
     answered: Answered,
@@ -253,6 +256,7 @@ impl ApiState {
                 gate_feed: OnceLock::new(),
                 history: OnceLock::new(),
                 asking_history: Arc::new(Semaphore::new(HISTORY_QUESTIONS_MAX)),
+                exchange_feed: OnceLock::new(),
                 refused: Mutex::default(),
                 answered: Answered::default(),
             }),
@@ -298,6 +302,14 @@ impl ApiState {
     pub fn with_history(self, history: Option<Arc<History>>) -> Self {
         // Given once, as the feed is.
         let _given = history.map(|history| self.shared.history.set(history));
+        self
+    }
+
+    /// With what the failover partner is told of registrations. Without it, it is told nothing.
+    #[must_use]
+    pub fn with_exchange_feed(self, exchange_feed: ExchangeFeed) -> Self {
+        // Given once; a second one would have no followers.
+        let _given = self.shared.exchange_feed.set(exchange_feed);
         self
     }
 
@@ -414,6 +426,7 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/gate", get(gate::gate))
         .route("/v1/history", get(history::history))
         .route("/v1/trace/{mac}", get(trace::trace))
+        .route("/v1/exchange", get(exchange::exchange))
         .route_layer(middleware::from_fn_with_state(state.clone(), idempotency::answer_once))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     Router::new()

@@ -100,6 +100,7 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
         | Answer::PartnerIsDown
         | Answer::PartnerIsConnected
         | Answer::LeasesNotKnown
+        | Answer::Merged(_)
         | Answer::NotPaired => answer_mismatch(),
     }
 }

@@ -155,7 +155,7 @@ pub(super) async fn delete(
     let mac = path_mac(&parameters::last_part(mac)?)?;
     let command = match holder.scope {
         Scope::Operator => Command::Unregister(mac),
-        Scope::Portal | Scope::Gate | Scope::Reader => Command::Leave(mac),
+        Scope::Portal | Scope::Gate | Scope::Partner | Scope::Reader => Command::Leave(mac),
     };
     match state.command(command).await? {
         Answer::Unregistered { addresses } => {

@@ -123,6 +123,9 @@ pub async fn serve_with_tls_until_stopped(
         if let Some(gate) = state.shared.gate_feed.get() {
             gate.feed.close();
         }
+        if let Some(exchange) = state.shared.exchange_feed.get() {
+            exchange.news.close();
+        }
         // Both listeners may be gone, and then nothing is to be stopped.
         let _ = stopping.send(true);
     };

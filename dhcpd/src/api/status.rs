@@ -81,6 +81,11 @@ fn view(state: &ApiState, core: &CoreStatus, pair: Option<&FailoverStatus>) -> S
     let mut not_well = not_well(metrics, shared.gate_mode, core);
     if let Some(pair) = pair {
         not_well.extend(not_well_of_pair(pair));
+        let exchange = metrics.exchange().state().filter(|exchange| !exchange.is_connected);
+        not_well.extend(exchange.map(|exchange| {
+            let error = exchange.error.unwrap_or_else(|| "it is being asked".to_owned());
+            format!("registrations are not heard from the failover partner: {error}")
+        }));
     }
     StatusView {
         server: shared.server_name.to_string(),

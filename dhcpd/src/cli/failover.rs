@@ -4,7 +4,7 @@ use super::client::Client;
 use super::commands::understood;
 use super::show::{or_dash, shown};
 use super::{FailoverCommand, Failure};
-use crate::api::{FailoverView, PoolMismatchView, json_text};
+use crate::api::{ExchangeView, FailoverView, PoolMismatchView, json_text};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
@@ -98,6 +98,7 @@ fn show(answer: Value, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
         view.updates_unacknowledged, view.updates_waiting
     )?;
     disagreement(&view, out)?;
+    registrations_line(view.registrations.as_ref(), out)?;
     let width = view.networks.iter().map(|network| shown(&network.name).chars().count()).max();
     let width = width.unwrap_or(0).max("NETWORK".len());
     writeln!(
@@ -141,6 +142,26 @@ fn disagreement(view: &FailoverView, out: &mut dyn Write) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+/// How registrations are heard from the partner.
+fn registrations_line(exchange: Option<&ExchangeView>, out: &mut dyn Write) -> Result<(), Failure> {
+    let Some(exchange) = exchange else {
+        return Ok(writeln!(out, "  exchange   none: registrations are each server's own")?);
+    };
+    if exchange.connected {
+        let lag = match exchange.lag_seconds {
+            Some(seconds) => format!("all was here {seconds} s ago"),
+            None => "not all was here yet".to_owned(),
+        };
+        return Ok(writeln!(
+            out,
+            "  exchange   registrations are heard; {} changes behind, {lag}",
+            exchange.behind
+        )?);
+    }
+    let error = or_dash(exchange.error.as_deref());
+    Ok(writeln!(out, "  exchange   REGISTRATIONS ARE NOT HEARD: {error}")?)
 }
 
 fn state_lines(view: &FailoverView, out: &mut dyn Write) -> Result<(), Failure> {

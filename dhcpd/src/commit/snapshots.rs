@@ -180,6 +180,44 @@ impl Drop for SnapshottingStore {
     }
 }
 
+/// Writes all registrations, with what a failover partner is told of them if they are exchanged. How many records.
+fn write_registrations(writer: &mut SnapshotWriter, door: &Door) -> Result<usize, SnapshotFailure> {
+    let mut records_written = 0;
+    let mut after = None;
+    let is_exchanged = loop {
+        let query = Query::ExchangeBook { after, limit: SNAPSHOT_PAGE };
+        let QueryAnswer::ExchangeBook { is_kept, records, next } = door.query_blocking(query)?
+        else {
+            return Err(DoorError::Closed.into());
+        };
+        let records: Vec<Record> = records.into_iter().map(Record::Exchange).collect();
+        records_written += records.len();
+        writer.write(&records)?;
+        after = next;
+        if after.is_none() {
+            break is_kept;
+        }
+    };
+    if is_exchanged {
+        return Ok(records_written);
+    }
+    let mut after = None;
+    loop {
+        let query = Query::Registrations { after, limit: SNAPSHOT_PAGE, owner: None };
+        let QueryAnswer::Registrations { registrations, next } = door.query_blocking(query)? else {
+            return Err(DoorError::Closed.into());
+        };
+        let records: Vec<Record> =
+            registrations.into_iter().map(|view| Record::Registration(view.registration)).collect();
+        records_written += records.len();
+        writer.write(&records)?;
+        after = next;
+        if after.is_none() {
+            return Ok(records_written);
+        }
+    }
+}
+
 /// Writes the whole book into a snapshot.
 fn write(mut writer: SnapshotWriter, door: &Door) -> Result<FinishedSnapshot, SnapshotFailure> {
     let started = Instant::now();
@@ -199,21 +237,7 @@ fn write(mut writer: SnapshotWriter, door: &Door) -> Result<FinishedSnapshot, Sn
             break;
         }
     }
-    let mut after = None;
-    loop {
-        let query = Query::Registrations { after, limit: SNAPSHOT_PAGE, owner: None };
-        let QueryAnswer::Registrations { registrations, next } = door.query_blocking(query)? else {
-            return Err(DoorError::Closed.into());
-        };
-        let records: Vec<Record> =
-            registrations.into_iter().map(|view| Record::Registration(view.registration)).collect();
-        records_written += records.len();
-        writer.write(&records)?;
-        after = next;
-        if after.is_none() {
-            break;
-        }
-    }
+    records_written += write_registrations(&mut writer, door)?;
     let mut after = None;
     loop {
         let query = Query::Vouchers { after, limit: SNAPSHOT_PAGE };

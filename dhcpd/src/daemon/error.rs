@@ -25,6 +25,8 @@ pub enum StartError {
     Api(ListenError),
     /// The operator's: the failover link's address cannot be had.
     Failover(LinkError),
+    /// The operator's: the partner cannot be asked for its registrations.
+    Exchange(String),
     /// The operator's: the garden's socket cannot be had.
     GardenSocket(ListenError),
     /// The operator's: the certificate for `captive.listen`, `portal.tls-listen` or `api.tls-listen` cannot be used.
@@ -70,6 +72,7 @@ impl fmt::Display for StartError {
             Self::Net(error) => error.fmt(f),
             Self::Api(error) => write!(f, "{}{error}", api_listen(error)),
             Self::Failover(error) => error.fmt(f),
+            Self::Exchange(error) => write!(f, "failover.registrations: {error}"),
             Self::GardenSocket(error) => write!(f, "gate.garden-socket: {error}"),
             Self::Certificate(error) => error.fmt(f),
             Self::Portal(error) => error.fmt(f),

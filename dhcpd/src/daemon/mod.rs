@@ -20,6 +20,7 @@
 mod arguments;
 mod captive;
 mod error;
+mod exchange;
 mod garden;
 mod gate;
 mod history;
@@ -49,6 +50,7 @@ use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
 use crate::store::{Store, StoreOptions};
 use captive::{CaptiveListener, TlsListener};
+use exchange::Exchange;
 use garden::GardenSocket;
 use outlet::DaemonOutlet;
 use partner::PartnerLink;
@@ -124,14 +126,25 @@ pub fn run(config: &Path) -> Result<(), StartError> {
         runtime.block_on(GardenSocket::open(vestibule.gate.garden_socket.as_deref()))?;
     let portal = runtime.block_on(PortalListeners::open(&vestibule))?;
     let tls = runtime.block_on(TlsListener::open(vestibule.api.tls.as_ref()))?;
+    let exchange = Exchange::open(vestibule.failover.as_ref())?;
     let link = runtime.block_on(PartnerLink::open(vestibule.failover.as_ref()))?;
     // Before anybody can know that there is somebody to signal.
     let signals = {
         let _runtime = runtime.enter();
         Signals::catch().map_err(StartError::Runtime)?
     };
-    let parts =
-        Parts { vestibule, tokens, metrics, sockets, captive, tls, garden_socket, portal, link };
+    let parts = Parts {
+        vestibule,
+        tokens,
+        metrics,
+        sockets,
+        captive,
+        tls,
+        garden_socket,
+        portal,
+        link,
+        exchange,
+    };
     let serving = parts.start(&runtime, listener)?;
     serving.until_the_end(runtime, signals)
 }
@@ -170,6 +183,7 @@ struct Parts {
     portal: Option<PortalListeners>,
     tls: Option<TlsListener>,
     link: Option<PartnerLink>,
+    exchange: Option<Exchange>,
 }
 
 /// What ends the daemon.
@@ -222,6 +236,7 @@ impl Parts {
             garden_socket,
             portal: portal_listeners,
             link,
+            exchange,
         } = self;
         let Sockets { receiver, sender, waker, monitor } = sockets;
         let state_dir = &vestibule.server.state_dir;
@@ -282,6 +297,7 @@ impl Parts {
             events: handover,
             feed: feed.clone(),
             partner: partner.as_ref().map(|partner| partner.outbound.clone()),
+            exchange: exchange.as_ref().map(Exchange::news),
             quiet: Quiet::default(),
         };
         let contents = server.gate_contents(clock.now());
@@ -333,7 +349,7 @@ impl Parts {
             runtime.spawn(search::keep_rebuilt(index, door, Arc::clone(&metrics)));
         }
         let search = index.map(|index| Arc::new(IndexSearch(index)) as Arc<dyn api::Search>);
-        let idle_door = door.clone();
+        let (idle_door, exchange_door) = (door.clone(), door.clone());
         let asked = door.clone();
         let state = ApiState::new(
             door,
@@ -350,6 +366,10 @@ impl Parts {
             (Some(feed), Some(ruleset)) => state.with_gate_feed(GateFeed { feed, ruleset }),
             _ => state,
         };
+        let state = match &exchange {
+            Some(exchange) => state.with_exchange_feed(exchange.feed()),
+            None => state,
+        };
         let (api_stop, stopped) = tokio::sync::watch::channel(());
         let mut apis = Vec::new();
         if let Some(captive) = captive {
@@ -361,6 +381,9 @@ impl Parts {
         let tls = tls.map(|tls| tls.watched(runtime));
         let stop = until_gone(stopped);
         apis.push(runtime.spawn(api::serve_with_tls_until_stopped(listener, tls, state, stop)));
+        if let Some(exchange) = exchange {
+            exchange.start(runtime, exchange_door, metrics.exchange());
+        }
         runtime.spawn(follow_drops(monitor, Arc::clone(&metrics)));
         runtime.spawn(look_between_groups(idle_door));
 

@@ -3,6 +3,7 @@
 use crate::commit::{Envelope, Outlet, Work};
 use crate::decide::{self, Quiet, Told};
 use crate::events::{Handover, Packed};
+use crate::exchange::ExchangeNews;
 use crate::failover::{Outbound, ToPartner};
 use crate::feed::Feed;
 use crate::history::History;
@@ -28,6 +29,8 @@ pub(super) struct DaemonOutlet {
     pub(super) feed: Option<Arc<Feed>>,
     /// `None`: there is no failover partner.
     pub(super) partner: Option<Outbound>,
+    /// `None`: registrations are not exchanged.
+    pub(super) exchange: Option<Arc<ExchangeNews>>,
     pub(super) quiet: Quiet,
 }
 
@@ -42,6 +45,9 @@ impl Outlet for DaemonOutlet {
         }
         if let Some(history) = &self.history {
             history.tell(frame_number);
+        }
+        if let Some(news) = &self.exchange {
+            news.committed(records);
         }
     }
 

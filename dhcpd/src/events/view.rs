@@ -173,6 +173,7 @@ pub(super) fn event(id: u64, server: &str, event: Event) -> String {
             let (cause, replaced_by) = match cause {
                 EndCause::Command => ("command", None),
                 EndCause::ReplacedBy(device) => ("replaced", Some(device)),
+                EndCause::DeviceLimit => ("device-limit", None),
             };
             envelope(&DeviceView {
                 registration: RegistrationView::of_event(&registration),

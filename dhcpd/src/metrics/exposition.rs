@@ -4,8 +4,8 @@
 //! here or in [`pair`] once, and in `docs/metrics.md`.
 
 use super::families::FAMILIES;
-use super::pair;
 use super::{Event, Histogram, Metrics, OTHER, SHED_REASONS};
+use super::{exchange, pair};
 use crate::portal::PortalPage;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -58,7 +58,8 @@ impl Snapshot {
     fn take(metrics: &Metrics, core: Option<&CoreStatus>, pair: Option<&FailoverStatus>) -> Self {
         let samples = |name: &str| match pair::samples(name, metrics, pair) {
             Some(samples) => samples,
-            None => samples(name, metrics, core),
+            None => exchange::samples(name, metrics, core)
+                .unwrap_or_else(|| samples(name, metrics, core)),
         };
         let families = FAMILIES.iter().map(|(name, ..)| samples(name)).collect();
         Self { families }

@@ -250,6 +250,51 @@ pub(super) const FAMILIES: &[(&str, MetricType, &str)] = &[
         "Connections of the failover link that ended, or did not come about, by reason",
     ),
     (
+        "vestibule_exchange_connected",
+        MetricType::Gauge,
+        "1 if the failover partner's registrations are followed now, else 0",
+    ),
+    (
+        "vestibule_exchange_behind",
+        MetricType::Gauge,
+        "Changes that the partner has told of and that are still to be taken over, or fewer",
+    ),
+    (
+        "vestibule_exchange_lag_seconds",
+        MetricType::Gauge,
+        "Seconds since this server last held all that the partner had told it of",
+    ),
+    (
+        "vestibule_exchange_records_taken",
+        MetricType::Counter,
+        "Changes of the partner's that were taken over",
+    ),
+    (
+        "vestibule_exchange_records_refused",
+        MetricType::Counter,
+        "Changes of the partner's that a limit kept out",
+    ),
+    (
+        "vestibule_exchange_records_far_ahead",
+        MetricType::Counter,
+        "Changes of the partner's that were dated more than a day ahead of this server's clock",
+    ),
+    (
+        "vestibule_exchange_connections_ended",
+        MetricType::Counter,
+        "Streams of the exchange that ended, or did not come about, by reason",
+    ),
+    (
+        "vestibule_exchange_ends_remembered",
+        MetricType::Gauge,
+        "Ends of registrations and vouchers that are remembered for the partner",
+    ),
+    (
+        "vestibule_exchange_conflicts_ended",
+        MetricType::Counter,
+        "Registrations that were ended because their owner had got a last device at both halves",
+    ),
+    (
         "vestibule_portal_pages",
         MetricType::Counter,
         "Pages of the built-in portal, by what they say",

@@ -35,6 +35,7 @@ fn core() -> CoreStatus {
         leases_known: 50,
         registrations: 44,
         offers: 3,
+        exchange: None,
         hold_off_until: None,
     }
 }

@@ -8,8 +8,9 @@ use super::record;
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
+use vestibule_core::exchange::{ExchangeRecord, HybridTime};
 use vestibule_core::failover::FailoverRecord;
-use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp, VoucherHash};
+use vestibule_core::{HardwareAddress, HoldOff, Record, Timestamp, Voucher, VoucherHash};
 
 /// Superseded records that are put up with before the rest is moved together.
 const SUPERSEDED_MIN: usize = 4096;
@@ -31,6 +32,8 @@ pub(super) struct Book {
     hold_off: Option<HoldOff>,
     /// The newest states of the failover pair.
     failover: Option<FailoverRecord>,
+    /// The latest of [`ExchangeRecord::ForgottenThrough`].
+    forgotten_through: Option<HybridTime>,
     /// The largest time in any record.
     newest_time: Timestamp,
     /// Records replayed.
@@ -92,11 +95,16 @@ pub(super) fn time_of(record: &Record) -> Option<Timestamp> {
             let used = voucher.uses.iter().map(|one| one.since).max();
             Some(used.map_or(voucher.created, |used| used.max(voucher.created)))
         }
+        // By this server's own clock; what the partner dates by its own does not count.
+        Record::Exchange(
+            ExchangeRecord::Registration { taken, .. } | ExchangeRecord::Ended { taken, .. },
+        ) => Some(*taken),
         Record::LeaseForgotten(_)
         | Record::RegistrationRemoved(_)
         | Record::VoucherRemoved(_)
         | Record::Failover(_)
-        | Record::PairBinding(_) => None,
+        | Record::PairBinding(_)
+        | Record::Exchange(_) => None,
     }
 }
 
@@ -134,6 +142,25 @@ impl Book {
                 false
             }
             Record::PairBinding(binding) => newest.pair.insert(binding.address, place).is_some(),
+            Record::Exchange(exchanged) => match exchanged {
+                ExchangeRecord::Registration { registration, .. } => {
+                    newest.registrations.insert(registration.hardware, place).is_some()
+                }
+                ExchangeRecord::Ended { hardware, .. } => {
+                    newest.registrations.insert(*hardware, place).is_some()
+                }
+                ExchangeRecord::VoucherRevoked { hash, .. } => {
+                    newest.vouchers.insert(*hash, place).is_some()
+                }
+                ExchangeRecord::EndForgotten { hardware, through } => {
+                    self.forgotten_through = self.forgotten_through.max(Some(*through));
+                    newest.registrations.remove(hardware).is_some()
+                }
+                ExchangeRecord::ForgottenThrough(through) => {
+                    self.forgotten_through = self.forgotten_through.max(Some(*through));
+                    false
+                }
+            },
         };
         self.superseded += usize::from(supersedes);
         let is_kept = matches!(
@@ -142,6 +169,11 @@ impl Book {
                 | Record::Registration(_)
                 | Record::Voucher(_)
                 | Record::PairBinding(_)
+                | Record::Exchange(
+                    ExchangeRecord::Registration { .. }
+                        | ExchangeRecord::Ended { .. }
+                        | ExchangeRecord::VoucherRevoked { .. }
+                )
         );
         if is_kept {
             self.kept.push(bytes);
@@ -169,13 +201,15 @@ impl Book {
     /// The book as records, each made when it is taken. What was forgotten or removed is not among them:
     /// against an empty book, its absence says the same.
     pub(super) fn into_records(self) -> impl Iterator<Item = Record> + Send {
-        let Self { kept, newest, time, hold_off, failover, .. } = self;
+        let Self { kept, newest, time, hold_off, failover, forgotten_through, .. } = self;
+        let forgotten_through = forgotten_through.map(ExchangeRecord::ForgottenThrough);
         kept.into_records()
             .filter(move |(place, record)| newest.is(*place, record))
             .map(|(_, record)| record)
             .chain(time.map(Record::Time))
             .chain(hold_off.map(Record::HoldOff))
             .chain(failover.map(Record::Failover))
+            .chain(forgotten_through.map(Record::Exchange))
     }
 
     fn move_together(&mut self) {
@@ -198,8 +232,16 @@ impl Book {
                             let hardware = registration.hardware;
                             self.newest.registrations.insert(hardware, self.kept.records);
                         }
-                        Record::Voucher(voucher) => {
-                            self.newest.vouchers.insert(voucher.hash, self.kept.records);
+                        Record::Voucher(Voucher { hash, .. })
+                        | Record::Exchange(ExchangeRecord::VoucherRevoked { hash, .. }) => {
+                            self.newest.vouchers.insert(*hash, self.kept.records);
+                        }
+                        Record::Exchange(ExchangeRecord::Registration { registration, .. }) => {
+                            let hardware = registration.hardware;
+                            self.newest.registrations.insert(hardware, self.kept.records);
+                        }
+                        Record::Exchange(ExchangeRecord::Ended { hardware, .. }) => {
+                            self.newest.registrations.insert(*hardware, self.kept.records);
                         }
                         _ => {}
                     }
@@ -248,10 +290,17 @@ impl Newest {
         let newest = match record {
             Record::Lease(lease) => self.leases.get(lease.address),
             Record::PairBinding(binding) => self.pair.get(binding.address),
-            Record::Registration(registration) => {
+            Record::Registration(registration)
+            | Record::Exchange(ExchangeRecord::Registration { registration, .. }) => {
                 self.registrations.get(&registration.hardware).copied()
             }
-            Record::Voucher(voucher) => self.vouchers.get(&voucher.hash).copied(),
+            Record::Exchange(ExchangeRecord::Ended { hardware, .. }) => {
+                self.registrations.get(hardware).copied()
+            }
+            Record::Voucher(Voucher { hash, .. })
+            | Record::Exchange(ExchangeRecord::VoucherRevoked { hash, .. }) => {
+                self.vouchers.get(hash).copied()
+            }
             _ => None,
         };
         newest == Some(place)
@@ -261,8 +310,9 @@ impl Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vestibule_core::failover::Role;
     use vestibule_core::failover::{PairBinding, PartnerState, State};
-    use vestibule_core::{Registration, Voucher, VoucherUse};
+    use vestibule_core::{Registration, VoucherUse};
 
     fn registration(number: u32, time: u64) -> Record {
         let [a, b, c, d] = number.to_be_bytes();
@@ -304,6 +354,72 @@ mod tests {
         assert_eq!(book.newest_time(), Timestamp::from_seconds(1002), "of a use, not of an end");
         book.move_together();
         assert_eq!(book.into_records().collect::<Vec<_>>(), [voucher(1, 3), voucher(3, 0)]);
+    }
+
+    #[test]
+    fn what_was_exchanged_is_kept_with_its_end_until_that_is_forgotten() {
+        let stamp = |milliseconds| HybridTime { milliseconds, counter: 0, server: Role::Primary };
+        let hardware = |number: u8| HardwareAddress::ethernet([2, 0, 0, 0, 0, number]);
+        // The partner's clock says that it registered the device in the year 2286.
+        let exchanged = |number: u8, at: u64| {
+            Record::Exchange(ExchangeRecord::Registration {
+                registration: Registration::of(
+                    hardware(number),
+                    Timestamp::from_seconds(9_999_999_999),
+                ),
+                stamp: stamp(at),
+                taken: Timestamp::from_seconds(at),
+                devices_counted: 1,
+            })
+        };
+        let ended = |number: u8, at: u64| {
+            Record::Exchange(ExchangeRecord::Ended {
+                hardware: hardware(number),
+                stamp: stamp(at),
+                taken: Timestamp::from_seconds(at),
+                is_by_time: false,
+            })
+        };
+        let forgotten = |number: u8, at: u64| {
+            let (hardware, through) = (hardware(number), stamp(at));
+            Record::Exchange(ExchangeRecord::EndForgotten { hardware, through })
+        };
+        let revoked = Record::Exchange(ExchangeRecord::VoucherRevoked {
+            hash: VoucherHash::new([7; 32]),
+            expires: Timestamp::from_seconds(5000),
+        });
+        let mut book = Book::default();
+        for record in [
+            registration(1, 10),
+            exchanged(1, 20),
+            exchanged(2, 21),
+            ended(2, 22),
+            ended(3, 23),
+            forgotten(3, 23),
+            // Registered anew after that.
+            exchanged(3, 24),
+            ended(4, 25),
+            forgotten(4, 19),
+            revoked.clone(),
+        ] {
+            apply(&mut book, &record);
+        }
+        assert_eq!(book.newest_time(), Timestamp::from_seconds(25));
+        book.move_together();
+        let plain = registration(1, 10);
+        let Record::Registration(plain) = plain else { unreachable!() };
+        assert_ne!(plain.hardware, hardware(1));
+        let records: Vec<Record> = book.into_records().collect();
+        let through = Record::Exchange(ExchangeRecord::ForgottenThrough(stamp(23)));
+        let expected = [
+            registration(1, 10),
+            exchanged(1, 20),
+            ended(2, 22),
+            exchanged(3, 24),
+            revoked,
+            through,
+        ];
+        assert_eq!(records, expected);
     }
 
     #[test]

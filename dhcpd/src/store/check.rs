@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use vestibule_core::exchange::ExchangeRecord;
 use vestibule_core::{HoldOff, Lease, Record, Timestamp};
 
 /// What a check of a store saw that a start would take.
@@ -30,6 +31,8 @@ pub struct CheckReport {
     pub leases: usize,
     /// Registrations in the book.
     pub registrations: usize,
+    /// Ends of registrations and vouchers that are remembered for a failover partner.
+    pub ends_remembered: usize,
     /// The number of the last frame; 0 if the journal is empty.
     pub frame_number: u64,
     /// The newest time in it.
@@ -58,6 +61,9 @@ impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.recovery)?;
         write!(f, "{} leases, {} registrations", self.leases, self.registrations)?;
+        if self.ends_remembered > 0 {
+            write!(f, ", {} ends remembered for the partner", self.ends_remembered)?;
+        }
         for SnapshotCheck { segment, records, .. } in &self.snapshots {
             match records {
                 Ok(records) => write!(f, "\nsnapshot {segment}: good, {records} records")?,
@@ -163,6 +169,7 @@ pub fn check_store(directory: &Path, disk: &dyn Disk) -> Result<CheckReport, Sto
         recovery,
         leases: leases_of(&records).count(),
         registrations: registrations_in(&records),
+        ends_remembered: ends_in(&records),
         frame_number: contents.tail.frame_number.saturating_sub(1),
         newest_time,
         hold_off,
@@ -208,5 +215,21 @@ fn leases_of(records: &[Record]) -> impl Iterator<Item = &Lease> {
 }
 
 fn registrations_in(records: &[Record]) -> usize {
-    records.iter().filter(|record| matches!(record, Record::Registration(_))).count()
+    let is_one = |record: &&Record| {
+        matches!(
+            record,
+            Record::Registration(_) | Record::Exchange(ExchangeRecord::Registration { .. })
+        )
+    };
+    records.iter().filter(is_one).count()
+}
+
+fn ends_in(records: &[Record]) -> usize {
+    let is_one = |record: &&Record| {
+        matches!(
+            record,
+            Record::Exchange(ExchangeRecord::Ended { .. } | ExchangeRecord::VoucherRevoked { .. })
+        )
+    };
+    records.iter().filter(is_one).count()
 }

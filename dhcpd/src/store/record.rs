@@ -10,6 +10,7 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod exchange;
 mod pair;
 mod voucher;
 
@@ -39,6 +40,7 @@ const TYPE_FAILOVER: u8 = CRITICAL | 7;
 const TYPE_PAIR_BINDING: u8 = CRITICAL | 8;
 const TYPE_VOUCHER: u8 = CRITICAL | 32;
 const TYPE_VOUCHER_REMOVED: u8 = CRITICAL | 33;
+const TYPE_EXCHANGE: u8 = CRITICAL | 34;
 
 /// The version of every body that this program writes, and the newest that it reads, but for
 /// registrations.
@@ -124,6 +126,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
         Record::PairBinding(_) => TYPE_PAIR_BINDING,
         Record::Voucher(_) => TYPE_VOUCHER,
         Record::VoucherRemoved(_) => TYPE_VOUCHER_REMOVED,
+        Record::Exchange(_) => TYPE_EXCHANGE,
     };
     out.extend_from_slice(&[record_type, version_of(record_type), 0, 0]);
     let body = match record {
@@ -155,6 +158,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
             Ok(())
         }
         Record::Voucher(voucher) => voucher::encode(voucher, out),
+        Record::Exchange(exchanged) => exchange::encode(exchanged, out),
         Record::VoucherRemoved(hash) => {
             out.extend_from_slice(hash.bytes());
             Ok(())
@@ -257,6 +261,7 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
             | TYPE_PAIR_BINDING
             | TYPE_VOUCHER
             | TYPE_VOUCHER_REMOVED
+            | TYPE_EXCHANGE
     );
     if !known || version > version_of(record_type) {
         return if record_type & CRITICAL == 0 {
@@ -280,6 +285,7 @@ fn decode_one(rest: &mut Reader<'_>) -> Result<Option<Record>, RecordError> {
         TYPE_PAIR_BINDING => Record::PairBinding(pair::decode_binding(&mut body)?),
         TYPE_VOUCHER => Record::Voucher(voucher::decode(&mut body)?),
         TYPE_VOUCHER_REMOVED => Record::VoucherRemoved(voucher::hash(&mut body)?),
+        TYPE_EXCHANGE => Record::Exchange(exchange::decode(&mut body)?),
         _ => Record::Time(time(&mut body)?),
     };
     if body.is_empty() {
@@ -479,6 +485,8 @@ fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RecordTooLong> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use vestibule_core::exchange::{ExchangeRecord, HybridTime};
+    use vestibule_core::failover::Role;
     use vestibule_core::{Voucher, VoucherHash, VoucherUse, limits};
 
     fn any_time() -> impl Strategy<Value = Timestamp> {
@@ -567,8 +575,44 @@ mod tests {
             })
     }
 
+    fn any_exchanged() -> impl Strategy<Value = ExchangeRecord> {
+        let stamp = || {
+            (any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
+                |(milliseconds, counter, first)| {
+                    let server = if first { Role::Primary } else { Role::Secondary };
+                    HybridTime { milliseconds, counter, server }
+                },
+            )
+        };
+        prop_oneof![
+            (any_registration(), stamp(), any_time(), any::<u16>()).prop_map(
+                |(registration, stamp, taken, devices_counted)| ExchangeRecord::Registration {
+                    registration,
+                    stamp,
+                    taken,
+                    devices_counted
+                }
+            ),
+            (any_hardware(), stamp(), any_time(), any::<bool>()).prop_map(
+                |(hardware, stamp, taken, is_by_time)| ExchangeRecord::Ended {
+                    hardware,
+                    stamp,
+                    taken,
+                    is_by_time
+                }
+            ),
+            (any_hardware(), stamp())
+                .prop_map(|(hardware, through)| ExchangeRecord::EndForgotten { hardware, through }),
+            stamp().prop_map(ExchangeRecord::ForgottenThrough),
+            (any::<[u8; 32]>(), any_time()).prop_map(|(hash, expires)| {
+                ExchangeRecord::VoucherRevoked { hash: VoucherHash::new(hash), expires }
+            }),
+        ]
+    }
+
     fn any_record() -> impl Strategy<Value = Record> {
         prop_oneof![
+            2 => any_exchanged().prop_map(Record::Exchange),
             4 => any_lease().prop_map(Record::Lease),
             1 => any::<u32>().prop_map(|address| Record::LeaseForgotten(address.into())),
             2 => any_registration().prop_map(Record::Registration),

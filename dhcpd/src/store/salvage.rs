@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vestibule_core::exchange::ExchangeRecord;
 use vestibule_core::{HoldOff, Record, Timestamp};
 
 /// Numbers that are left out for frames of which nothing says how many there were.
@@ -124,7 +125,8 @@ pub fn salvage(
                     hold_off.is_some_and(|hold_off| hold_off.leaves_open(newest, Timestamp::ZERO));
                 report.uncertain.extend(is_open.then_some(lease.address));
             }
-            Record::Registration(registration) => {
+            Record::Registration(registration)
+            | Record::Exchange(ExchangeRecord::Registration { registration, .. }) => {
                 report.registrations += 1;
                 let is_older = hold_off.is_some_and(|h| registration.registered <= h.since);
                 report.uncertain_registrations += usize::from(is_older);

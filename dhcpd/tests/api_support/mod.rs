@@ -22,7 +22,7 @@ use vestibule_core::{
     Timestamp,
 };
 use vestibule_dhcpd::api::{
-    ApiState, CaptivePortal, Certificate, GateFeed, Listener, Search, Timeouts,
+    ApiState, CaptivePortal, Certificate, ExchangeFeed, GateFeed, Listener, Search, Timeouts,
     serve_captive_until_stopped, serve_portal_until_stopped, serve_with_tls_until_stopped,
 };
 use vestibule_dhcpd::door::{Call, Door};
@@ -99,6 +99,8 @@ pub struct Setup {
     pub tls: Option<Arc<Certificate>>,
     /// What followers of the gate are told.
     pub gate_feed: Option<GateFeed>,
+    /// What the failover partner is told.
+    pub exchange_feed: Option<ExchangeFeed>,
 }
 
 impl Default for Setup {
@@ -121,6 +123,7 @@ impl Default for Setup {
             webhooks: Vec::new(),
             tls: None,
             gate_feed: None,
+            exchange_feed: None,
         }
     }
 }
@@ -406,6 +409,10 @@ impl Api {
         .with_captive(setup.captive);
         let state = match setup.gate_feed {
             Some(gate_feed) => state.with_gate_feed(gate_feed),
+            None => state,
+        };
+        let state = match setup.exchange_feed {
+            Some(exchange_feed) => state.with_exchange_feed(exchange_feed),
             None => state,
         };
         let captive_address = setup.captive_listen.map(|certificate| {

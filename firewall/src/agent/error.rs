@@ -2,6 +2,8 @@
 
 use super::reading::Unreadable;
 use crate::FirewallError;
+use crate::feed::LineTooLong;
+use crate::source::{SourceError, StreamError};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -78,6 +80,28 @@ impl FollowError {
             Self::AgentEnding => return None,
         };
         Self::REASONS.iter().position(|known| *known == reason)
+    }
+}
+
+impl From<StreamError> for FollowError {
+    fn from(why: StreamError) -> Self {
+        match why {
+            StreamError::Connect(error) => Self::Connect(error),
+            StreamError::Tls(error) => Self::Tls(error),
+            StreamError::Http(error) => Self::Http(error),
+            StreamError::TokenUnknown => Self::TokenUnknown,
+            StreamError::TokenScope => Self::TokenScope,
+            StreamError::NotFound => Self::NoFeed,
+            StreamError::Status(status) => Self::Status(status),
+            StreamError::TooSlow(what) => Self::TooSlow(what),
+            StreamError::BrokenOff => Self::BrokenOff,
+        }
+    }
+}
+
+impl From<LineTooLong> for FollowError {
+    fn from(why: LineTooLong) -> Self {
+        Self::Unreadable(why.into())
     }
 }
 
@@ -161,6 +185,15 @@ impl fmt::Display for AgentError {
 }
 
 impl std::error::Error for AgentError {}
+
+impl From<SourceError> for AgentError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Authorities(path, why) => Self::Authorities(path, why),
+            SourceError::ServerName(name) => Self::ServerName(name),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@
 //!
 //! | file | idea |
 //! | --- | --- |
-//! | `follow`, `tls`, `reading` | one server's feed, for ever, and what its lines mean |
+//! | `follow`, `reading` | one server's feed, for ever, and what its lines mean |
 //! | `merge`, `book`, `rulesets` | one truth out of two words; pure |
 //! | `enforce`, `watched` | the thread that changes the kernel |
 //! | `counters`, `status`, `exposition`, `shown` | what is shown of it |
@@ -28,7 +28,6 @@ mod reading;
 mod rulesets;
 pub mod shown;
 mod status;
-mod tls;
 mod watched;
 
 pub use book::{ADDRESSES_MAX, Book, Contents, SERVERS_MAX, Sizes};
@@ -39,9 +38,10 @@ pub use rulesets::joined;
 
 use crate::Ruleset;
 use crate::feed::Hello;
+use crate::source::Source;
 use counters::Counters;
 use enforce::{EVENTS_WAITING_MAX, Enforcer, Plan};
-use follow::{Feed, Server};
+use follow::Feed;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -65,7 +65,7 @@ pub fn run(file: &AgentFile, tokens: Vec<Token>) -> Result<(), AgentError> {
         .build()
         .map_err(AgentError::Runtime)?;
     let servers = servers(file, tokens)?;
-    let counters = Arc::new(Counters::new(servers.iter().map(Server::url)));
+    let counters = Arc::new(Counters::new(servers.iter().map(Source::url)));
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let plan = Plan {
         servers: servers.len(),
@@ -142,11 +142,11 @@ pub fn ask(file: &AgentFile, tokens: Vec<Token>) -> Result<Vec<Asked>, AgentErro
         .build()
         .map_err(AgentError::Runtime)?;
     let servers = servers(file, tokens)?;
-    let ask = |server: Server| Asked { url: server.url().into(), answer: hello(&runtime, server) };
+    let ask = |server: Source| Asked { url: server.url().into(), answer: hello(&runtime, server) };
     Ok(servers.into_iter().map(ask).collect())
 }
 
-fn hello(runtime: &Runtime, server: Server) -> Result<Hello, FollowError> {
+fn hello(runtime: &Runtime, server: Source) -> Result<Hello, FollowError> {
     let (events, mut told) = mpsc::channel(1);
     let counters = Arc::new(Counters::new(std::iter::empty()));
     let feed = Feed { number: 0, server, events, counters };
@@ -164,7 +164,7 @@ fn hello(runtime: &Runtime, server: Server) -> Result<Hello, FollowError> {
     })
 }
 
-fn servers(file: &AgentFile, tokens: Vec<Token>) -> Result<Vec<Server>, AgentError> {
+fn servers(file: &AgentFile, tokens: Vec<Token>) -> Result<Vec<Source>, AgentError> {
     let servers = file.agent.servers.iter().zip(tokens);
-    servers.map(|(server, token)| Server::new(server, token)).collect()
+    servers.map(|(server, token)| Ok(Source::new(server, token)?)).collect()
 }

@@ -3,6 +3,7 @@
 use super::rules::Rules;
 use super::view::View;
 use std::sync::Arc;
+use vestibule_core::exchange::ExchangeRecord;
 use vestibule_core::{Record, Timestamp};
 use vestibule_dhcpd::clock::ClockMark;
 
@@ -57,7 +58,11 @@ impl Disk {
             Record::Time(time) => Some(*time),
             Record::HoldOff(hold_off) => Some(hold_off.since),
             Record::Voucher(voucher) => Some(voucher.created),
+            Record::Exchange(
+                ExchangeRecord::Registration { taken, .. } | ExchangeRecord::Ended { taken, .. },
+            ) => Some(*taken),
             Record::LeaseForgotten(_)
+            | Record::Exchange(_)
             | Record::RegistrationRemoved(_)
             | Record::Failover(_)
             | Record::PairBinding(_)

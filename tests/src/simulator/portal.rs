@@ -187,6 +187,7 @@ impl World {
             | Command::Resume(hardware) => Some(*hardware),
             Command::Import { .. }
             | Command::PartnerDown { .. }
+            | Command::Merge { .. }
             | Command::CreateVouchers(_)
             | Command::RevokeVoucher { .. } => None,
         };

@@ -5,6 +5,7 @@ use super::rules::{QUARANTINE, Rules};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use vestibule_core::exchange::ExchangeRecord;
 use vestibule_core::{Class, HardwareAddress, Lease, Record, Registration, Side, Timestamp};
 
 /// Leases and registrations.
@@ -40,10 +41,15 @@ impl View {
             Record::Registration(registration) => {
                 self.registrations.insert(registration.hardware, registration.clone());
             }
-            Record::RegistrationRemoved(hardware) => {
+            Record::RegistrationRemoved(hardware)
+            | Record::Exchange(ExchangeRecord::Ended { hardware, .. }) => {
                 self.registrations.remove(hardware);
             }
-            Record::Time(_)
+            Record::Exchange(ExchangeRecord::Registration { registration, .. }) => {
+                self.registrations.insert(registration.hardware, registration.clone());
+            }
+            Record::Exchange(_)
+            | Record::Time(_)
             | Record::HoldOff(_)
             | Record::Failover(_)
             | Record::PairBinding(_)

@@ -36,4 +36,6 @@ pub struct FailoverConfiguration {
     /// After how many seconds without contact the partner is taken for down without an operator's word;
     /// `None`: never. Unsafe unless a partner that cannot be heard is known not to serve.
     pub auto_partner_down_seconds: Option<u32>,
+    /// Whether registrations and vouchers are exchanged with the partner ([`crate::exchange`]).
+    pub exchanges_registrations: bool,
 }

@@ -6,7 +6,7 @@
 use super::{Server, Step};
 use crate::event::EndCause;
 use crate::{
-    Answer, Command, Effect, HardwareAddress, Imported, Record, Registration, Release, Suspension,
+    Answer, Command, Effect, HardwareAddress, Imported, Registration, Release, Suspension,
     Ticket, Timestamp, limits,
 };
 use std::net::Ipv4Addr;
@@ -31,6 +31,7 @@ impl Server {
             Command::Resume(hardware) => self.resume(hardware, step),
             Command::Import { entries, apply } => self.import(entries, apply, step),
             Command::PartnerDown { leases_lost } => self.partner_is_down(leases_lost, step),
+            Command::Merge { records, is_whole } => self.merge(records, is_whole, step),
             Command::CreateVouchers(vouchers) => {
                 self.create_vouchers(vouchers, step).unwrap_or_else(|refusal| *refusal)
             }
@@ -62,6 +63,7 @@ impl Server {
             | Answer::Unregistered { .. }
             | Answer::NotRegistered(_)
             | Answer::Imported(_)
+            | Answer::Merged(_)
             | Answer::VouchersCreated { .. }
             | Answer::VoucherRevoked { .. }
             | Answer::NoSuchVoucher(_)
@@ -188,8 +190,9 @@ impl Server {
     fn put_registration(&mut self, registration: Registration, step: &mut Step<'_>) {
         let hardware = registration.hardware;
         let old = self.registrations.valid(hardware, self.now).cloned();
+        let record = self.registration_record(registration.clone());
         self.registrations.insert(registration.clone());
-        step.persist(Record::Registration(registration.clone()));
+        step.persist(record);
         self.tell_gate(hardware, step);
         self.announce_registration(registration, old.as_ref(), step);
     }
@@ -203,14 +206,15 @@ impl Server {
         step: &mut Step<'_>,
     ) -> bool {
         let Some(registration) = self.registrations.remove(hardware) else { return false };
-        step.persist(Record::RegistrationRemoved(hardware));
+        let record = self.registration_end_record(hardware, cause.is_none());
+        step.persist(record);
         self.tell_gate(hardware, step);
         self.announce_end(registration, cause, step);
         true
     }
 
     /// Has the kernel told of every address that the device holds in gated networks.
-    fn tell_gate(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) {
+    pub(super) fn tell_gate(&mut self, hardware: HardwareAddress, step: &mut Step<'_>) {
         let addresses: Vec<u32> =
             self.book.of_hardware(hardware).map(|lease| lease.address().into()).collect();
         for address in addresses {

@@ -22,6 +22,8 @@
 //! | `vouchers`, `redeem`, `guesses` | codes that let devices in, and who guesses them |
 //! | `announce` | events: what others are told |
 //! | `lease_tokens` | what a portal names a lease by |
+//! | `recover` | what the records of an earlier life end in |
+//! | `exchange` | what a pair tells each other of registrations and vouchers |
 //! | `failover` | the half of a pair that it is, if it has a partner |
 
 mod announce;
@@ -31,6 +33,7 @@ mod class;
 mod clients;
 mod commands;
 mod discover;
+mod exchange;
 mod explanation;
 mod failover;
 mod farewell;
@@ -40,6 +43,7 @@ mod levels;
 mod offers;
 mod pools;
 mod queries;
+mod recover;
 mod redeem;
 mod register;
 mod registrations;
@@ -61,10 +65,12 @@ pub use levels::OptionLevel;
 
 use book::{Book, Entry, Standing};
 use caching::Changes;
+use exchange::Exchange;
 use failover::Failover;
 use guesses::Guesses;
 use offers::Offers;
 use pools::Pools;
+use recover::Recovered;
 use registrations::Registrations;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -103,6 +109,8 @@ pub struct Server {
     hold_off: Option<HoldOff>,
     /// The half of a failover pair that it is, if it has a partner.
     failover: Option<Box<Failover>>,
+    /// What it exchanges with its partner beside leases, if it does or ever did.
+    exchange: Option<Box<Exchange>>,
     now: Timestamp,
     wake: Option<Timestamp>,
 }
@@ -139,51 +147,9 @@ impl Server {
         key: HashKey,
     ) -> Self {
         let topology = Topology::new(configuration);
-        let mut book = Book::new(&topology, key);
         let mut pools = Pools::new(&topology);
-        let mut registrations = Registrations::new(key);
-        let mut vouchers = Vouchers::default();
-        let mut hold_off = None;
-        let mut failover = topology
-            .configuration()
-            .failover
-            .as_ref()
-            .map(|configuration| Box::new(Failover::new(configuration, &topology, now)));
-        for record in records {
-            match record {
-                Record::Lease(lease) => book.load(&lease),
-                Record::LeaseForgotten(address) => {
-                    book.unload(address.into());
-                    if let Some(failover) = &mut failover {
-                        failover.unload(address.into());
-                    }
-                }
-                Record::Registration(registration) => {
-                    registrations.insert(registration);
-                }
-                Record::RegistrationRemoved(hardware) => {
-                    registrations.remove(hardware);
-                }
-                Record::Time(_) => {}
-                Record::Failover(states) => {
-                    if let Some(failover) = &mut failover {
-                        failover.resume(states);
-                    }
-                }
-                Record::PairBinding(binding) => {
-                    if let Some(failover) = &mut failover {
-                        failover.load(&binding);
-                    }
-                }
-                Record::Voucher(voucher) => vouchers.insert(voucher),
-                Record::VoucherRemoved(hash) => {
-                    vouchers.remove(hash);
-                }
-                Record::HoldOff(found) => {
-                    hold_off = Some(hold_off.map_or(found, |before: HoldOff| before.and(found)));
-                }
-            }
-        }
+        let Recovered { mut book, registrations, vouchers, hold_off, mut failover, exchange } =
+            Recovered::read(&topology, records, now, key);
         book.settle_loaded(&topology, &mut pools, &registrations, now);
         if let Some(failover) = &mut failover {
             failover.settle_loaded(&topology, &book, &mut pools, now);
@@ -206,6 +172,7 @@ impl Server {
             announcer: None,
             hold_off,
             failover,
+            exchange,
             now,
             wake: None,
         }
@@ -514,6 +481,9 @@ impl Server {
 
     /// Lets leases, offers, registrations and vouchers run out whose time has come.
     fn let_things_end(&mut self, step: &mut Step<'_>) {
+        if self.exchange.is_some() {
+            self.forget_ends(step);
+        }
         self.book.come_near(self.now, limits::ENDINGS_PER_STEP_MAX);
         for _ in 0..limits::ENDINGS_PER_STEP_MAX {
             let lease = self.book.first_end().filter(|(end, _)| *end <= self.now);
@@ -549,6 +519,7 @@ impl Server {
             self.offers.first_end().map(|(end, _)| end),
             self.registrations.first_end().map(|(end, _)| end),
             self.vouchers.first_end().map(|(end, _)| end),
+            self.exchange.as_deref().and_then(Exchange::first_end).map(|(end, _)| end),
             self.next_expiring(),
             self.pair_wakes(),
         ]

@@ -84,6 +84,8 @@ impl Server {
             Query::Voucher(id) => QueryAnswer::Voucher(self.vouchers.of_id(*id, now).cloned()),
             Query::Status => QueryAnswer::Status(self.status()),
             Query::Failover => QueryAnswer::Failover(self.failover_status()),
+            Query::Exchange { after, limit } => self.exchange_page(*after, *limit),
+            Query::ExchangeBook { after, limit } => self.exchange_book(*after, *limit),
             Query::PairBindings { after, limit } => self.pair_page(*after, *limit),
         }
     }
@@ -204,6 +206,7 @@ impl Server {
             leases_known: self.book.len() as u64,
             registrations: self.registrations.len() as u64,
             offers: self.offers.len() as u64,
+            exchange: self.exchange_status(),
             hold_off_until: self.hold_off().map(|hold_off| hold_off.until),
         }
     }

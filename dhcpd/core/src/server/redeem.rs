@@ -55,7 +55,8 @@ impl Server {
             };
             let voucher =
                 Voucher { created: self.now, uses_max, expires, uses: Vec::new(), ..voucher };
-            step.persist(Record::Voucher(voucher.clone()));
+            let record = self.voucher_record(voucher.clone());
+            step.persist(record);
             self.vouchers.insert(voucher.clone());
             first_new.get_or_insert_with(|| voucher.clone());
             kept.push(voucher);
@@ -77,7 +78,8 @@ impl Server {
         let Some(voucher) = found.and_then(|hash| self.vouchers.remove(hash)) else {
             return Answer::NoSuchVoucher(id);
         };
-        step.persist(Record::VoucherRemoved(voucher.hash));
+        let record = self.voucher_revoked_record(&voucher);
+        step.persist(record);
         let mut ended = Vec::new();
         if end_registrations {
             let owner = voucher.owner();
@@ -99,6 +101,9 @@ impl Server {
     /// Forgets a voucher whose time to be used is over.
     pub(super) fn expire_voucher(&mut self, hash: VoucherHash, step: &mut Step<'_>) {
         let Some(voucher) = self.vouchers.remove(hash) else { return };
+        if let Some(exchange) = self.exchange.as_deref_mut() {
+            exchange.drop_voucher(hash);
+        }
         step.persist(Record::VoucherRemoved(hash));
         let what = || Happening::VoucherEnded { voucher, cause: VoucherEnd::Expired };
         self.announce(what, step);
@@ -152,7 +157,8 @@ impl Server {
         if is_again {
             return;
         }
-        step.persist(Record::Voucher(voucher.clone()));
+        let record = self.voucher_record(voucher.clone());
+        step.persist(record);
         self.vouchers.insert(voucher.clone());
         self.announce(|| Happening::VoucherUsed { voucher, hardware }, step);
     }

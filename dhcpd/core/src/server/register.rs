@@ -250,9 +250,7 @@ impl Server {
         role: Option<&str>,
         replaced: Option<HardwareAddress>,
     ) -> Result<(), Refusal> {
-        let of_role = self.role(role).and_then(|role| role.device_limit);
-        let rules = &self.topology.configuration().registration;
-        let Some(limit) = of_role.or(rules.device_limit) else { return Ok(()) };
+        let Some(limit) = self.device_limit(role) else { return Ok(()) };
         let is_other = |registration: &&Registration| {
             registration.hardware != hardware && Some(registration.hardware) != replaced
         };
@@ -267,6 +265,12 @@ impl Server {
         }
         let devices = self.devices_of(owner, hardware);
         Err(Answer::DeviceLimitReached { limit, devices }.into())
+    }
+
+    /// How many devices an owner may have, one of this role among them; `None`: any number.
+    pub(super) fn device_limit(&self, role: Option<&str>) -> Option<u32> {
+        let of_role = self.role(role).and_then(|role| role.device_limit);
+        of_role.or(self.topology.configuration().registration.device_limit)
     }
 
     pub(super) fn check_not_held_back(

@@ -57,6 +57,16 @@ impl Registrations {
         Some(registration)
     }
 
+    /// What was put in of a device, also if it has ended.
+    pub(super) fn held(&self, hardware: HardwareAddress) -> Option<&Registration> {
+        self.by_hardware.get(&hardware)
+    }
+
+    /// All that was put in.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Registration> {
+        self.by_hardware.values()
+    }
+
     /// The valid registration of a device. Hosts without a hardware address have none, because nothing
     /// tells them apart.
     pub(super) fn valid(&self, hardware: HardwareAddress, now: Timestamp) -> Option<&Registration> {

@@ -28,7 +28,8 @@ impl Step<'_> {
             | Record::Voucher(_)
             | Record::VoucherRemoved(_)
             | Record::Failover(_)
-            | Record::PairBinding(_) => {}
+            | Record::PairBinding(_)
+            | Record::Exchange(_) => {}
         }
         self.effects.push(Effect::Persist(record));
     }

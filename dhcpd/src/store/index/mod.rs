@@ -243,7 +243,8 @@ impl Index {
                 | Record::Voucher(_)
                 | Record::VoucherRemoved(_)
                 | Record::Failover(_)
-                | Record::PairBinding(_) => {}
+                | Record::PairBinding(_)
+                | Record::Exchange(_) => {}
             }
         }
         state.fed = frame_number;

@@ -100,7 +100,7 @@ impl Ruled {
                 ..registration
             }),
             Command::Import { entries, apply } => self.import(entries, *apply, answer, now),
-            Command::PartnerDown { .. } => refused(&["not paired"]),
+            Command::PartnerDown { .. } | Command::Merge { .. } => refused(&["not paired"]),
             // No plan has any: `dhcpd/core/tests/vouchers.rs` holds them to their rule.
             Command::CreateVouchers(_) | Command::RevokeVoucher { .. } => refused(&["vouchers"]),
         };
@@ -394,6 +394,7 @@ fn name_of(answer: &Answer) -> Option<&'static str> {
         | Answer::VouchersFull
         | Answer::VoucherRefused(_) => "vouchers",
         Answer::PartnerIsDown
+        | Answer::Merged(_)
         | Answer::PartnerIsConnected
         | Answer::LeasesNotKnown
         | Answer::NotPaired => "not paired",

@@ -7,6 +7,7 @@
 //! | `node` | a server: the real core and codec, and a model of the daemon around them |
 //! | `link` | the TCP connection between the two |
 //! | `clients` | devices whose relays send to both |
+//! | `exchange` | registrations that are made at either and told to the other |
 //! | `trouble` | what goes wrong, and what operators do |
 //! | `checks` | what is held against it |
 //!
@@ -14,6 +15,7 @@
 
 mod checks;
 mod clients;
+mod exchange;
 mod link;
 mod node;
 mod plan;
@@ -138,6 +140,7 @@ impl Pair {
         };
         let held = self.checkers.unique.held(self.now).collect();
         self.checkers.agreed.books(&[one, other], &held)?;
+        self.registrations_agree()?;
         for node in &self.nodes {
             let server_now = node.time(self.now);
             let Some(process) = &node.process else { continue };

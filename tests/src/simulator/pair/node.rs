@@ -87,6 +87,13 @@ pub(crate) struct Node {
     offset: u64,
 }
 
+impl Process {
+    /// Whether everything that was decided is durable and in the kernel.
+    pub(super) fn is_settled(&self) -> bool {
+        self.group.is_empty() && self.work.is_empty()
+    }
+}
+
 impl Node {
     /// A machine that was never switched on.
     pub(super) fn new(plan: &Plan) -> Self {
@@ -283,7 +290,7 @@ impl Pair {
     }
 
     /// The portals of both servers want something: who registers is registered at both, as far as they are
-    /// there.
+    /// there; at one, if they tell each other.
     pub(super) fn portal(&mut self) {
         if self.is_healed {
             return;
@@ -295,6 +302,9 @@ impl Pair {
         let ends = self.random.below(3) == 0;
         let seconds = 1 + self.random.below(120);
         let is_end = self.random.below(3) == 0;
+        if self.plan.exchanges {
+            return self.portal_of_one(hardware, ends.then_some(seconds));
+        }
         for number in plan::NODES {
             let expires = self.nodes[number].time(self.now).plus_seconds(seconds);
             let command = if is_end {

@@ -128,6 +128,8 @@ pub(crate) struct Plan {
     pub(crate) balance_seconds_min: u32,
     /// By server: after which time without contact it takes its partner for down.
     pub(crate) auto_partner_down_seconds: [Option<u32>; 2],
+    /// Whether they exchange registrations.
+    pub(crate) exchanges: bool,
     /// What holds for registrations: nothing beyond the gate.
     pub(crate) rules: Arc<Rules>,
 }
@@ -227,6 +229,7 @@ impl Plan {
             ][to_usize(random.below(3))],
             balance_seconds_min: to_u32(5 + random.below(60)),
             auto_partner_down_seconds,
+            exchanges: false,
             rules: Arc::new(Rules::of_a_pair(to_usize(networks), to_usize(pool))),
         }
     }
@@ -246,6 +249,7 @@ impl Plan {
             balance_seconds_min: self.balance_seconds_min,
             balance_seconds_max: self.balance_seconds_min * 4,
             auto_partner_down_seconds: self.auto_partner_down_seconds[node],
+            exchanges_registrations: self.exchanges,
         };
         Configuration {
             networks,

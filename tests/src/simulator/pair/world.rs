@@ -4,6 +4,7 @@
 //! of randomness, the seed.
 
 use super::checks::Checkers;
+use super::exchange::Heard;
 use super::link::{Brought, ConnectionNumber, Link};
 use super::node::Node;
 use super::plan::{self, Faults, Operators, Plan};
@@ -61,6 +62,8 @@ pub(crate) enum Event {
     },
     /// A server dials its partner.
     Dial(usize),
+    /// A server asks its partner for registrations.
+    Exchange(usize),
     /// Something bad may happen.
     Operator,
     /// An operator says that this server is down, to its partner.
@@ -87,6 +90,8 @@ pub(crate) struct Pair {
     pub(super) trace: Trace,
     pub(super) nodes: [Node; 2],
     pub(super) link: Link,
+    /// By server: what it has heard of registrations.
+    pub(super) heard: [Heard; 2],
     pub(super) devices: Vec<Device>,
     /// By server: until when clients and it do not reach each other.
     pub(super) unreachable_until: [u64; 2],
@@ -109,7 +114,9 @@ impl Pair {
     /// The world of a seed, before anything has happened.
     pub(crate) fn new(seed: u64, operators: Operators, milliseconds: Option<u64>) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::of(&mut random, operators, milliseconds);
+        let mut plan = Plan::of(&mut random, operators, milliseconds);
+        // Not drawn, so that the other seeds are what they always were.
+        plan.exchanges = seed % 3 == 2;
         let devices = (0..plan.devices).map(|number| {
             Device::new(number, number % plan.networks, plan.first_wait, random.number())
         });
@@ -120,6 +127,7 @@ impl Pair {
             trace: Trace::default(),
             nodes: plan::NODES.map(|_| Node::new(&plan)),
             link: Link::default(),
+            heard: Default::default(),
             devices,
             unreachable_until: [0; 2],
             declared: [false; 2],
@@ -152,6 +160,9 @@ impl Pair {
         self.arrange(turns, Event::Operator);
         self.arrange(deeds, Event::Deed);
         self.arrange(portal, Event::Portal);
+        for node in plan::NODES.into_iter().filter(|_| self.plan.exchanges) {
+            self.arrange(100, Event::Exchange(node));
+        }
         for device in 0..self.devices.len() {
             let at = self.random.below(10_000);
             self.devices[device].wake_at = Some(at);
@@ -212,6 +223,7 @@ impl Pair {
             Event::Committed(node, life, through) => self.committed(node, life, through),
             Event::Link { connection, to, what } => self.brought(connection, to, what),
             Event::Dial(node) => self.dial(node),
+            Event::Exchange(node) => self.exchange(node),
             Event::Operator => self.operator(),
             Event::Declare(node) => self.declare(node),
             Event::Start(node) => self.start(node),

@@ -13,12 +13,14 @@
 //! | `trust` | what is not believed, and what nobody can take from others |
 //! | `gate_pages` | the whole of what the kernel sets should hold |
 //! | `restart` | what is known of an earlier life |
+//! | `exchange` | two servers that tell each other of registrations |
 //! | `pair` | two servers that share their addresses |
 
 mod addresses;
 mod caching;
 mod commit;
 mod events;
+mod exchange;
 mod gate_pages;
 mod holders;
 mod lease_tokens;

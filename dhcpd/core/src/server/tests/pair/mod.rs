@@ -49,6 +49,7 @@ fn configured(role: Role, pool_size: u8) -> Configuration {
             balance_seconds_min: 60,
             balance_seconds_max: 3600,
             auto_partner_down_seconds: None,
+            exchanges_registrations: false,
         }),
         cache_threshold_percent: 25,
         ..configuration(pool_size)

@@ -1,6 +1,6 @@
 //! TLS to a server: by the authorities of its `ca-file`, and by nobody else's word.
 
-use super::error::AgentError;
+use super::SourceError;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -23,10 +23,10 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the authorities that may vouch for a server of this name or address.
-    pub(super) fn load(path: &Path, host: &str) -> Result<Self, AgentError> {
+    pub(super) fn load(path: &Path, host: &str) -> Result<Self, SourceError> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| AgentError::ServerName(host.to_owned()))?;
-        let bad = |why: String| AgentError::Authorities(path.to_owned(), why);
+            .map_err(|_| SourceError::ServerName(host.to_owned()))?;
+        let bad = |why: String| SourceError::Authorities(path.to_owned(), why);
         let metadata = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
         if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
             return Err(bad("it is no file, or too large".to_owned()));
