@@ -21,7 +21,11 @@ pub(super) fn check(
                 return explain_client::explain(&configuration, client, wanted, json, out);
             }
             // Not a mistake in the file: whoever checks it may not be who runs the server.
-            let token_warning = configuration.api.read_tokens().err().map(|(_, error)| {
+            let of_partner = configuration.failover.as_ref().and_then(|failover| {
+                failover.registrations.as_ref().and_then(|partner| partner.read_token().err())
+            });
+            let of_api = configuration.api.read_tokens().err().map(|(_, error)| error);
+            let token_warning = of_api.or(of_partner).map(|error| {
                 format!("vestibule-dhcpd would not start on this host as this user: {error}")
             });
             if json {

@@ -232,6 +232,7 @@ mod tests {
   clock      3 s behind the partner's
   lead time  1800 s; this server answers 128 of 256 buckets of clients
   updates    1 under way, 2 waiting
+  exchange   none: registrations are each server's own
 
 NETWORK  PRIMARY'S FREE  SECONDARY'S FREE     OTHER
 halls                 8                 7         1
@@ -259,6 +260,39 @@ halls                 8                 7         1
             "  POOLS      1 addresses are in pools the partner's and not here: 10.9.0.1-10.9.0.1\n",
         ] {
             assert!(out.contains(line), "{out}");
+        }
+    }
+
+    #[test]
+    fn the_exchange_is_shown_in_words() {
+        let exchange = |connected: bool, lag: Option<u64>, error: Option<&str>| ExchangeView {
+            url: "https://b".to_owned(),
+            connected,
+            server: None,
+            cursor: None,
+            behind: 3,
+            lag_seconds: lag,
+            taken: 9,
+            refused: 0,
+            error: error.map(str::to_owned),
+        };
+        for (exchange, expected) in [
+            (
+                exchange(true, Some(2), None),
+                "  exchange   registrations are heard; 3 changes behind, all was here 2 s ago\n",
+            ),
+            (
+                exchange(true, None, None),
+                "  exchange   registrations are heard; 3 changes behind, not all was here yet\n",
+            ),
+            (
+                exchange(false, None, Some("it cannot be reached")),
+                "  exchange   REGISTRATIONS ARE NOT HEARD: it cannot be reached\n",
+            ),
+        ] {
+            let mut out = Vec::new();
+            registrations_line(Some(&exchange), &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 }

@@ -84,6 +84,35 @@ enum WireRole {
     Secondary,
 }
 
+/// A device: as everywhere, and where that cannot be read back (what calls itself Ethernet and has not six
+/// bytes) its type and its bytes in hexadecimal, as in `1/0200`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireDevice(HardwareAddress);
+
+impl Serialize for WireDevice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.to_string();
+        if text.parse() == Ok(self.0) {
+            return serializer.serialize_str(&text);
+        }
+        let mut text = format!("{}/", self.0.hardware_type());
+        put_hexadecimal(self.0.bytes(), &mut text);
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for WireDevice {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let odd = || {
+            let (hardware_type, digits) = text.split_once('/')?;
+            HardwareAddress::new(hardware_type.parse().ok()?, &of_hexadecimal(digits)?)
+        };
+        let device = text.parse().ok().or_else(odd);
+        device.map(Self).ok_or_else(|| serde::de::Error::custom("not a hardware address"))
+    }
+}
+
 /// One thing. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,7 +122,7 @@ pub enum WireRecord {
     /// The end of one.
     RegistrationEnded {
         /// The device.
-        mac: HardwareAddress,
+        mac: WireDevice,
         /// When it was ended.
         stamp: WireStamp,
         /// Whether by itself.
@@ -116,7 +145,7 @@ pub enum WireRecord {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the fields are those of a registration")]
 pub struct WireRegistration {
-    pub mac: HardwareAddress,
+    pub mac: WireDevice,
     pub stamp: WireStamp,
     pub devices_counted: u16,
     pub registered: u64,
@@ -153,7 +182,7 @@ pub struct WireVoucher {
     pub note: Option<Box<str>>,
     /// Device, since when, until when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub uses: Vec<(HardwareAddress, u64, Option<u64>)>,
+    pub uses: Vec<(WireDevice, u64, Option<u64>)>,
 }
 
 impl WireRecord {
@@ -231,7 +260,7 @@ impl From<&Exchanged> for WireRecord {
             Exchanged::Registration { registration, stamp, devices_counted } => {
                 let suspended = registration.suspended.as_deref();
                 Self::Registration(Box::new(WireRegistration {
-                    mac: registration.hardware,
+                    mac: WireDevice(registration.hardware),
                     stamp: (*stamp).into(),
                     devices_counted: *devices_counted,
                     registered: registration.registered.milliseconds(),
@@ -245,7 +274,7 @@ impl From<&Exchanged> for WireRecord {
                 }))
             }
             Exchanged::RegistrationEnded { hardware, stamp, is_by_time } => {
-                let (mac, stamp, by_time) = (*hardware, (*stamp).into(), *is_by_time);
+                let (mac, stamp, by_time) = (WireDevice(*hardware), (*stamp).into(), *is_by_time);
                 Self::RegistrationEnded { mac, stamp, by_time }
             }
             Exchanged::Voucher(voucher) => Self::Voucher(Box::new(WireVoucher {
@@ -265,8 +294,8 @@ impl From<&Exchanged> for WireRecord {
     }
 }
 
-fn use_on_wire(one: &VoucherUse) -> (HardwareAddress, u64, Option<u64>) {
-    (one.hardware, one.since.milliseconds(), one.ends.map(Timestamp::milliseconds))
+fn use_on_wire(one: &VoucherUse) -> (WireDevice, u64, Option<u64>) {
+    (WireDevice(one.hardware), one.since.milliseconds(), one.ends.map(Timestamp::milliseconds))
 }
 
 impl TryFrom<WireRecord> for Exchanged {
@@ -332,7 +361,7 @@ impl TryFrom<WireRecord> for Exchanged {
     }
 }
 
-fn device(mac: HardwareAddress) -> Result<HardwareAddress, NotExchangeable> {
+fn device(WireDevice(mac): WireDevice) -> Result<HardwareAddress, NotExchangeable> {
     if mac.is_zero() { Err(NotExchangeable("a device has no address")) } else { Ok(mac) }
 }
 
@@ -356,24 +385,31 @@ fn text(text: Option<Box<str>>, bytes_max: usize) -> Result<Option<Box<str>>, No
 }
 
 fn hexadecimal(hash: VoucherHash) -> String {
-    hash.bytes().iter().fold(String::with_capacity(64), |mut text, byte| {
+    let mut text = String::with_capacity(64);
+    put_hexadecimal(hash.bytes(), &mut text);
+    text
+}
+
+fn put_hexadecimal(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
         // Writing into a String cannot fail.
         let _ = write!(text, "{byte:02x}");
-        text
-    })
+    }
+}
+
+/// `None` if it is none.
+fn of_hexadecimal(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 fn hash(text: &str) -> Result<VoucherHash, NotExchangeable> {
-    const BAD: NotExchangeable = NotExchangeable("a voucher's hash is not 64 hexadecimal digits");
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(BAD);
-    }
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).map_err(|_| BAD)?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| BAD)?;
-    }
-    Ok(VoucherHash::new(bytes))
+    let bytes = of_hexadecimal(text).and_then(|bytes| bytes.try_into().ok());
+    let bad = NotExchangeable("a voucher's hash is not 64 hexadecimal digits");
+    bytes.map(VoucherHash::new).ok_or(bad)
 }
 
 #[cfg(test)]
@@ -449,7 +485,13 @@ mod tests {
             hash: VoucherHash::new([0; 32]),
             expires: Timestamp::from_seconds(1),
         };
-        for exchanged in [registration, voucher, plain, ended, revoked] {
+        // A client may say that it is Ethernet, with as many bytes as it likes.
+        let odd = Exchanged::RegistrationEnded {
+            hardware: HardwareAddress::new(1, &[2, 0, 7]).unwrap(),
+            stamp: stamp(),
+            is_by_time: false,
+        };
+        for exchanged in [registration, voucher, plain, ended, revoked, odd] {
             assert_eq!(there_and_back(&exchanged), exchanged);
             let bytes = serde_json::to_vec(&WireRecord::from(&exchanged)).unwrap().len();
             assert!(bytes + LINE_PART_BYTES + 1024 < LINE_BYTES_MAX, "{bytes}");

@@ -160,8 +160,8 @@ impl Pair {
         self.arrange(turns, Event::Operator);
         self.arrange(deeds, Event::Deed);
         self.arrange(portal, Event::Portal);
-        for node in plan::NODES.into_iter().filter(|_| self.plan.exchanges) {
-            self.arrange(100, Event::Exchange(node));
+        if self.plan.exchanges {
+            plan::NODES.into_iter().for_each(|node| self.arrange(100, Event::Exchange(node)));
         }
         for device in 0..self.devices.len() {
             let at = self.random.below(10_000);
