@@ -13,6 +13,7 @@ use super::policy::Policy;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use vestibule_core::exchange::ExchangeRecord;
 use vestibule_core::{HardwareAddress, Record, Registration, Timestamp};
 
 /// What is between the log and the archives.
@@ -52,8 +53,17 @@ impl State {
                 self.fold.other();
                 self.unregistered(*hardware, time, log);
             }
+            Record::Exchange(ExchangeRecord::Registration { registration, taken, .. }) => {
+                self.fold.other();
+                self.registered(registration, time.max(*taken), log);
+            }
+            Record::Exchange(ExchangeRecord::Ended { hardware, taken, .. }) => {
+                self.fold.other();
+                self.unregistered(*hardware, time.max(*taken), log);
+            }
             Record::Time(time) => self.newest = self.newest.max(*time),
             Record::HoldOff(_)
+            | Record::Exchange(_)
             | Record::Failover(_)
             | Record::Voucher(_)
             | Record::VoucherRemoved(_) => self.fold.other(),
