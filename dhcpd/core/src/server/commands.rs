@@ -6,8 +6,8 @@
 use super::{Server, Step};
 use crate::event::EndCause;
 use crate::{
-    Answer, Command, Effect, HardwareAddress, Imported, Registration, Release, Suspension,
-    Ticket, Timestamp, limits,
+    Answer, Command, Effect, HardwareAddress, Imported, Registration, Release, Suspension, Ticket,
+    Timestamp, limits,
 };
 use std::net::Ipv4Addr;
 
