@@ -41,6 +41,12 @@ impl Kernel {
         }
     }
 
+    /// Another process starts. Flows that began in the life of an earlier one are not judged: if that one
+    /// ended while the kernel refused changes, which of them were owed died with it.
+    pub(crate) fn another_life(&mut self) {
+        self.flows.clear();
+    }
+
     /// The whole of the sets; flows of addresses in neither are deleted.
     pub(crate) fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)], now: u64) {
         self.elements = elements

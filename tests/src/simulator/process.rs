@@ -100,6 +100,7 @@ impl World {
         self.disk.synced();
         let records = self.disk.durable.iter().cloned();
         let server = Server::new(self.plan.configuration(), [SERVER], records, server_now);
+        self.kernel.another_life();
         self.kernel.replace(&server.gate(server_now), now);
         self.kernel.fails_until = now;
         self.process = Some(Process {

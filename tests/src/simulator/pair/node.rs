@@ -162,6 +162,7 @@ impl Pair {
         node.disk.synced();
         let records = node.disk.durable.iter().cloned();
         let server = Server::new(plan.configuration(number), [ADDRESSES[number]], records, time);
+        node.kernel.another_life();
         node.kernel.replace(&server.gate(time), now);
         node.process = Some(Process {
             server,
