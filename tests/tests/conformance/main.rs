@@ -22,10 +22,11 @@ use vestibule_core::Reason;
 /// Reasons that no conformance case can show: what the shell finds before a message is there, or
 /// after it was decided, and what takes hundreds of packets, a salvaged store or a failover partner (the
 /// core's unit tests show that).
-const REASONS_WITHOUT_A_CASE: [Reason; 11] = [
+const REASONS_WITHOUT_A_CASE: [Reason; 12] = [
     Reason::BadFrame,
     Reason::HoldOff,
     Reason::Overload,
+    Reason::OverloadUnread,
     Reason::DuplicateWaiting,
     Reason::DiscoverTooOld,
     Reason::GateUnavailable,
