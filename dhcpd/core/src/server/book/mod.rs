@@ -508,7 +508,9 @@ fn gate_change(
     if old_side.is_none() && new_side.is_none() {
         return None;
     }
-    let forget_flows = new_side.is_none() || !same_client;
+    // Also where the same client comes back: between the two the entry may have been another's without a side,
+    // as when a partner tells of a lease that is over.
+    let forget_flows = new_side.is_none() || old_side.is_none() || !same_client;
     Some(GateChange { address: address.into(), side, forget_flows, holder: None })
 }
 
@@ -532,7 +534,7 @@ mod tests {
         assert!(!forgets(held, held, side, true), "a renewal restarts the clock");
         assert!(forgets(held, held, side, false), "its new holder inherits nothing");
         assert!(forgets(Standing::Ended, held, side, false), "nor if nobody had it meanwhile");
-        assert!(!forgets(Standing::Ended, held, side, true), "its own flows are its own");
+        assert!(forgets(Standing::Ended, held, side, true), "who had it between is not known");
         let unregistered = Standing::Held(Some(Side::Unregistered));
         assert!(!forgets(unregistered, held, side, true), "another side is another zone");
         let removal = gate_change(1, held, Standing::Ended, None, true).unwrap();

@@ -122,10 +122,10 @@ fn replacing_a_device_moves_the_permit_in_one_step() {
 }
 
 #[test]
-fn a_client_that_comes_back_to_its_address_keeps_its_flows_and_another_one_does_not_inherit_them() {
+fn who_comes_into_the_sets_inherits_nothing_even_at_an_address_that_was_its_own() {
     let mut bench = Bench::new(1);
     let address = bench.lease(1).unwrap();
-    for (number, is_another) in [(1, false), (2, true), (2, false), (1, true)] {
+    for number in [1, 2, 2, 1] {
         // The end of the lease alone: its element has gone by itself, and nothing is told to the kernel.
         bench.now = bench.now.plus_seconds(121);
         assert_eq!(gate_changes(&bench.input(Input::Tick)), []);
@@ -134,6 +134,6 @@ fn a_client_that_comes_back_to_its_address_keeps_its_flows_and_another_one_does_
         select.requested_address = Some(address);
         select.server_identifier = Some(SERVER);
         let changes = gate_changes(&bench.packet(select));
-        assert_eq!(changes[0].forget_flows, is_another, "{number}");
+        assert!(changes[0].forget_flows, "{number}");
     }
 }
