@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 use store_support::{SimulatedDisk, lease, options};
+use vestibule_core::failover::PairBinding;
 use vestibule_core::{Lease, Record};
 use vestibule_dhcpd::store::disk::RealDisk;
 use vestibule_dhcpd::store::index::{Index, IndexOptions};
@@ -140,6 +141,19 @@ fn a_sound_store_loses_nothing_and_its_index_is_compared() {
     assert!(text.ends_with("a start would lose nothing\n"), "{text}");
     assert_eq!((&json["verdict"], &json["would-start"]), (&"sound".into(), &true.into()));
     assert_eq!((&json["leases"], &json["index"]["state"]), (&50.into(), &"good".into()));
+
+    // What a failover pair keeps is counted too.
+    assert_eq!(json["pair-bindings"], 0);
+    let mut store = site.open();
+    for number in 0..7 {
+        let binding = PairBinding { since: 1, ..PairBinding::untouched(number.into()) };
+        store.commit(&[Record::PairBinding(binding)]).unwrap();
+    }
+    drop(store);
+    let (status, text, _, json) = site.check();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("  7 addresses of which the failover pair keeps something\n"), "{text}");
+    assert_eq!(json["pair-bindings"], 7);
 
     // Behind, as after a kill: that is how things are.
     let mut store = site.open();

@@ -193,6 +193,7 @@ fn tell_sound(
             "findings": findings,
             "leases": report.leases,
             "registrations": report.registrations,
+            "pair-bindings": report.pair_bindings,
             "frame": report.frame_number,
             "newest-time": api::time_text(report.newest_time),
             "unfinished-bytes": report.recovery.torn_bytes,
@@ -238,6 +239,13 @@ fn tell_sound(
             report.registrations,
             time(report.newest_time)
         )?;
+        if report.pair_bindings > 0 {
+            writeln!(
+                out,
+                "  {} addresses of which the failover pair keeps something",
+                report.pair_bindings
+            )?;
+        }
         if let Some(hold_off) = report.hold_off {
             writeln!(
                 out,
@@ -283,6 +291,7 @@ fn tell_damaged(
             "frames": damage.frames,
             "leases": damage.leases,
             "registrations": damage.registrations,
+            "pair-bindings": damage.pair_bindings,
         });
         writeln!(out, "{}", api::json_text(&answer))?;
     } else {
@@ -292,8 +301,8 @@ fn tell_damaged(
         }
         writeln!(
             out,
-            "  can be read: {} frames of the journal, {} leases, {} registrations",
-            damage.frames, damage.leases, damage.registrations
+            "  can be read: {} frames of the journal, {} leases, {} registrations, {} addresses of the failover pair",
+            damage.frames, damage.leases, damage.registrations, damage.pair_bindings
         )?;
         if damage.lost.is_empty() {
             writeln!(out, "a salvage would lose nothing")?;

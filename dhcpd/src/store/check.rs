@@ -33,6 +33,8 @@ pub struct CheckReport {
     pub registrations: usize,
     /// Ends of registrations and vouchers that are remembered for a failover partner.
     pub ends_remembered: usize,
+    /// Addresses of which a failover pair keeps something beyond their leases.
+    pub pair_bindings: usize,
     /// The number of the last frame; 0 if the journal is empty.
     pub frame_number: u64,
     /// The newest time in it.
@@ -92,6 +94,8 @@ pub struct Damage {
     pub leases: usize,
     /// Registrations in what can be read.
     pub registrations: usize,
+    /// Addresses of which a failover pair keeps something, in what can be read.
+    pub pair_bindings: usize,
 }
 
 /// What a check found.
@@ -130,6 +134,7 @@ pub fn examine(directory: &Path, disk: &dyn Disk) -> Result<Examination, StoreEr
                 frames: survey.frames,
                 leases: leases_of(&records).count(),
                 registrations: registrations_in(&records),
+                pair_bindings: pair_bindings_in(&records),
             }))
         }
     }
@@ -170,6 +175,7 @@ pub fn check_store(directory: &Path, disk: &dyn Disk) -> Result<CheckReport, Sto
         leases: leases_of(&records).count(),
         registrations: registrations_in(&records),
         ends_remembered: ends_in(&records),
+        pair_bindings: pair_bindings_in(&records),
         frame_number: contents.tail.frame_number.saturating_sub(1),
         newest_time,
         hold_off,
@@ -232,4 +238,8 @@ fn ends_in(records: &[Record]) -> usize {
         )
     };
     records.iter().filter(is_one).count()
+}
+
+fn pair_bindings_in(records: &[Record]) -> usize {
+    records.iter().filter(|record| matches!(record, Record::PairBinding(_))).count()
 }

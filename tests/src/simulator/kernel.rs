@@ -47,6 +47,13 @@ impl Kernel {
         self.flows.clear();
     }
 
+    /// Flows that are forgotten late.
+    pub(crate) fn forget(&mut self, flows: &[Ipv4Addr]) {
+        for address in flows {
+            self.flows.remove(address);
+        }
+    }
+
     /// The whole of the sets; flows of addresses in neither are deleted.
     pub(crate) fn replace(&mut self, elements: &[(Ipv4Addr, Side, u64)], now: u64) {
         self.elements = elements

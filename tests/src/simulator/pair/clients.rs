@@ -206,7 +206,7 @@ impl Pair {
 
     /// Everybody for whom there is an address is switched on; the others are gone for good.
     pub(super) fn everybody_home(&mut self) {
-        let room = vec![self.plan.pool; self.plan.networks];
+        let room = (0..self.plan.networks).map(|network| self.plan.rules.room(network)).collect();
         for number in device::everybody_home(&mut self.devices, room, self.now) {
             self.set_timer(number);
         }

@@ -5,20 +5,24 @@
 //! | `plan` | what a seed chooses |
 //! | `world` | time and events |
 //! | `node` | a server: the real core and codec, and a model of the daemon around them |
+//! | `barrier` | its barrier: kernel sets, disk, and what waits for both |
 //! | `link` | the TCP connection between the two |
 //! | `clients` | devices whose relays send to both |
 //! | `exchange` | registrations that are made at either and told to the other |
+//! | `portal` | who is registered, at both |
 //! | `trouble` | what goes wrong, and what operators do |
 //! | `checks` | what is held against it |
 //!
 //! It never asks a server whether it is right, except at the end whether both say the same.
 
+mod barrier;
 mod checks;
 mod clients;
 mod exchange;
 mod link;
 mod node;
 mod plan;
+mod portal;
 mod trouble;
 mod world;
 

@@ -1,11 +1,10 @@
 //! One server of a pair: the real core and codec, and around them a model of the daemon and its host.
 //!
-//! The barrier is a model here (the single server's simulator has the real one): steps gather while a group
-//! is being committed; then the kernel sets, the disk, and only then everything that waits, in order. What
-//! goes to the partner keeps the order in which it was decided.
+//! What goes to the partner keeps the order in which it was decided.
 
+use super::barrier::{Barrier, Work};
 use super::link::ConnectionNumber;
-use super::plan::{self, ADDRESSES, Plan};
+use super::plan::{ADDRESSES, Plan};
 use super::world::{Event, Pair};
 use crate::simulator::checks::Violation;
 use crate::simulator::disk::Disk;
@@ -17,12 +16,10 @@ use std::sync::Arc;
 use vestibule_core::failover::{FailoverStatus, PartnerEffect, PartnerInput};
 use vestibule_core::options::code;
 use vestibule_core::{
-    Answer, Arrival, Command, Effect, Effects, GateChange, HardwareAddress, Input, MessageType,
-    Query, QueryAnswer, Record, Register, RegistrationTarget, Release, Sequence, Server, Side,
-    SocketIndex, Ticket, Timestamp,
+    Arrival, Command, Effect, Effects, HardwareAddress, Input, MessageType, Query, QueryAnswer,
+    Record, Release, Sequence, Server, SocketIndex, Ticket, Timestamp,
 };
 use vestibule_dhcpd::clock::{ClockMark, Reading};
-use vestibule_dhcpd::commit::GROUP_STEPS_MAX;
 use vestibule_dhcpd::wire;
 use vestibule_load::message::{Message, Relay};
 
@@ -40,31 +37,15 @@ pub(crate) enum Ending {
     NoPower,
 }
 
-/// One step's effects that wait for the barrier.
-#[derive(Debug, Default)]
-struct Work {
-    /// When it was decided.
-    decided: u64,
-    through: Sequence,
-    records: Vec<Record>,
-    gate: Vec<GateChange>,
-    replace: Option<Vec<(Ipv4Addr, Side, u64)>>,
-    /// With when the lease of each ends.
-    replies: Vec<(MessageType, u64, Vec<u8>)>,
-    answers: Vec<(Ticket, Answer)>,
-}
-
 /// Everything that dies with the process.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(super) server: Server,
     effects: Effects,
-    work: VecDeque<Work>,
-    group: Vec<Work>,
+    pub(super) barrier: Barrier,
     /// What goes to the partner, in order, with the connection that it was decided for.
     outbound: VecDeque<(ConnectionNumber, PartnerEffect)>,
-    durable_through: Sequence,
-    calls: BTreeMap<Ticket, HardwareAddress>,
+    pub(super) calls: BTreeMap<Ticket, HardwareAddress>,
     calls_count: u64,
 }
 
@@ -78,8 +59,11 @@ pub(crate) struct Node {
     pub(super) life: u64,
     /// The records of the group that is being committed: the kernel is ahead of the disk by it.
     pub(super) committing: Vec<Record>,
-    /// How far the wall clock is from the true time since the machine booted, in milliseconds.
+    /// How far the wall clock is from the true time, in milliseconds: what this machine's is off by all the while,
+    /// what it found when it booted, and what somebody set it by since.
+    wall_base: i64,
     wall_skew: i64,
+    wall_step: i64,
     boot: u64,
     booted: u64,
     has_power_failed: bool,
@@ -90,20 +74,22 @@ pub(crate) struct Node {
 impl Process {
     /// Whether everything that was decided is durable and in the kernel.
     pub(super) fn is_settled(&self) -> bool {
-        self.group.is_empty() && self.work.is_empty()
+        self.barrier.is_empty()
     }
 }
 
 impl Node {
     /// A machine that was never switched on.
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, number: usize) -> Self {
         Self {
             process: None,
             disk: Disk::new(Arc::clone(&plan.rules)),
             kernel: Kernel::default(),
             life: 0,
             committing: Vec::new(),
+            wall_base: plan.clock_base[number],
             wall_skew: 0,
+            wall_step: 0,
             boot: 0,
             booted: 0,
             has_power_failed: true,
@@ -117,12 +103,18 @@ impl Node {
     }
 
     fn clocks(&self, now: u64) -> Reading {
-        let wall = (EPOCH + now).saturating_add_signed(self.wall_skew);
+        let wall =
+            (EPOCH + now).saturating_add_signed(self.wall_base + self.wall_skew + self.wall_step);
         let since_boot = Some((self.boot.to_string(), now - self.booted));
         Reading { wall: Timestamp::from_milliseconds(wall), since_boot }
     }
 
-    fn is_alive(&self, life: u64) -> bool {
+    /// Somebody sets the wall clock, which a process that runs does not go by.
+    pub(super) const fn set_wall_clock(&mut self, by_milliseconds: i64) {
+        self.wall_step = by_milliseconds;
+    }
+
+    pub(super) fn is_alive(&self, life: u64) -> bool {
         self.process.is_some() && self.life == life
     }
 }
@@ -148,6 +140,8 @@ impl Pair {
             if is_skewed {
                 node.wall_skew = skew;
             }
+            // The machine's own clock is as somebody set it last; then it is set by the network.
+            node.wall_step = 0;
             node.boot += 1;
             node.booted = now;
         }
@@ -164,19 +158,19 @@ impl Pair {
         let server = Server::new(plan.configuration(number), [ADDRESSES[number]], records, time);
         node.kernel.another_life();
         node.kernel.replace(&server.gate(time), now);
+        node.kernel.fails_until = now;
         node.process = Some(Process {
             server,
             effects: Effects::new(),
-            work: VecDeque::new(),
-            group: Vec::new(),
+            barrier: Barrier::default(),
             outbound: VecDeque::new(),
-            durable_through: Sequence::default(),
             calls: BTreeMap::new(),
             calls_count: 0,
         });
         self.trace.note(now, format_args!("server {number} starts, boot {}", node.boot));
         self.has_what_was_acknowledged(number, time, latest);
         self.step(number, Input::Tick);
+        self.tell_missed_registrations(number);
         self.dial_soon(number, 1);
     }
 
@@ -290,36 +284,6 @@ impl Pair {
         self.step(number, Input::Command(ticket, command));
     }
 
-    /// The portals of both servers want something: who registers is registered at both, as far as they are
-    /// there; at one, if they tell each other.
-    pub(super) fn portal(&mut self) {
-        if self.is_healed {
-            return;
-        }
-        let next = 1 + self.random.below(self.plan.portal);
-        self.arrange(next, Event::Portal);
-        let hardware =
-            names::hardware(names::to_usize(self.random.below(self.plan.devices as u64)));
-        let ends = self.random.below(3) == 0;
-        let seconds = 1 + self.random.below(120);
-        let is_end = self.random.below(3) == 0;
-        if self.plan.exchanges {
-            return self.portal_of_one(hardware, ends.then_some(seconds));
-        }
-        for number in plan::NODES {
-            let expires = self.nodes[number].time(self.now).plus_seconds(seconds);
-            let command = if is_end {
-                Command::Unregister(hardware)
-            } else {
-                Command::Register(Register {
-                    expires: ends.then_some(expires),
-                    ..Register::of(RegistrationTarget::Hardware(hardware))
-                })
-            };
-            self.command(number, command, Some(hardware));
-        }
-    }
-
     /// One step of a core, and what follows from it.
     pub(super) fn step(&mut self, number: usize, input: Input<'_>) {
         let (now, life) = (self.now, self.nodes[number].life);
@@ -379,7 +343,7 @@ impl Pair {
         }
         process.effects = effects;
         if sequence.is_some() {
-            process.work.push_back(work);
+            process.barrier.put(work);
         }
         for after in wakes {
             self.arrange(after, Event::Tick(number, life));
@@ -395,72 +359,13 @@ impl Pair {
         self.look_for_returns();
     }
 
-    /// The next group begins, unless one is under way.
-    fn begin_group(&mut self, number: usize) {
-        let node = &mut self.nodes[number];
-        let Some(process) = &mut node.process else { return };
-        if !process.group.is_empty() || process.work.is_empty() {
-            return;
-        }
-        let count = process.work.len().min(GROUP_STEPS_MAX);
-        process.group = process.work.drain(..count).collect();
-        for work in &process.group {
-            // What a replacement does not say was decided after it. Times count from the decision.
-            if let Some(elements) = &work.replace {
-                node.kernel.replace(elements, work.decided);
-            }
-            node.kernel.apply(&work.gate, work.decided);
-        }
-        node.committing =
-            process.group.iter().flat_map(|work| work.records.iter().cloned()).collect();
-        node.disk.write(&node.committing);
-        let life = node.life;
-        let most =
-            if self.chance(self.faults.slow_sync) { self.plan.sync_slow } else { self.plan.sync };
-        let took = 1 + self.random.below(most);
-        self.arrange(took, Event::Synced(number, life));
-    }
-
-    /// A group is durable, or its sync fails.
-    pub(super) fn synced(&mut self, number: usize, life: u64) {
-        if !self.nodes[number].is_alive(life) {
-            return;
-        }
-        let is_touched = !self.is_touched_by_nobody();
-        if is_touched && self.chance(self.faults.failing_sync) {
-            return self.end_of_process(number, Ending::SyncFailed);
-        }
-        let node = &mut self.nodes[number];
-        node.disk.synced();
-        node.committing.clear();
-        let Some(process) = &mut node.process else { return };
-        let group = std::mem::take(&mut process.group);
-        let through = group.last().map_or(process.durable_through, |work| work.through);
-        process.durable_through = through;
-        for work in group {
-            // As in the daemon, what came too late to be of use stays here.
-            for (message_type, lease_ends, bytes) in work.replies {
-                if self.now < lease_ends {
-                    self.leave(number, message_type, &bytes);
-                }
-            }
-            for (ticket, answer) in work.answers {
-                self.answered(number, ticket, answer);
-            }
-        }
-        let late = self.random.below(2);
-        self.arrange(late, Event::Committed(number, life, through));
-        self.begin_group(number);
-        self.flush(number);
-    }
-
     /// Sends what may be sent to the partner, in order.
-    fn flush(&mut self, number: usize) {
+    pub(super) fn flush(&mut self, number: usize) {
         loop {
             let Some(process) = &mut self.nodes[number].process else { return };
             let Some((connection, effect)) = process.outbound.front() else { return };
             if let PartnerEffect::Send { release: Release::AfterCommit(sequence), .. } = effect
-                && *sequence > process.durable_through
+                && *sequence > process.barrier.durable_through
                 && self.link.open[number] == Some(*connection)
             {
                 return;
@@ -478,7 +383,7 @@ impl Pair {
     }
 
     /// A reply leaves a server.
-    fn leave(&mut self, number: usize, message_type: MessageType, bytes: &[u8]) {
+    pub(super) fn leave(&mut self, number: usize, message_type: MessageType, bytes: &[u8]) {
         let Some(reply) = vestibule_load::message::Reply::read(bytes) else { return };
         let Some(device) = names::device_of(reply.hardware) else { return };
         self.trace.note(
@@ -500,30 +405,6 @@ impl Pair {
         for after in self.ways(number) {
             self.arrange(after, Event::Reply { node: number, device, bytes: bytes.to_vec() });
         }
-    }
-
-    /// A portal is told what is durable and in the kernel.
-    fn answered(&mut self, number: usize, ticket: Ticket, answer: Answer) {
-        self.trace.note(self.now, format_args!("server {number} answers {answer:?}"));
-        let Some(process) = &mut self.nodes[number].process else { return };
-        let Some(hardware) = process.calls.remove(&ticket) else { return };
-        let (registration, addresses, side) = match answer {
-            Answer::Registered { registration, addresses, .. } => {
-                (Some(registration), addresses, Side::Registered)
-            }
-            Answer::Unregistered { addresses } => (None, addresses, Side::Unregistered),
-            _ => return,
-        };
-        let server_now = self.nodes[number].time(self.now);
-        let view = &self.nodes[number].disk.view;
-        let durable = &mut self.checkers.durable[number];
-        let verdict = durable.answered(view, hardware, registration, server_now);
-        self.judge(verdict);
-        let verdict = {
-            let scene = self.scene(number, false);
-            self.checkers.gate.answered(scene, &addresses, side)
-        };
-        self.judge(verdict);
     }
 
     /// What a server says of the pair.

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use vestibule_core::failover::{BalanceSettings, FailoverConfiguration, HashBuckets, Role};
 use vestibule_core::{
-    AddressRange, Configuration, GateBy, Holder, Network, OptionSet, PerClass, Policy,
-    RandomisedAddresses, RegistrationRules, Reservation, Subnet,
+    AddressRange, Configuration, Holder, Network, OptionSet, PerClass, Policy, RandomisedAddresses,
+    Reservation, Subnet,
 };
 use vestibule_load::random::Random;
 
@@ -19,6 +19,9 @@ pub(crate) const NODES: [usize; 2] = [0, 1];
 /// The servers' addresses.
 pub(crate) const ADDRESSES: [Ipv4Addr; 2] =
     [Ipv4Addr::new(10, 0, 0, 67), Ipv4Addr::new(10, 0, 1, 67)];
+
+/// In milliseconds.
+const HOUR: i64 = 3_600_000;
 
 /// What operators do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,10 @@ pub(crate) struct Faults {
     pub(crate) declared: u64,
     /// A machine's clock stands otherwise when it boots.
     pub(crate) skew: u64,
+    /// Somebody sets a machine's clock while it runs, per turn.
+    pub(crate) step: u64,
+    /// A transaction of the kernel sets fails, and all for a while.
+    pub(crate) failing_gate: u64,
 }
 
 /// One seed's pair. All times are in milliseconds unless they say otherwise.
@@ -130,8 +137,14 @@ pub(crate) struct Plan {
     pub(crate) auto_partner_down_seconds: [Option<u32>; 2],
     /// Whether they exchange registrations.
     pub(crate) exchanges: bool,
-    /// What holds for registrations: nothing beyond the gate.
+    /// What holds for registrations: in most worlds nothing beyond the gate.
     pub(crate) rules: Arc<Rules>,
+    /// How long the kernel sets cannot be changed.
+    pub(crate) gate_outage: u64,
+    /// By server: how far its clock is from the true time all the while.
+    pub(crate) clock_base: [i64; 2],
+    /// By how much somebody sets a clock at most, in either direction.
+    pub(crate) clock_step: i64,
 }
 
 impl Plan {
@@ -167,6 +180,7 @@ impl Plan {
             unreachable: rate(300),
             declared: rate(800),
             skew: rate(1000),
+            ..Faults::default()
         };
         let lifetime_seconds = 20 + random.below(80);
         let mclt_seconds = 5 + random.below(40);
@@ -231,7 +245,30 @@ impl Plan {
             auto_partner_down_seconds,
             exchanges: false,
             rules: Arc::new(Rules::of_a_pair(to_usize(networks), to_usize(pool))),
+            gate_outage: 0,
+            clock_base: [0; 2],
+            clock_step: 0,
         }
+    }
+
+    /// The same with what only half of the worlds have: roles and pools for each class, kernel sets that
+    /// cannot be changed, clocks that are up to two hours apart and are set while they run.
+    pub(crate) fn and_more(mut self, people: &mut Random) -> Self {
+        if people.below(2) == 0 {
+            return self;
+        }
+        let rules = Rules::of(people, self.devices, self.networks, self.pool);
+        self.rules = Arc::new(Rules { device_limit: None, guest_limit: None, ..rules });
+        self.faults.failing_gate = [0, 0, 5, 60][to_usize(people.below(4))];
+        self.gate_outage = 100 + people.below(5_000);
+        if people.below(3) != 0 {
+            let mut apart =
+                || i64::try_from(people.below(2 * HOUR.unsigned_abs() + 1)).unwrap_or(0) - HOUR;
+            self.clock_base = [apart(), apart()];
+            self.clock_step = HOUR;
+            self.faults.step = people.below(300);
+        }
+        self
     }
 
     /// The configuration of one of the servers.
@@ -258,7 +295,7 @@ impl Plan {
             cache_threshold_percent: self.cache_threshold_percent,
             decline_quarantine_seconds: self.quarantine_seconds,
             rapid_commit: false,
-            registration: RegistrationRules::default(),
+            registration: self.rules.registration(),
             policy: Policy::default(),
             failover: Some(failover),
         }
@@ -287,7 +324,7 @@ impl Plan {
         Network {
             name: format!("network-{network}").into(),
             gated: crate::simulator::plan::is_gated(network),
-            gate_by: GateBy::default(),
+            gate_by: self.rules.gate_by(network),
             class_options: PerClass::default(),
             subnets: vec![subnet],
             options: OptionSet::new(),
@@ -298,8 +335,9 @@ impl Plan {
     /// Every address of every pool.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         (0..self.networks).flat_map(|network| {
-            let (pools, _) = self.rules.pools(network);
-            pools.into_iter().flat_map(|AddressRange { first, last }| {
+            let (pools, PerClass { registered, unregistered }) = self.rules.pools(network);
+            let pools = registered.into_iter().chain(unregistered).chain(pools);
+            pools.flat_map(|AddressRange { first, last }| {
                 (u32::from(first)..=last.into()).map(Ipv4Addr::from)
             })
         })

@@ -40,6 +40,12 @@ impl Pair {
             self.trace.note(self.now, format_args!("clients miss server {node} until {until}"));
             self.unreachable_until[node] = until;
         }
+        if self.chance(self.faults.step) {
+            let by = i64::try_from(self.people.below(2_000_001)).unwrap_or(0) - 1_000_000;
+            let by = by * self.plan.clock_step / 1_000_000;
+            self.trace.note(self.now, format_args!("the clock of server {node} is set by {by} ms"));
+            self.nodes[node].set_wall_clock(by);
+        }
         let (kill, power) = (self.chance(self.faults.kill), self.chance(self.faults.power));
         if kill || power {
             let ending = if power { Ending::NoPower } else { Ending::Killed };

@@ -8,13 +8,17 @@ use super::exchange::Heard;
 use super::link::{Brought, ConnectionNumber, Link};
 use super::node::Node;
 use super::plan::{self, Faults, Operators, Plan};
+use super::portal::Wish;
 use crate::simulator::checks::{Verdict, Violation};
 use crate::simulator::device::Device;
 use crate::simulator::trace::Trace;
 use std::collections::BTreeMap;
-use vestibule_core::Sequence;
+use vestibule_core::{HardwareAddress, Sequence};
 use vestibule_load::message::Message;
 use vestibule_load::random::Random;
+
+/// Sets the second source of randomness apart from the first.
+const PEOPLE: u64 = 0x7061_6973;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub(crate) enum Event {
     Tick(usize, u64),
     /// A server's group is durable, or its sync fails.
     Synced(usize, u64),
+    /// A server's core is asked for the whole of the kernel sets, in one of its lives.
+    GateLost(usize, u64),
     /// A server's core is told what is durable.
     Committed(usize, u64, Sequence),
     /// A connection brings something to a server.
@@ -106,6 +112,10 @@ pub(crate) struct Pair {
     /// ACKs that servers gave since nothing else has to be said.
     pub(super) acknowledged_in_rest: u64,
     pub(super) restarts: u64,
+    /// What was last wanted of each device.
+    pub(super) wishes: BTreeMap<HardwareAddress, Wish>,
+    /// As `random`, for what not all worlds have.
+    pub(super) people: Random,
     events: BTreeMap<(u64, u64), Event>,
     arranged: u64,
 }
@@ -114,9 +124,15 @@ impl Pair {
     /// The world of a seed, before anything has happened.
     pub(crate) fn new(seed: u64, operators: Operators, milliseconds: Option<u64>) -> Self {
         let mut random = Random::new(seed);
+        // A source of its own: what seeds chose before there was more to choose stays.
+        let mut people = Random::new(seed ^ PEOPLE);
         let mut plan = Plan::of(&mut random, operators, milliseconds);
-        // Not drawn, so that the other seeds are what they always were.
+        // Not drawn, so that the other seeds are what they always were. Registrations end at an instant of each
+        // half's own clock, so halves that exchange them have no clocks that are apart.
         plan.exchanges = seed % 3 == 2;
+        if !plan.exchanges {
+            plan = plan.and_more(&mut people);
+        }
         let devices = (0..plan.devices).map(|number| {
             Device::new(number, number % plan.networks, plan.first_wait, random.number())
         });
@@ -125,7 +141,7 @@ impl Pair {
             faults: plan.faults,
             now: 0,
             trace: Trace::default(),
-            nodes: plan::NODES.map(|_| Node::new(&plan)),
+            nodes: plan::NODES.map(|number| Node::new(&plan, number)),
             link: Link::default(),
             heard: Default::default(),
             devices,
@@ -140,6 +156,8 @@ impl Pair {
             restarts: 0,
             events: BTreeMap::new(),
             arranged: 0,
+            wishes: BTreeMap::new(),
+            people,
             random,
             plan,
         };
@@ -220,6 +238,7 @@ impl Pair {
             Event::Portal => self.portal(),
             Event::Tick(node, life) => self.tick(node, life),
             Event::Synced(node, life) => self.synced(node, life),
+            Event::GateLost(node, life) => self.gate_lost(node, life),
             Event::Committed(node, life, through) => self.committed(node, life, through),
             Event::Link { connection, to, what } => self.brought(connection, to, what),
             Event::Dial(node) => self.dial(node),
@@ -241,6 +260,9 @@ impl Pair {
         self.trace.note(self.now, format_args!("healed"));
         self.is_healed = true;
         self.faults = Faults::default();
+        for node in &mut self.nodes {
+            node.kernel.fails_until = self.now;
+        }
         self.unreachable_until = [self.now; 2];
         self.link.heal(self.now);
         let now = self.now;

@@ -72,11 +72,18 @@ impl Failover {
         u32::try_from(time).unwrap_or(u32::MAX)
     }
 
+    /// The same of an end that a client goes by, which must not come too early: both clocks are read in
+    /// whole seconds, so what they are apart may be found a second too small (P1).
+    fn end_in_own_time(&self, time: u32) -> u32 {
+        let own = self.in_own_time(time);
+        if own == time { own } else { own.saturating_add(1) }
+    }
+
     /// An update of the partner's with all its times by this server's clock.
     pub(super) fn update_in_own_time(&self, update: &BindingUpdate) -> BindingUpdate {
         let own = |time: Option<u32>| time.map(|time| self.in_own_time(time));
         BindingUpdate {
-            lease_expiration: own(update.lease_expiration),
+            lease_expiration: update.lease_expiration.map(|time| self.end_in_own_time(time)),
             potential_expiration: own(update.potential_expiration),
             since: own(update.since),
             client_last_transaction: own(update.client_last_transaction),

@@ -35,7 +35,7 @@ pub(crate) struct Agreed {
     addresses: Vec<Ipv4Addr>,
     /// Those of which the two have not yet said the same.
     open: Vec<Ipv4Addr>,
-    /// How far apart the two clocks may be, in milliseconds.
+    /// By how much more the remaining times of one lease may differ than by rounding, in milliseconds.
     apart: u64,
 }
 
@@ -45,7 +45,8 @@ impl Agreed {
         Self {
             addresses: plan.addresses().collect(),
             open: plan.addresses().collect(),
-            apart: 2 * plan.skew,
+            // Clocks that are a little apart count as equal; what others are apart is known to a second.
+            apart: if plan.skew > 0 || plan.clock_base != [0; 2] { 9_000 } else { 0 },
         }
     }
 
@@ -124,7 +125,9 @@ impl Agreed {
                     if held_by.is_some_and(|hardware| hardware != left.hardware) {
                         return tell("another client holds it");
                     }
-                    let (one, other) = (left.ends.milliseconds(), right.ends.milliseconds());
+                    // By each one's own clock.
+                    let one = left.ends.milliseconds_after(one.now);
+                    let other = right.ends.milliseconds_after(other.now);
                     if one.abs_diff(other) > 1_000 + apart {
                         return tell("the leases end at different times");
                     }

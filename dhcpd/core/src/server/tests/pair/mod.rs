@@ -74,6 +74,8 @@ struct Pair {
     is_connected: bool,
     /// Whether messages of each are held back on the wire.
     stuck: [bool; 2],
+    /// Whether each takes the other for an ISC dhcpd, which corrects no times.
+    is_isc: bool,
     /// Everything that was said, by whom.
     said: Vec<(usize, Message)>,
 }
@@ -95,6 +97,7 @@ impl Pair {
             ahead: [0; 2],
             is_connected: false,
             stuck: [false; 2],
+            is_isc: false,
             said: Vec::new(),
         };
         pair.start(PRIMARY);
@@ -109,7 +112,16 @@ impl Pair {
 
     /// The same with clocks that are ahead by so many seconds.
     fn normal_by_clocks(pool_size: u8, ahead: [u64; 2]) -> Self {
-        let mut pair = Self { ahead, ..Self::new(pool_size) };
+        Self { ahead, ..Self::new(pool_size) }.into_normal()
+    }
+
+    /// The same, each of which takes the other for an ISC dhcpd.
+    fn normal_as_isc(pool_size: u8, ahead: [u64; 2]) -> Self {
+        Self { ahead, is_isc: true, ..Self::new(pool_size) }.into_normal()
+    }
+
+    fn into_normal(self) -> Self {
+        let mut pair = self;
         pair.start(PRIMARY);
         pair.start(SECONDARY);
         pair.connect();
@@ -246,7 +258,16 @@ impl Pair {
         panic!("the two never come to rest");
     }
 
-    fn arrive(&mut self, side: usize, message: Message) {
+    fn arrive(&mut self, side: usize, mut message: Message) {
+        if self.is_isc
+            && let Body::Connect(crate::failover::Connect { vendor, .. })
+            | Body::ConnectAcknowledgement(crate::failover::ConnectAcknowledgement {
+                vendor,
+                ..
+            }) = &mut message.body
+        {
+            *vendor = Some(b"isc-4.4.3-P1"[..].into());
+        }
         if let Body::State(state) = &message.body {
             self.halves[side].partner = state.state;
         }

@@ -185,6 +185,101 @@ fn no_more_updates_are_under_way_than_the_partner_takes() {
     assert_eq!(held.count(), 30);
 }
 
+/// What one answers to an update of the other's.
+fn answer_to(
+    pair: &mut Pair,
+    side: usize,
+    update: BindingUpdate,
+) -> Option<crate::failover::Reject> {
+    let body = Body::BindingUpdate(update);
+    let message = Message { time: pair.seconds(), xid: 77, body };
+    let effects = pair.input(side, Input::Partner(PartnerInput::Said(message)));
+    let answer = effects.into_iter().find_map(|effect| match effect {
+        Effect::Partner(PartnerEffect::Send { message, .. }) => match message.body {
+            Body::BindingAcknowledgement { reject, .. } if message.xid == 77 => Some(reject),
+            _ => None,
+        },
+        _ => None,
+    });
+    answer.expect("every update is answered").map(|rejection| rejection.reason)
+}
+
+/// The window is full, so the partner has not even been sent it. It cannot know better.
+#[test]
+fn the_end_of_a_lease_that_the_partner_has_not_heard_of_is_refused() {
+    let mut pair = Pair::new(100);
+    pair.connect();
+    pair.stuck[SECONDARY] = true;
+    let leases: Vec<Ipv4Addr> =
+        (1..=12).map(|number| pair.lease(PRIMARY, number).unwrap().0).collect();
+    assert_eq!(pair.status(PRIMARY).updates_waiting, 2);
+    let address = leases[11];
+    let said = BindingUpdate {
+        hardware: Some(hardware(12)),
+        lease_expiration: Some(pair.seconds()),
+        client_last_transaction: Some(pair.seconds() + 10),
+        ..BindingUpdate::new(address, BindingStatus::Released)
+    };
+    let less = Some(crate::failover::Reject::LessCritical);
+    assert_eq!(answer_to(&mut pair, PRIMARY, said.clone()), less);
+    assert!(pair.is_held(PRIMARY, address));
+    // One that it knows of, it may end.
+    pair.stuck[SECONDARY] = false;
+    pair.deliver();
+    assert_eq!(answer_to(&mut pair, PRIMARY, said), None);
+    assert!(!pair.is_held(PRIMARY, address));
+}
+
+/// Once a secondary has said that a lease is over, the primary may have given the address to another.
+#[test]
+fn what_was_said_to_be_over_is_the_primarys_to_give_to_its_former_client() {
+    for side in [PRIMARY, SECONDARY] {
+        for is_told in [false, true] {
+            let mut pair = Pair::normal(8);
+            let (ip, _) = pair.lease(side, 1).unwrap();
+            if !is_told {
+                pair.cut();
+            }
+            // What the other one answers does not arrive.
+            pair.stuck[1 - side] = true;
+            pair.release(side, 1, ip);
+            assert_eq!(pair.binding(side, ip).status, BindingStatus::Released);
+            let reboot = |number| Request {
+                requested_address: Some(ip),
+                ..request_to(side, number, MessageType::Request)
+            };
+            let others = pair.reply(side, reboot(2));
+            assert!(!others.is_ok_and(|reply| reply.message_type == MessageType::Ack));
+            let again = pair.reply(side, reboot(1)).map(|reply| reply.message_type);
+            if side == SECONDARY && is_told {
+                assert_eq!(again, Err(Reason::PartnersAddress));
+            } else {
+                assert_eq!(again, Ok(MessageType::Ack), "{side} {is_told}");
+            }
+        }
+    }
+}
+
+/// A late answer to an update that another one has followed says nothing of the newer one.
+#[test]
+fn an_answer_to_an_older_update_settles_nothing() {
+    let mut pair = Pair::normal(8);
+    pair.stuck[SECONDARY] = true;
+    let (ip, _) = pair.lease(PRIMARY, 1).unwrap();
+    pair.release(PRIMARY, 1, ip);
+    // The answer to the lease, not to its end.
+    let answer = pair.halves[PRIMARY].incoming.iter().position(|message| {
+        matches!(&message.body, Body::BindingAcknowledgement { address, .. } if *address == ip)
+    });
+    let answer = pair.halves[PRIMARY].incoming.remove(answer.unwrap()).unwrap();
+    pair.arrive(PRIMARY, answer);
+    let binding = pair.binding(PRIMARY, ip);
+    assert_eq!((binding.status, binding.is_acknowledged), (BindingStatus::Released, false));
+    pair.stuck[SECONDARY] = false;
+    pair.deliver();
+    assert!(pair.binding(PRIMARY, ip).is_acknowledged);
+}
+
 #[test]
 fn what_is_kept_is_what_a_restart_finds() {
     let mut pair = Pair::normal(16);
