@@ -28,6 +28,7 @@ pub mod isc;
 pub mod metrics;
 pub mod net;
 pub mod portal;
+pub mod reload;
 pub mod store;
 pub mod trace;
 pub mod voucher_code;

@@ -4,7 +4,6 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tempfile::TempDir;
 use vestibule_config::HistoryField;
 use vestibule_core::{
@@ -12,7 +11,7 @@ use vestibule_core::{
 };
 use vestibule_dhcpd::clock::Clock;
 use vestibule_dhcpd::history::{
-    Book, By, Ended, History, Offline, Page, Policy, Question, RECENT_INTERVALS_MAX, Told,
+    Book, By, Ended, History, Networks, Offline, Page, Policy, Question, RECENT_INTERVALS_MAX, Told,
 };
 use vestibule_dhcpd::store::{SEGMENT_BYTES_MIN, Store, StoreOptions};
 
@@ -84,7 +83,7 @@ fn no_book() -> Book {
 fn open(state_dir: &Path, section: &vestibule_config::History, book: Book) -> (Store, History) {
     let (store, recovered) = Store::open(state_dir, options()).unwrap();
     let (clock, _) = Clock::start(recovered.newest_time, None);
-    let networks = Arc::from([(address(0), address(0xffff), "halls".into())]);
+    let networks = Networks::new(vec![(address(0), address(0xffff), "halls".into())]);
     let policy = Policy::new(section);
     let frame = store.frame_number();
     let history = History::start(state_dir, policy, networks, clock, frame, book).unwrap();
@@ -239,6 +238,40 @@ fn each_holder_of_an_address_is_named_at_its_time_and_renewals_are_one_interval(
     }
 }
 
+/// A reload tells it of other networks.
+#[test]
+fn what_is_noted_has_the_name_that_its_network_had_then() {
+    let text = r#"
+        [server]
+        name = "dhcp-a"
+        relay-listen = ["10.0.0.67"]
+        [[network]]
+        name = "rooms"
+        gated = false
+        [[network.subnet]]
+        prefix = "PREFIX"
+        [gate]
+        mode = "off"
+        [api]
+        listen = "unix:/run/api"
+        token-file = "/run/token"
+    "#;
+    let mut world = World::new();
+    world.leases([lease(address(1), 1, ago(600), 1200)]);
+    assert_eq!(world.ask(By::Address(address(1))).len(), 1);
+    let text = text.replace("PREFIX", &format!("{}/16", address(0)));
+    let rooms = vestibule_config::parse(&text, "vestibule.toml").unwrap();
+    world.history.as_ref().unwrap().name_networks(&rooms.core);
+    world.leases([lease(address(2), 2, ago(300), 1200)]);
+    for _ in 0..2 {
+        for (number, name) in [(1, "halls"), (2, "rooms")] {
+            let told = world.ask(By::Address(address(number)));
+            assert_eq!(told[0].holding.network.as_deref(), Some(name));
+        }
+        world.restart(&section(180));
+    }
+}
+
 #[test]
 fn a_copy_of_the_disk_at_any_moment_has_the_whole_history_of_its_journal() {
     let mut world = World::new();
@@ -264,7 +297,8 @@ fn a_copy_of_the_disk_at_any_moment_has_the_whole_history_of_its_journal() {
         }
         let offline = {
             let offline =
-                Offline::open(copy.path(), Policy::new(&section(180)), Arc::from([])).unwrap();
+                Offline::open(copy.path(), Policy::new(&section(180)), Networks::new(Vec::new()))
+                    .unwrap();
             all(By::Address(address), Timestamp::ZERO, Timestamp::FOREVER, 10, &|question| {
                 offline.ask(question, now())
             })

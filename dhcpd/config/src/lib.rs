@@ -16,6 +16,7 @@ mod captive;
 mod checked;
 mod classes;
 mod client_classes;
+mod difference;
 mod events;
 mod explain;
 mod explain_networks;
@@ -47,6 +48,7 @@ pub use checked::{
     Gate, GateMode, GatedIpv6, History, HistoryField, Identify, Language, Portal, ProxyHeader,
     Scope, Server, Tls, Vestibule, Webhook,
 };
+pub use difference::{Difference, difference};
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes};
 pub use option_definitions::OptionDefinition;

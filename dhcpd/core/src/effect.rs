@@ -231,6 +231,13 @@ pub enum Answer {
     LeasesNotKnown,
     /// This server has no failover partner.
     NotPaired,
+    /// The server works by the configuration, or would.
+    Configured {
+        /// Held leases whose address nobody may have any more.
+        stranded: usize,
+    },
+    /// Half of a failover pair takes no other configuration.
+    NotWithPartner,
 }
 
 /// What became of the entries of an import.

@@ -79,6 +79,13 @@ pub enum Command {
         /// at who got their last device at both.
         is_whole: bool,
     },
+    /// Work by another configuration from the next step on.
+    Configure {
+        /// The configuration.
+        configuration: Box<crate::Configuration>,
+        /// Whether it shall be done; else it is only said what would come of it.
+        apply: bool,
+    },
     /// Make vouchers, all or none. When they were made and who uses them is not taken from here. One whose
     /// hash is known stays as it is. [`Timestamp::FOREVER`] as its end stands for
     /// [`VOUCHER_USABLE_SECONDS_DEFAULT`](crate::limits::VOUCHER_USABLE_SECONDS_DEFAULT) from now. At most

@@ -58,6 +58,7 @@ pub const ROUTES: &[Access] = &[
     access("GET", "/v1/status", READERS),
     access("GET", "/v1/failover", READERS),
     access("POST", "/v1/failover/partner-down", OPERATORS),
+    access("POST", "/v1/reload", OPERATORS),
     access("GET", "/v1/events", READERS),
     access("GET", "/v1/webhooks", READERS),
     access("POST", "/v1/webhooks/{name}/test", &[Operator]),

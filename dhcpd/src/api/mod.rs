@@ -54,6 +54,7 @@ mod places;
 mod problem;
 mod refusal;
 mod registrations;
+mod reload;
 mod serve;
 mod status;
 mod stream;
@@ -70,6 +71,7 @@ use crate::events::Events;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::portal::PortalPage;
+use crate::reload::Reload;
 use crate::webhook::Webhooks;
 use axum::Router;
 use axum::body::Body;
@@ -111,6 +113,7 @@ pub use places::{
 pub use problem::{Problem, ProblemKind};
 pub(crate) use refusal::refused;
 pub(crate) use registrations::imported;
+pub use reload::ReloadView;
 pub(crate) use serve::Peer;
 pub use serve::{
     Timeouts, serve, serve_captive_until_stopped, serve_portal_until_stopped, serve_until_stopped,
@@ -189,6 +192,7 @@ struct Shared {
     history: OnceLock<Arc<History>>,
     asking_history: Arc<Semaphore>,
     exchange_feed: OnceLock<ExchangeFeed>,
+    reload: OnceLock<Arc<Reload>>,
     /// Who was told in the log to have been refused.
     refused: Mutex<Quiet>,
     answered: Answered,
@@ -257,6 +261,7 @@ impl ApiState {
                 history: OnceLock::new(),
                 asking_history: Arc::new(Semaphore::new(HISTORY_QUESTIONS_MAX)),
                 exchange_feed: OnceLock::new(),
+                reload: OnceLock::new(),
                 refused: Mutex::default(),
                 answered: Answered::default(),
             }),
@@ -311,6 +316,17 @@ impl ApiState {
         // Given once; a second one would have no followers.
         let _given = self.shared.exchange_feed.set(exchange_feed);
         self
+    }
+
+    /// With what reloads the configuration. Without it, nothing can.
+    #[must_use]
+    pub fn with_reload(self, reload: Arc<Reload>) -> Self {
+        let _given = self.shared.reload.set(reload);
+        self
+    }
+
+    fn reload(&self) -> Option<Arc<Reload>> {
+        self.shared.reload.get().cloned()
     }
 
     /// Says in the log that a caller did not show the token, once a minute for each address: it may be
@@ -420,6 +436,7 @@ fn router(state: &ApiState) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/failover", get(failover::failover))
         .route("/v1/failover/partner-down", post(failover::partner_down))
+        .route("/v1/reload", post(reload::reload))
         .route("/v1/events", get(events::events))
         .route("/v1/webhooks", get(webhooks::list))
         .route("/v1/webhooks/{name}/test", post(webhooks::test))

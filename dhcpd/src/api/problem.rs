@@ -120,6 +120,10 @@ kinds! {
     PartnerConnected = "partner-connected", CONFLICT, "The failover partner is not down";
     /// This server has lost its leases, and would serve without them.
     LeasesNotKnown = "leases-not-known", CONFLICT, "This server does not know who holds which address";
+    /// The server's file has mistakes; nothing was changed.
+    BadConfiguration = "bad-configuration", UNPROCESSABLE_ENTITY, "The configuration has mistakes";
+    /// Something changed in the file that only a restart can change; nothing was changed.
+    NeedsRestart = "needs-restart", CONFLICT, "Only a restart can change this";
     /// The key was used for another request.
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
     /// The first request with the key is still being carried out.

@@ -101,7 +101,9 @@ pub(crate) fn refused(answer: &Answer) -> Problem {
         | Answer::PartnerIsConnected
         | Answer::LeasesNotKnown
         | Answer::Merged(_)
-        | Answer::NotPaired => answer_mismatch(),
+        | Answer::NotPaired
+        | Answer::NotWithPartner
+        | Answer::Configured { .. } => answer_mismatch(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::client::{Client, path_with_query};
 use super::show::{or_dash, percent_encoded, shown};
 use super::{Device, Failure, LeasesArguments, RegisterArguments, registrations};
 use crate::api::{
-    LeaseView, NetworkView, PAGE_ENTRIES_MAX, StatusView, UnregisteredView, json_text,
+    LeaseView, NetworkView, PAGE_ENTRIES_MAX, ReloadView, StatusView, UnregisteredView, json_text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -197,6 +197,37 @@ pub(super) fn unregister(
     match addresses.as_slice() {
         [] => writeln!(out, "; it holds no address in a gated network now")?,
         addresses => writeln!(out, "; the gate is closed for {}", list(addresses))?,
+    }
+    Ok(())
+}
+
+/// `vestibule reload`
+pub(super) fn reload(
+    client: &Client,
+    dry_run: bool,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let answer = client.post("/v1/reload", &serde_json::json!({ "dry-run": dry_run }))?;
+    if json {
+        return Ok(writeln!(out, "{}", json_text(&answer))?);
+    }
+    let ReloadView { applied, changes, stranded } = understood(answer)?;
+    for change in &changes {
+        writeln!(out, "  {}", shown(change))?;
+    }
+    let count = changes.len();
+    match (applied, count) {
+        (true, 0) => writeln!(out, "reloaded: nothing was different")?,
+        (true, _) => writeln!(out, "reloaded: {count} changes")?,
+        (false, 0) => writeln!(out, "nothing is different")?,
+        (false, _) => writeln!(out, "{count} changes; nothing was done")?,
+    }
+    if stranded > 0 {
+        writeln!(
+            out,
+            "{stranded} held leases are of no pool and no reservation then: they stay until they end, and are not renewed"
+        )?;
     }
     Ok(())
 }

@@ -127,6 +127,12 @@ enum Command {
     /// Make codes that let devices in, list them, or take them back
     #[command(subcommand, visible_alias = "voucher")]
     Vouchers(VouchersCommand),
+    /// Have the server read its configuration again, and say what changed
+    Reload {
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Say whether a store that no server is using is sound, and what would be lost if not; asks no server
     CheckStore(CheckStoreArguments),
     /// Reads a copy of an index in a process of its own, because it may die of it: check-store calls it
@@ -455,6 +461,7 @@ fn execute(
         }
         Command::Failover(wanted) => failover::failover(&client(&global)?, &wanted, json, out),
         Command::Vouchers(wanted) => vouchers::vouchers(&client(&global)?, &wanted, json, out),
+        Command::Reload { dry_run } => commands::reload(&client(&global)?, dry_run, json, out),
         Command::Unregister { mac } => commands::unregister(&client(&global)?, mac, json, out),
     }
 }

@@ -23,11 +23,18 @@ pub(super) fn tokens(vestibule: &Vestibule) -> Result<Option<LeaseTokens>, Start
     let Some(captive) = captive else { return Ok(None) };
     let path = vestibule.server.state_dir.join(FILE);
     let key = key(&path).map_err(|error| StartError::LeaseTokenKey(path, error))?;
+    Ok(Some(LeaseTokens::new(&key, period_seconds(vestibule), &captive.url)))
+}
+
+/// How long a key that follows from it is used: a token must not die before its lease.
+pub(crate) fn period_seconds(vestibule: &Vestibule) -> u64 {
     let core = &vestibule.core;
-    let longest = core.lifetime_seconds.max(core.lifetime_unregistered_seconds);
-    // A token must not die before its lease.
-    let period = PERIOD_SECONDS_MIN.max(longest.into());
-    Ok(Some(LeaseTokens::new(&key, period, &captive.url)))
+    let of_classes = core.policy.classes.iter().filter_map(|class| class.lifetime_seconds);
+    let of_profiles = core.policy.profiles.iter().filter_map(|profile| profile.lifetime_seconds);
+    let longest = of_classes
+        .chain(of_profiles)
+        .fold(core.lifetime_seconds.max(core.lifetime_unregistered_seconds), u32::max);
+    PERIOD_SECONDS_MIN.max(longest.into())
 }
 
 fn key(path: &Path) -> io::Result<[u8; 32]> {

@@ -14,6 +14,8 @@
 //! | history | follows the journal: who held which address |
 //! | api | the API's runtime, webhooks, the garden's socket, and a task that tells when somebody else touched the kernel sets |
 //!
+//! SIGHUP: the configuration is read again, and taken whole or not at all (`reload`).
+//!
 //! SIGTERM and SIGINT: nothing more is taken in, what was decided is committed and answered, then the
 //! process ends with status 0. The kernel sets stay: their elements end with their leases.
 
@@ -24,7 +26,7 @@ mod exchange;
 mod garden;
 mod gate;
 mod history;
-mod lease_token;
+pub(crate) mod lease_token;
 mod memory;
 mod outlet;
 mod partner;
@@ -48,6 +50,7 @@ use crate::feed::Feed;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::net::{Monitor, SocketPlan, Sockets, Waker};
+use crate::reload::Reload;
 use crate::store::{Store, StoreOptions};
 use captive::{CaptiveListener, TlsListener};
 use exchange::Exchange;
@@ -58,7 +61,7 @@ use portal::PortalListeners;
 use search::IndexSearch;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -134,6 +137,7 @@ pub fn run(config: &Path) -> Result<(), StartError> {
         Signals::catch().map_err(StartError::Runtime)?
     };
     let parts = Parts {
+        file: config.to_owned(),
         vestibule,
         tokens,
         metrics,
@@ -174,6 +178,8 @@ fn open_sockets(vestibule: &Vestibule, metrics: &Metrics) -> Result<Sockets, Sta
 
 /// What is there before the store is opened.
 struct Parts {
+    /// The file that the configuration is from.
+    file: PathBuf,
     vestibule: Vestibule,
     tokens: Vec<Credential>,
     metrics: Arc<Metrics>,
@@ -190,6 +196,7 @@ struct Parts {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -198,6 +205,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 }
@@ -205,6 +213,7 @@ impl Signals {
 /// What runs.
 struct Serving {
     name: Box<str>,
+    reload: Arc<Reload>,
     decide: JoinHandle<()>,
     commit: JoinHandle<Result<(), CommitError>>,
     /// Writes events; it ends after the barrier, which hands them over.
@@ -227,6 +236,7 @@ impl Parts {
         listener: Listener,
     ) -> Result<Serving, StartError> {
         let Self {
+            file,
             vestibule,
             tokens,
             metrics,
@@ -350,6 +360,7 @@ impl Parts {
         }
         let search = index.map(|index| Arc::new(IndexSearch(index)) as Arc<dyn api::Search>);
         let (idle_door, exchange_door) = (door.clone(), door.clone());
+        let reload = Arc::new(Reload::new(&file, vestibule.clone(), door.clone(), history.clone()));
         let asked = door.clone();
         let state = ApiState::new(
             door,
@@ -361,7 +372,8 @@ impl Parts {
         )
         .with_events(events, webhooks)
         .with_history(history.clone())
-        .with_captive(CaptivePortal::new(&vestibule));
+        .with_captive(CaptivePortal::new(&vestibule))
+        .with_reload(Arc::clone(&reload));
         let state = match (feed, plan) {
             (Some(feed), Some(ruleset)) => state.with_gate_feed(GateFeed { feed, ruleset }),
             _ => state,
@@ -419,7 +431,19 @@ impl Parts {
         );
         supervisor::ready(runtime, asked);
         let name = vestibule.server.name.clone();
-        Ok(Serving { name, decide, commit, keeper, history, apis, api_stop, stop, waker, ended })
+        Ok(Serving {
+            name,
+            reload,
+            decide,
+            commit,
+            keeper,
+            history,
+            apis,
+            api_stop,
+            stop,
+            waker,
+            ended,
+        })
     }
 }
 
@@ -429,6 +453,13 @@ impl Serving {
         runtime: tokio::runtime::Runtime,
         mut signals: Signals,
     ) -> Result<(), StartError> {
+        // Apart from the rest: an end does not wait for a reload. Signals that come during one are one.
+        let reload = Arc::clone(&self.reload);
+        runtime.spawn(async move {
+            while signals.hangup.recv().await.is_some() {
+                reload.run_for_signal().await;
+            }
+        });
         let signal = runtime.block_on(async {
             tokio::select! {
                 _ = signals.terminate.recv() => Some("SIGTERM"),

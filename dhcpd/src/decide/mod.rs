@@ -41,8 +41,8 @@ use traced::Subject;
 use vestibule_core::options::code;
 use vestibule_core::sieve::LOOK_MILLISECONDS;
 use vestibule_core::{
-    Admission, Answer, Codes, Effect, Effects, Input, Notice, Reason, Release, Reply, Request,
-    Sequence, Server, Sieve, Ticket, Timestamp, Unanswered,
+    Admission, Answer, Codes, Command, Effect, Effects, Input, Notice, Reason, Release, Reply,
+    Request, Sequence, Server, Sieve, Ticket, Timestamp, Unanswered,
 };
 
 /// Calls that are served between two batches of packets at most.
@@ -295,7 +295,11 @@ impl Turn {
                     let ticket = Ticket(self.ticket_next);
                     self.ticket_next += 1;
                     self.tickets.insert(ticket, answer);
+                    let configures = matches!(command, Command::Configure { .. });
                     self.step(Input::Command(ticket, command));
+                    if configures {
+                        self.keep_options();
+                    }
                 }
                 Call::Barrier(done) => self.work.barriers.push(done),
                 Call::Trace { hardware, follow, answer } => {

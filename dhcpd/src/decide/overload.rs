@@ -86,6 +86,21 @@ impl Turn {
         }
     }
 
+    /// Has packets decoded with what the server's configuration looks at. What waits was decoded without the
+    /// options that only this configuration looks at, and would be taken for other than it is: it is shed.
+    pub(super) fn keep_options(&mut self) {
+        let kept = self.server.kept_options();
+        let is_less = kept.iter().all(|code| self.kept_options.has(code));
+        self.kept_options = kept;
+        while !is_less && !self.admission.is_empty() {
+            let mut waited = Vec::new();
+            let next = self.admission.next(self.now, |request, _| waited.push(request));
+            for request in waited.into_iter().chain(next) {
+                self.shed(&request, Reason::Overload);
+            }
+        }
+    }
+
     fn shed(&mut self, request: &Request, reason: Reason) {
         self.unanswered(Unanswered {
             reason,

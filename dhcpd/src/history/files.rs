@@ -7,6 +7,7 @@
 
 use super::archive::{Archive, ArchiveWriter, Kind};
 use super::fold::Fold;
+use super::handle::Networks;
 use super::interval::{Interval, Place};
 use super::log::{Changes, Contents, Identity, Log};
 use super::policy::Policy;
@@ -15,7 +16,6 @@ use super::table::{DigestKey, ENTRY_BYTES, Table};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,12 +88,7 @@ pub(super) fn find(directory: &Path) -> io::Result<Found> {
 }
 
 /// What is known in memory of what was found.
-pub(super) fn state(
-    found: Found,
-    key: DigestKey,
-    policy: Policy,
-    networks: Arc<[(Ipv4Addr, Ipv4Addr, Box<str>)]>,
-) -> State {
+pub(super) fn state(found: Found, key: DigestKey, policy: Policy, networks: Networks) -> State {
     let Found { contents, archives } = found;
     let Contents { table, intervals, .. } = contents;
     let mut recent: BTreeMap<Place, Interval> = BTreeMap::new();
@@ -127,7 +122,7 @@ impl Files {
         directory: &Path,
         store: [u8; 16],
         policy: Policy,
-        networks: Arc<[(Ipv4Addr, Ipv4Addr, Box<str>)]>,
+        networks: Networks,
     ) -> io::Result<(Self, State, Option<u64>)> {
         fs::create_dir_all(directory)?;
         for entry in fs::read_dir(directory)? {

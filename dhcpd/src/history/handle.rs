@@ -18,8 +18,32 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vestibule_core::Record;
 
-/// Subnets by their first and last address, ascending, with their networks' names.
-pub type Networks = Arc<[(Ipv4Addr, Ipv4Addr, Box<str>)]>;
+/// A subnet's first and last address, and the name of its network.
+pub type Named = (Ipv4Addr, Ipv4Addr, Box<str>);
+
+/// What networks are called, by address. Its clones know the same, also once it is told of others.
+#[derive(Clone, Debug)]
+pub struct Networks {
+    /// Ascending.
+    subnets: Arc<RwLock<Vec<Named>>>,
+}
+
+impl Networks {
+    /// Subnets by their first and last address, in any order and without overlaps.
+    #[must_use]
+    pub fn new(mut subnets: Vec<Named>) -> Self {
+        subnets.sort_unstable();
+        Self { subnets: Arc::new(RwLock::new(subnets)) }
+    }
+
+    /// The name of the network that an address is in.
+    pub(super) fn name_of(&self, address: Ipv4Addr) -> Option<Box<str>> {
+        let subnets = self.subnets.read().unwrap_or_else(PoisonError::into_inner);
+        let place = subnets.partition_point(|(first, ..)| *first <= address);
+        let (_, last, name) = subnets.get(place.checked_sub(1)?)?;
+        (address <= *last).then(|| name.clone())
+    }
+}
 
 /// How long whoever asks waits for what is durable to be in.
 const FRESH_TIME_MAX: Duration = Duration::from_millis(500);
@@ -104,6 +128,7 @@ impl Shared {
 pub struct History {
     shared: Arc<Shared>,
     clock: Clock,
+    networks: Networks,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -131,14 +156,20 @@ impl History {
             shared: Arc::clone(&shared),
             state_dir: state_dir.to_owned(),
             policy,
-            networks,
+            networks: networks.clone(),
             clock,
             book,
             recovered: frame_number,
         };
         let thread =
             std::thread::Builder::new().name("history".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { shared, clock, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, clock, networks, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// From now on addresses are in the networks of this configuration. What was noted keeps its name.
+    pub fn name_networks(&self, configuration: &vestibule_core::Configuration) {
+        let mut subnets = self.networks.subnets.write().unwrap_or_else(PoisonError::into_inner);
+        *subnets = named(configuration);
     }
 
     /// Everything up to this frame is durable. Never waits, and wakes nobody.
@@ -249,7 +280,11 @@ pub(super) fn directory(state_dir: &Path) -> PathBuf {
 /// The networks of a configuration.
 #[must_use]
 pub fn networks(configuration: &vestibule_core::Configuration) -> Networks {
-    let mut subnets: Vec<(Ipv4Addr, Ipv4Addr, Box<str>)> = Vec::new();
+    Networks::new(named(configuration))
+}
+
+fn named(configuration: &vestibule_core::Configuration) -> Vec<Named> {
+    let mut subnets: Vec<Named> = Vec::new();
     for network in &configuration.networks {
         let prefixes = network.subnets.iter().map(|subnet| subnet.prefix);
         subnets.extend(
@@ -257,7 +292,7 @@ pub fn networks(configuration: &vestibule_core::Configuration) -> Networks {
         );
     }
     subnets.sort_unstable();
-    subnets.into()
+    subnets
 }
 
 /// Removes the whole history of a state directory, for a server that is to have none.

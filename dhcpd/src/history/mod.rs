@@ -44,7 +44,7 @@ mod worker;
 
 pub(crate) use counts::HistoryCounts;
 pub use files::{ARCHIVE_INTERVALS_MAX, RECENT_INTERVALS_MAX};
-pub use handle::{Book, History, HistoryError, HistoryHealth, Networks, networks, remove};
+pub use handle::{Book, History, HistoryError, HistoryHealth, Named, Networks, networks, remove};
 pub use interval::{Ended, GrantedBy, Holding, Interval, Ownership};
 pub use offline::{Offline, OfflineError};
 pub use policy::Policy;

@@ -7,6 +7,7 @@
 
 use super::archive::{Archive, Kind};
 use super::fold::{Change, Fold};
+use super::handle::Networks;
 use super::interval::{Ended, GrantedBy, Interval, Ownership, Place, subject_of};
 use super::log::Changes;
 use super::policy::Policy;
@@ -25,7 +26,7 @@ pub(super) struct State {
     pub(super) recent: BTreeMap<Place, Interval>,
     pub(super) archives: Vec<Arc<Archive>>,
     /// Networks by the first and last address of their subnets.
-    pub(super) networks: Arc<[(Ipv4Addr, Ipv4Addr, Box<str>)]>,
+    pub(super) networks: Networks,
     /// The newest time that the journal has told.
     pub(super) newest: Timestamp,
     /// Intervals whose beginning could not be found when they ended.
@@ -203,9 +204,7 @@ impl State {
     }
 
     fn network_of(&self, address: Ipv4Addr) -> Option<Box<str>> {
-        let place = self.networks.partition_point(|(first, ..)| *first <= address);
-        let (_, last, name) = self.networks.get(place.checked_sub(1)?)?;
-        (address <= *last).then(|| name.clone())
+        self.networks.name_of(address)
     }
 }
 

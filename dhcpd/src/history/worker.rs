@@ -93,7 +93,7 @@ impl Worker {
     fn follow(&self) -> io::Result<()> {
         let mut tail = JournalTail::open(&self.state_dir, 0).map_err(io::Error::other)?;
         let directory = directory(&self.state_dir);
-        let networks = Arc::clone(&self.networks);
+        let networks = self.networks.clone();
         let (mut files, mut state, position) =
             Files::open(&directory, tail.identity(), self.policy.clone(), networks)?;
         let durable = self.shared.durable.load(Ordering::Acquire);

@@ -10,14 +10,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vestibule_config::limits::HISTORY_BYTES_MAX;
 use vestibule_core::{
     BindingState, ClientIdentifier, HardwareAddress, Lease, Record, Registration, Timestamp,
 };
 use vestibule_dhcpd::clock::Clock;
-use vestibule_dhcpd::history::{By, History, Policy, Question, Recorder};
+use vestibule_dhcpd::history::{By, History, Networks, Policy, Question, Recorder};
 use vestibule_dhcpd::store::{Store, StoreOptions};
 
 /// Measures the history.
@@ -131,15 +130,16 @@ fn measure(arguments: &Arguments, directory: &Path) -> Result<(), Box<dyn Error>
         drop: Vec::new(),
         max_bytes: HISTORY_BYTES_MAX,
     });
-    let networks: Arc<[_]> = (0..4_u32)
+    let sites = (0..4_u32)
         .map(|site| {
             let first = 0x0a14_0000 + (site << 16);
             (Ipv4Addr::from(first), Ipv4Addr::from(first + 0xffff), format!("site-{site}").into())
         })
         .collect();
+    let networks = Networks::new(sites);
     let begun = Instant::now();
     let mut recorder =
-        Recorder::open(directory, policy.clone(), Arc::clone(&networks), store.frame_number())?;
+        Recorder::open(directory, policy.clone(), networks.clone(), store.frame_number())?;
     let first = Timestamp::from_milliseconds(end.milliseconds() - YEAR_MILLISECONDS);
     for number in 0..DEVICES {
         recorder.record(&Record::Registration(Registration {

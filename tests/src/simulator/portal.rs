@@ -188,6 +188,7 @@ impl World {
             Command::Import { .. }
             | Command::PartnerDown { .. }
             | Command::Merge { .. }
+            | Command::Configure { .. }
             | Command::CreateVouchers(_)
             | Command::RevokeVoucher { .. } => None,
         };

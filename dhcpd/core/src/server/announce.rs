@@ -51,6 +51,14 @@ impl Server {
         self
     }
 
+    /// Counts all pools again, because they are others than before.
+    pub(super) fn watch_pools_anew(&mut self) {
+        let networks = self.topology.configuration().networks.len();
+        if let Some(announcer) = &mut self.announcer {
+            announcer.pools = vec![Default::default(); networks];
+        }
+    }
+
     /// Whether events are made.
     pub(super) const fn announces(&self) -> bool {
         self.announcer.is_some()

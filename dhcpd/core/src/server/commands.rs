@@ -13,7 +13,10 @@ use std::net::Ipv4Addr;
 
 impl Server {
     pub(super) fn command(&mut self, ticket: Ticket, command: Command, step: &mut Step<'_>) {
-        let promises = !matches!(command, Command::Import { apply: false, .. });
+        let promises = !matches!(
+            command,
+            Command::Import { apply: false, .. } | Command::Configure { apply: false, .. }
+        );
         let answer = match command {
             Command::Register(register) => {
                 let (target, owner) = (register.target, register.owner.clone());
@@ -32,6 +35,9 @@ impl Server {
             Command::Import { entries, apply } => self.import(entries, apply, step),
             Command::PartnerDown { leases_lost } => self.partner_is_down(leases_lost, step),
             Command::Merge { records, is_whole } => self.merge(records, is_whole, step),
+            Command::Configure { configuration, apply } => {
+                self.configure(*configuration, apply, step)
+            }
             Command::CreateVouchers(vouchers) => {
                 self.create_vouchers(vouchers, step).unwrap_or_else(|refusal| *refusal)
             }
@@ -57,6 +63,7 @@ impl Server {
             | Answer::VoucherRefused(_)
             | Answer::PartnerIsConnected
             | Answer::LeasesNotKnown
+            | Answer::NotWithPartner
             | Answer::NotPaired => Release::Immediately,
             // That a device is not registered is true only when the end of its registration is.
             Answer::Registered { .. }
@@ -64,6 +71,7 @@ impl Server {
             | Answer::NotRegistered(_)
             | Answer::Imported(_)
             | Answer::Merged(_)
+            | Answer::Configured { .. }
             | Answer::VouchersCreated { .. }
             | Answer::VoucherRevoked { .. }
             | Answer::NoSuchVoucher(_)

@@ -18,6 +18,7 @@
 //! | `reply` | how replies are put together |
 //! | `step` | what one step collects |
 //! | `registrations` | which devices are registered |
+//! | `configure` | another configuration |
 //! | `register`, `commands`, `queries` | registering a device, other commands, and questions |
 //! | `vouchers`, `redeem`, `guesses` | codes that let devices in, and who guesses them |
 //! | `announce` | events: what others are told |
@@ -32,6 +33,7 @@ mod caching;
 mod class;
 mod clients;
 mod commands;
+mod configure;
 mod discover;
 mod exchange;
 mod explanation;

@@ -103,6 +103,8 @@ impl Ruled {
             Command::PartnerDown { .. } | Command::Merge { .. } => refused(&["not paired"]),
             // No plan has any: `dhcpd/core/tests/vouchers.rs` holds them to their rule.
             Command::CreateVouchers(_) | Command::RevokeVoucher { .. } => refused(&["vouchers"]),
+            // Nor any: `dhcpd/core/src/server/tests/configure.rs`.
+            Command::Configure { .. } => refused(&["configuration"]),
         };
         match expected {
             Expected::Done(tells) if name.is_none() => {
@@ -398,6 +400,7 @@ fn name_of(answer: &Answer) -> Option<&'static str> {
         | Answer::PartnerIsConnected
         | Answer::LeasesNotKnown
         | Answer::NotPaired => "not paired",
+        Answer::Configured { .. } | Answer::NotWithPartner => "configuration",
     })
 }
 

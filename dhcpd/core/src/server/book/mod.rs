@@ -167,6 +167,11 @@ impl Book {
         self.circuits.as_ref().map_or(0, |circuits| circuits.held(relay, relay_agent))
     }
 
+    /// The key of its hashes.
+    pub(super) const fn key(&self) -> HashKey {
+        self.key
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -19,6 +19,7 @@
 mod addresses;
 mod caching;
 mod commit;
+mod configure;
 mod events;
 mod exchange;
 mod gate_pages;
